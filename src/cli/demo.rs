@@ -1,0 +1,123 @@
+//! `ringway demo`: two endpoints and a gateway in front of them, to try it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+
+use bench::endpoint::{Endpoint, EndpointOptions, Handle, Mode};
+use control::launch::plan;
+use engine::config::{Model, parse};
+
+use super::{CANNOT_START, Machine, ended, log};
+
+/// The arguments of `ringway demo`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    machine: Machine,
+}
+
+/// The port to try first.
+const PORT: u16 = 8080;
+
+/// Ports to try; when so many are taken, the next one is hardly what is wrong.
+const PORTS_TRIED_MAX: u16 = 100;
+
+/// Runs until Ctrl-C. The endpoints end with it.
+pub(super) fn run(arguments: Arguments) -> ExitCode {
+    log::start();
+    let (endpoints, model) = match prepare() {
+        Ok(prepared) => prepared,
+        Err(why) => {
+            log::last_words(&format!("error: {why}"));
+            return ExitCode::from(CANNOT_START);
+        }
+    };
+    let addresses = endpoints.each_ref().map(Handle::address);
+    let plan = plan(&model, &arguments.machine.into());
+    ended(plan.and_then(|plan| {
+        let gateway = plan.addresses().first().copied();
+        plan.run(|| explain(gateway, addresses))
+    }))
+}
+
+/// Starts the endpoints and writes the gateway's configuration.
+fn prepare() -> Result<([Handle; 2], Model), String> {
+    let endpoint = |name| endpoint(name).map_err(|it| format!("cannot start an endpoint: {it}"));
+    let endpoints = [endpoint("one")?, endpoint("two")?];
+    let last = PORT + PORTS_TRIED_MAX - 1;
+    let taken = || format!("every port from {PORT} to {last} is taken");
+    let port = free_port().ok_or_else(taken)?;
+    let model = model(port, endpoints.each_ref().map(Handle::address))?;
+    Ok((endpoints, model))
+}
+
+fn endpoint(name: &str) -> io::Result<Handle> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    Endpoint::spawn(EndpointOptions {
+        address,
+        name: name.to_owned(),
+        mode: Mode::Hello,
+        cpu: None,
+    })
+}
+
+/// The first port that can be had. Somebody may take it before the gateway does; then that is
+/// what the gateway says.
+fn free_port() -> Option<u16> {
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    (PORT..PORT + PORTS_TRIED_MAX).find(free)
+}
+
+/// The same text that a file would hold.
+fn model(port: u16, endpoints: [SocketAddr; 2]) -> Result<Model, String> {
+    let [one, two] = endpoints;
+    let text = format!(
+        r#"version = 1
+
+[listeners.demo]
+address = "127.0.0.1:{port}"
+
+[upstreams.hello]
+endpoints = ["{one}", "{two}"]
+
+[routes.hello]
+match    = {{ path_prefix = "/hello" }}
+upstream = "hello"
+"#
+    );
+    parse(&text, "demo").map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+}
+
+/// Says what runs and what to try.
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn explain(gateway: Option<SocketAddr>, endpoints: [SocketAddr; 2]) {
+    let [one, two] = endpoints;
+    let Some(gateway) = gateway else {
+        return;
+    };
+    println!(
+        "
+The gateway listens on {gateway} and sends what is below /hello to two endpoints,
+\"one\" on {one} and \"two\" on {two}, in turn. Try:
+
+  curl -i http://{gateway}/hello
+  curl -i -d 'some words' http://{gateway}/hello/words
+  curl -i http://{gateway}/elsewhere
+
+The last one has no route: its answer is the gateway's own. Ctrl-C stops everything.
+"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_configuration_is_sound() {
+        let endpoints = [9001, 9002].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let model = model(8080, endpoints);
+        assert!(model.is_ok(), "{model:?}");
+    }
+}

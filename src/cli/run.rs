@@ -1,0 +1,31 @@
+//! `ringway run`: the gateway.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use control::launch::plan;
+
+use super::{CANNOT_START, Machine, config, ended, log};
+
+/// The arguments of `ringway run`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", env = "RINGWAY_CONFIG")]
+    config: PathBuf,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+/// Runs until a signal: SIGTERM or SIGINT drains, a second one stops at once.
+pub(super) fn run(arguments: Arguments) -> ExitCode {
+    log::start();
+    let model = match config::read(&arguments.config) {
+        Ok(model) => model,
+        Err(unusable) => {
+            unusable.tell(&arguments.config, log::colours(), log::last_words);
+            return ExitCode::from(CANNOT_START);
+        }
+    };
+    ended(plan(&model, &arguments.machine.into()).and_then(|plan| plan.run(|| ())))
+}

@@ -1,0 +1,52 @@
+//! Why the gateway cannot start or cannot go on, and the cure.
+
+use std::fmt;
+
+/// What a person has to be told before the process ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    what: String,
+    cure: Option<String>,
+    exit_code: u8,
+}
+
+/// "Cannot start or cannot reach the node".
+const CANNOT_START: u8 = 3;
+
+/// What a Rust program that panics ends with.
+const PANICKED: u8 = 101;
+
+impl Error {
+    /// The gateway cannot start.
+    pub(crate) fn start(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { what: what.into(), cure: Some(cure.into()), exit_code: CANNOT_START }
+    }
+
+    /// Something went wrong that has no cure we know of.
+    pub(crate) fn fatal(what: impl Into<String>) -> Self {
+        Self { what: what.into(), cure: None, exit_code: CANNOT_START }
+    }
+
+    /// A worker has panicked outside of any connection.
+    pub(crate) fn panicked(what: impl Into<String>) -> Self {
+        Self { what: what.into(), cure: None, exit_code: PANICKED }
+    }
+
+    /// What the process ends with.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.cure {
+            Some(cure) => write!(f, "\n  = help: {cure}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,170 @@
+//! The listening sockets: every listener once per core.
+//!
+//! Each core has a socket of its own on the same address (`SO_REUSEPORT`), and the kernel spreads
+//! connections over them. They are bound here, by one thread, so that a mistake is said before
+//! anything runs, and handed to the workers.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+
+use engine::snapshot::ListenerSettings;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::Error;
+
+/// Connections that the kernel completes before we accept them, per socket. The kernel lowers it
+/// to `net.core.somaxconn`, which is 4096 since Linux 5.4.
+const BACKLOG: i32 = 4096;
+
+/// All listeners, bound.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// Where each listener listens, with the port that the kernel chose for port 0.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// For each core one socket per listener, in the order of `addresses`.
+    pub(super) per_core: Vec<Vec<TcpListener>>,
+}
+
+/// Binds every listener `cores` times.
+pub(super) fn bind(listeners: &[ListenerSettings], cores: usize) -> Result<Bound, Error> {
+    let mut bound =
+        Bound { addresses: Vec::new(), per_core: (0..cores).map(|_| Vec::new()).collect() };
+    for listener in listeners {
+        let refused = |error| refused(listener, &error);
+        alone(listener.address).map_err(refused)?;
+        let mut address = listener.address;
+        for sockets in &mut bound.per_core {
+            let socket = listen(address).map_err(refused)?;
+            // The first socket settles the port for the others.
+            address = socket.local_addr().map_err(refused)?;
+            sockets.push(socket);
+        }
+        bound.addresses.push(address);
+    }
+    Ok(bound)
+}
+
+/// Fails when somebody else listens on `address`.
+///
+/// With `SO_REUSEPORT` a second gateway of the same user would bind without an error and take
+/// half of the connections, by an older configuration. Without the option the kernel refuses; so
+/// we ask once without, and let go at once.
+fn alone(address: SocketAddr) -> io::Result<()> {
+    socket(address)?.bind(&address.into())
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a predecessor that linger in TIME_WAIT do not keep us from starting.
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it, so that no worker has to set it for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        // "[::]" takes IPv4 too, whatever net.ipv6.bindv6only says: `check` counts on it.
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+fn refused(listener: &ListenerSettings, error: &io::Error) -> Error {
+    let ListenerSettings { name, address, .. } = listener;
+    let port = address.port();
+    let cure = match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "stop the other process (`ss -ltnp 'sport = :{port}'` shows it) or choose another port"
+        ),
+        ErrorKind::PermissionDenied => format!(
+            "ports below 1024 need CAP_NET_BIND_SERVICE: set it (AmbientCapabilities= of systemd, \
+             setcap cap_net_bind_service+ep), lower sysctl net.ipv4.ip_unprivileged_port_start to \
+             {port}, or choose a higher port"
+        ),
+        ErrorKind::AddrNotAvailable => {
+            "this host has no such address: `ip addr` shows those it has; \"0.0.0.0\" or \"[::]\" \
+             is all of them"
+                .to_owned()
+        }
+        _ => format!("change `address` of [listeners.{name}]"),
+    };
+    Error::start(format!("listener `{name}` cannot listen on {address}: {error}"), cure)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use engine::snapshot::{Limits, ListenerTimeouts};
+    use socket2::SockRef;
+
+    use super::*;
+
+    fn listener(address: &str) -> ListenerSettings {
+        let second = Duration::from_secs(1);
+        ListenerSettings {
+            name: "web".into(),
+            address: address.parse().unwrap(),
+            limits: Limits { head_bytes_max: 1024, headers_max: 10 },
+            timeouts: ListenerTimeouts {
+                head: second,
+                body_idle: second,
+                idle: second,
+                write_idle: second,
+                drain: second,
+            },
+        }
+    }
+
+    #[test]
+    fn every_core_has_a_socket_on_the_same_port() {
+        let bound = bind(&[listener("127.0.0.1:0"), listener("127.0.0.1:0")], 3).unwrap();
+        assert_eq!(bound.per_core.len(), 3);
+        assert_ne!(bound.addresses[0], bound.addresses[1]);
+        for sockets in &bound.per_core {
+            let local: Vec<_> = sockets.iter().map(|it| it.local_addr().unwrap()).collect();
+            assert_eq!(local, bound.addresses);
+        }
+    }
+
+    #[test]
+    fn accepted_sockets_do_not_delay_small_segments() {
+        let bound = bind(&[listener("127.0.0.1:0")], 1).unwrap();
+        let _client = TcpStream::connect(bound.addresses[0]).unwrap();
+        let socket = &bound.per_core[0][0];
+        socket.set_nonblocking(false).unwrap();
+        let (accepted, _) = socket.accept().unwrap();
+        assert!(SockRef::from(&accepted).tcp_nodelay().unwrap());
+    }
+
+    #[test]
+    fn a_second_gateway_on_the_same_port_is_refused() {
+        let first = bind(&[listener("127.0.0.1:0")], 2).unwrap();
+        let error = bind(&[listener(&first.addresses[0].to_string())], 2).unwrap_err().to_string();
+        assert!(error.contains("listener `web` cannot listen on 127.0.0.1:"), "{error}");
+        assert!(error.contains("ss -ltnp"), "{error}");
+    }
+
+    #[test]
+    fn an_address_of_another_host_is_refused() {
+        // Documentation addresses, RFC 5737: no host has them.
+        let error = bind(&[listener("192.0.2.1:0")], 1).unwrap_err();
+        assert!(error.to_string().contains("ip addr"), "{error}");
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn the_port_is_free_again_once_the_sockets_are_gone() {
+        let bound = bind(&[listener("127.0.0.1:0")], 2).unwrap();
+        let address = bound.addresses[0].to_string();
+        drop(bound);
+        assert!(bind(&[listener(&address)], 2).is_ok());
+    }
+}

@@ -1,0 +1,175 @@
+//! Choosing an endpoint of an upstream.
+//!
+//! One balancer lives on each core, per upstream; cores do not talk about it. Health, breakers and
+//! the connection are others' business: a caller names the endpoint that it does not want.
+
+use crate::mix::mix;
+use crate::snapshot::Endpoint;
+
+/// Takes endpoints in turn, each as often as its weight says.
+///
+/// With equal weights a turn is a counter. With unequal ones it is the smooth scheme that nginx
+/// made known: each pick adds its weight to every endpoint's credit, takes the one with most
+/// credit and subtracts the sum from it, so that the picks of a heavy endpoint lie apart.
+#[derive(Debug)]
+pub struct RoundRobin {
+    /// Decides where to start, so that the cores do not all call at the first endpoint.
+    seed: u64,
+    /// How many endpoints the state below was made for.
+    made_for: usize,
+    /// The endpoint whose turn is next, when weights are equal.
+    turn: usize,
+    /// Credit of each endpoint; empty when weights are equal.
+    credits: Vec<i64>,
+}
+
+impl RoundRobin {
+    /// `seed` differs from core to core.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self { seed, made_for: 0, turn: 0, credits: Vec::new() }
+    }
+
+    /// The index of the next endpoint that is not `exclude`; `None` when there is no such one.
+    ///
+    /// `endpoints` is the same set at each call: a changed upstream has another identity, and
+    /// with it a new balancer. After the first call nothing is allocated.
+    pub fn pick(&mut self, endpoints: &[Endpoint], exclude: Option<usize>) -> Option<usize> {
+        if self.made_for != endpoints.len() {
+            self.make(endpoints);
+        }
+        if self.credits.is_empty() {
+            self.take_turn(endpoints.len(), exclude)
+        } else {
+            self.take_credit(endpoints, exclude)
+        }
+    }
+
+    fn make(&mut self, endpoints: &[Endpoint]) {
+        self.made_for = endpoints.len();
+        self.credits.clear();
+        // The remainder is below the length, so it is a `usize`.
+        let offset =
+            (endpoints.len() as u64).checked_sub(1).map_or(0, |last| mix(self.seed) % (last + 1));
+        self.turn = usize::try_from(offset).unwrap_or(0);
+        let weights = || endpoints.iter().map(|endpoint| endpoint.weight);
+        if weights().min() == weights().max() {
+            return;
+        }
+        // Any credits below the sum keep the shares right: they move the first few picks only.
+        let sum: i64 = weights().map(i64::from).sum();
+        let scatter = |index: usize| mix(self.seed.wrapping_add(index as u64)).cast_signed();
+        self.credits = (0..endpoints.len()).map(|index| scatter(index).rem_euclid(sum)).collect();
+    }
+
+    fn take_turn(&mut self, length: usize, exclude: Option<usize>) -> Option<usize> {
+        // Twice: if the first is excluded, the one after it is not.
+        for _ in 0..length.min(2) {
+            let index = self.turn;
+            self.turn = if index + 1 < length { index + 1 } else { 0 };
+            if exclude != Some(index) {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    fn take_credit(&mut self, endpoints: &[Endpoint], exclude: Option<usize>) -> Option<usize> {
+        let mut sum = 0;
+        let mut best: Option<(usize, &mut i64)> = None;
+        for (index, (credit, endpoint)) in self.credits.iter_mut().zip(endpoints).enumerate() {
+            if exclude == Some(index) {
+                continue;
+            }
+            sum += i64::from(endpoint.weight);
+            *credit += i64::from(endpoint.weight);
+            if best.as_ref().is_none_or(|(_, most)| *credit > **most) {
+                best = Some((index, credit));
+            }
+        }
+        let (index, credit) = best?;
+        *credit -= sum;
+        Some(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+
+    fn endpoints(weights: &[u32]) -> Vec<Endpoint> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000));
+        weights.iter().map(|&weight| Endpoint { address, weight }).collect()
+    }
+
+    fn shares(weights: &[u32], seed: u64, picks: usize) -> Vec<usize> {
+        let endpoints = endpoints(weights);
+        let mut balancer = RoundRobin::new(seed);
+        let mut counts = vec![0; weights.len()];
+        for _ in 0..picks {
+            counts[balancer.pick(&endpoints, None).unwrap()] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn equal_weights_are_taken_in_turn() {
+        let endpoints = endpoints(&[3, 3, 3]);
+        let mut balancer = RoundRobin::new(1);
+        let first = balancer.pick(&endpoints, None).unwrap();
+        for step in 1..10 {
+            assert_eq!(balancer.pick(&endpoints, None), Some((first + step) % 3));
+        }
+    }
+
+    #[test]
+    fn shares_follow_the_weights_whatever_the_seed() {
+        for seed in 0..50 {
+            let counts = shares(&[5, 1, 2], seed, 8 * 100);
+            for (count, expected) in counts.iter().zip([500_usize, 100, 200]) {
+                assert!(count.abs_diff(expected) <= 2, "seed {seed}: {counts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_heavy_endpoint_is_not_taken_in_one_run() {
+        let endpoints = endpoints(&[4, 1, 1, 1, 1]);
+        let mut balancer = RoundRobin::new(0);
+        let picks: Vec<_> = (0..80).filter_map(|_| balancer.pick(&endpoints, None)).collect();
+        // Weight 4 of 8: every other pick. The first round may differ by the start credit.
+        assert!(picks[16..].windows(3).all(|three| three != [0, 0, 0]), "{picks:?}");
+    }
+
+    #[test]
+    fn cores_start_at_different_endpoints() {
+        for weights in [&[1, 1, 1, 1][..], &[2, 1, 1, 2]] {
+            let endpoints = endpoints(weights);
+            let starts: std::collections::HashSet<_> =
+                (0..64).map(|seed| RoundRobin::new(seed).pick(&endpoints, None)).collect();
+            assert!(starts.len() > 1, "{weights:?}: {starts:?}");
+        }
+    }
+
+    #[test]
+    fn the_excluded_endpoint_is_not_taken() {
+        for weights in [&[1, 1, 1][..], &[7, 1, 1]] {
+            let endpoints = endpoints(weights);
+            let mut balancer = RoundRobin::new(3);
+            for _ in 0..20 {
+                assert_ne!(balancer.pick(&endpoints, Some(0)).unwrap(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_to_take_is_none() {
+        let mut balancer = RoundRobin::new(0);
+        assert_eq!(balancer.pick(&[], None), None);
+        let one = endpoints(&[1]);
+        assert_eq!(balancer.pick(&one, Some(0)), None);
+        assert_eq!(balancer.pick(&one, None), Some(0));
+    }
+}

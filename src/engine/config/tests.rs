@@ -1,0 +1,307 @@
+//! Whole configurations: what parses, and what is said about what does not.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::*;
+use crate::snapshot::{FOREVER, Table, compile};
+
+const MINIMAL: &str = include_str!("../../../config/minimal.toml");
+
+/// Listener, upstream and route for tests of other things.
+const SOUND: &str = r#"
+version = 1
+[listeners.web]
+address = "127.0.0.1:8080"
+[upstreams.users]
+endpoints = ["10.0.0.1:9000"]
+[routes.users]
+upstream = "users"
+"#;
+
+fn table(text: &str) -> Table {
+    let model = parse(text, "test.toml").unwrap_or_else(|it| panic!("{}", render(&it)));
+    compile(&model, 1).unwrap_or_else(|it| panic!("{}", render(&it)))
+}
+
+fn render(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(|it| format!("{it}\n")).collect()
+}
+
+/// What is said about a text, all of it.
+fn said(text: &str) -> String {
+    render(&parse(text, "test.toml").expect_err("the text is not sound"))
+}
+
+/// Asserts that exactly one mistake is found and that the rendering contains each of `parts`.
+fn says(text: &str, parts: &[&str]) {
+    let diagnostics = parse(text, "test.toml").expect_err("the text is not sound");
+    let said = render(&diagnostics);
+    assert_eq!(diagnostics.len(), 1, "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn the_minimal_configuration_routes_as_its_comments_say() {
+    let table = table(MINIMAL);
+    let route = |host: &str, path: &str| {
+        table.route(host.as_bytes(), path.as_bytes()).map(|route| &*route.name)
+    };
+    assert_eq!(route("api.example.com", "/users/1"), Some("users"));
+    assert_eq!(route("www.example.org", "/users"), Some("users"));
+    assert_eq!(route("api.example.com", "/usersx"), None);
+    assert_eq!(route("example.org", "/users"), None);
+    let upstream = table.upstream(table.routes[0].upstream);
+    assert_eq!(&*upstream.name, "users");
+    assert_eq!(upstream.endpoints.len(), 2);
+}
+
+#[test]
+fn every_key_is_read() {
+    let model = parse(
+        r#"
+version = 1
+[runtime]
+cores = 4
+cpus = "0-3,8"
+driver = "epoll"
+buffer_bytes_max = "64MiB"
+[listeners.web]
+address = "[::1]:8080"
+limits = { head_bytes_max = 16384, headers_max = 50 }
+timeouts = { head = "1s", body_idle = "2s", idle = "3m", write_idle = "400ms", drain = "1h" }
+[upstreams.users]
+endpoints = ["10.0.0.1:9000", { address = "10.0.0.2:9000", weight = 2 }]
+pool = { idle_max = 7, idle_timeout = "5s" }
+timeouts = { connect = "10ms", first_byte = "off", between_bytes = "2s" }
+[routes.users]
+match = { hosts = ["A.b"], path_prefix = "/x/" }
+upstream = "users"
+"#,
+        "test.toml",
+    )
+    .unwrap();
+    let runtime = &model.document.runtime;
+    assert_eq!(runtime.cores, Some(Cores::Count(4)));
+    assert_eq!(runtime.cpus, Some(CpuList(vec![0, 1, 2, 3, 8])));
+    assert_eq!(runtime.driver, Some(DriverChoice::Epoll));
+    assert_eq!(runtime.buffer_bytes_max, ByteSize::mib(64));
+    let table = compile(&model, 3).unwrap();
+    assert_eq!(table.number, 3);
+    let listener = &table.listeners[0];
+    assert_eq!(listener.address, SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 8080)));
+    assert_eq!(listener.limits.head_bytes_max, 16384);
+    assert_eq!(listener.limits.headers_max, 50);
+    assert_eq!(listener.timeouts.head, Duration::from_secs(1));
+    assert_eq!(listener.timeouts.body_idle, Duration::from_secs(2));
+    assert_eq!(listener.timeouts.idle, Duration::from_secs(180));
+    assert_eq!(listener.timeouts.write_idle, Duration::from_millis(400));
+    assert_eq!(listener.timeouts.drain, Duration::from_secs(3600));
+    let upstream = &table.upstreams[0];
+    assert_eq!(upstream.endpoints.iter().map(|it| it.weight).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(upstream.pool.idle_max, 7);
+    assert_eq!(upstream.pool.idle_timeout, Duration::from_secs(5));
+    assert_eq!(upstream.timeouts.connect, Duration::from_millis(10));
+    assert_eq!(upstream.timeouts.first_byte, FOREVER);
+    assert_eq!(upstream.timeouts.between_bytes, Duration::from_secs(2));
+    assert!(table.route(b"a.B", b"/x/y").is_some());
+}
+
+#[test]
+fn defaults_are_those_of_the_reference() {
+    let model = parse(SOUND, "test.toml").unwrap();
+    assert_eq!(model.document.runtime.buffer_bytes_max, ByteSize::mib(256));
+    assert_eq!(model.document.runtime.cores, None);
+    let table = compile(&model, 1).unwrap();
+    let listener = &table.listeners[0];
+    assert_eq!((listener.limits.head_bytes_max, listener.limits.headers_max), (32 * 1024, 100));
+    let timeouts = &listener.timeouts;
+    let seconds = [timeouts.head, timeouts.body_idle, timeouts.idle, timeouts.write_idle]
+        .map(|it| it.as_secs());
+    assert_eq!((seconds, timeouts.drain.as_secs()), ([10, 30, 75, 30], 30));
+    let upstream = &table.upstreams[0];
+    assert_eq!(upstream.pool.idle_max, 1024);
+    assert_eq!(upstream.pool.idle_timeout.as_secs(), 55);
+    let timeouts = &upstream.timeouts;
+    let seconds =
+        [timeouts.connect, timeouts.first_byte, timeouts.between_bytes].map(|it| it.as_secs());
+    assert_eq!(seconds, [1, 30, 30]);
+}
+
+#[test]
+fn an_upstream_keeps_its_identity_until_it_changes() {
+    let reordered = "[upstreams.aaa]\nendpoints = [\"10.0.0.9:1\"]\n";
+    let before = table(SOUND);
+    let after = table(&format!("{SOUND}{reordered}"));
+    let identity = |table: &Table, name: &str| {
+        table.upstreams.iter().find(|it| &*it.name == name).map(|it| it.identity)
+    };
+    assert_eq!(identity(&before, "users"), identity(&after, "users"));
+    assert_eq!(&*after.upstream(after.routes[0].upstream).name, "users");
+    let changed = table(&SOUND.replace("10.0.0.1:9000", "10.0.0.1:9001"));
+    assert_ne!(identity(&before, "users"), identity(&changed, "users"));
+}
+
+#[test]
+fn a_diagnostic_shows_place_line_caret_and_cure() {
+    let text = SOUND.replace("address", "adress");
+    let expected = r#"error: `listeners.web` has no `address`
+ --> test.toml:3:1
+  |
+3 | [listeners.web]
+  | ^^^^^^^^^^^^^^^
+  |
+  = help: add address = "0.0.0.0:8080"
+error: unknown key `adress` in `listeners.web`
+ --> test.toml:4:1
+  |
+4 | adress = "127.0.0.1:8080"
+  | ^^^^^^ not a key
+  |
+  = help: did you mean `address`?
+"#;
+    assert_eq!(said(&text), expected);
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_in_the_order_of_the_text() {
+    let diagnostics = parse(
+        r#"
+version = 2
+[runtime]
+cors = 4
+cpus = "3-1"
+[listeners.web]
+address = "localhost:8080"
+limits = { headers_max = 0, head_bytes_max = "16kb" }
+[upstreams.users]
+endpoints = ["10.0.0.1:9000"]
+pool = 5
+[routes.users]
+upstream = "usrs"
+"#,
+        "test.toml",
+    )
+    .unwrap_err();
+    let lines: Vec<_> = diagnostics.iter().map(|it| it.position().0).collect();
+    assert_eq!(lines, [2, 4, 5, 7, 8, 8, 11, 13], "{}", render(&diagnostics));
+}
+
+#[test]
+fn a_syntax_error_is_reported_alone() {
+    let text = SOUND.replace("[upstreams.users]", "[upstreams.users");
+    let said = said(&text);
+    assert!(said.contains("test.toml:5"), "{said}");
+    assert!(!said.contains("missing"), "{said}");
+}
+
+#[test]
+fn a_key_that_is_written_twice_is_an_error() {
+    let text = SOUND.replace("upstream =", "upstream = \"users\"\nupstream =");
+    says(&text, &["duplicate key", "test.toml:9:1"]);
+}
+
+#[test]
+fn a_dangling_upstream_offers_the_nearest_name() {
+    let text = SOUND.replace("upstream = \"users\"", "upstream = \"usrs\"");
+    says(
+        &text,
+        &[
+            "no upstream is named `usrs`",
+            "test.toml:8:12",
+            "route `users` goes there",
+            "did you mean `users`?",
+        ],
+    );
+}
+
+#[test]
+fn an_upstream_with_mistakes_in_it_is_not_called_missing() {
+    says(&SOUND.replace("10.0.0.1:9000", "10.0.0.1"), &["add a port: \"10.0.0.1:8080\""]);
+}
+
+#[test]
+fn routes_that_tie_are_both_named() {
+    let text = format!(
+        "{SOUND}match = {{ hosts = [\"a.b\", \"*.c\"], path_prefix = \"/x\" }}\n\
+         [routes.other]\nupstream = \"users\"\n\
+         match = {{ hosts = [\"A.B\"], path_prefix = \"/x/\" }}\n"
+    );
+    says(
+        &text,
+        &["routes `users` and `other` are both for a.b and /x", "test.toml:12:20", "first here"],
+    );
+    let text = format!("{SOUND}[routes.other]\nupstream = \"users\"\n");
+    says(&text, &["routes `users` and `other` are both for any host and /"]);
+    let text = format!("{SOUND}match = {{ hosts = [\"a.b\", \"A.b\"] }}\n");
+    says(&text, &["route `users` names host \"a.b\" twice"]);
+}
+
+#[test]
+fn a_model_with_ties_does_not_compile() {
+    let text = format!("{SOUND}[routes.other]\nupstream = \"users\"\n");
+    let sound = text.replace("[routes.other]", "[routes.other]\nmatch = { path_prefix = \"/x\" }");
+    let mut model = parse(&sound, "test.toml").unwrap();
+    for (_, route) in &mut model.document.routes.objects {
+        route.matches.path_prefix = None;
+    }
+    assert_eq!(compile(&model, 1).unwrap_err().len(), 1);
+}
+
+#[test]
+fn listeners_that_overlap_are_both_named() {
+    let with = |address: &str| format!("{SOUND}[listeners.other]\naddress = \"{address}\"\n");
+    for address in ["127.0.0.1:8080", "0.0.0.0:8080", "[::]:8080"] {
+        says(&with(address), &["listeners `web` and `other` ask for the same address", "by `web`"]);
+    }
+    for address in ["127.0.0.1:8081", "127.0.0.2:8080", "[::1]:8080"] {
+        assert!(parse(&with(address), "test.toml").is_ok(), "{address}");
+    }
+}
+
+#[test]
+fn what_must_be_there_is_asked_for() {
+    let empty = said("");
+    assert!(empty.contains("add version = 1"), "{empty}");
+    assert!(empty.contains("there is no listener"), "{empty}");
+    says(&SOUND.replace("\"10.0.0.1:9000\"", ""), &["upstream `users` has no endpoint"]);
+    says(&format!("{SOUND}match = {{ hosts = [] }}\n"), &["route `users` matches no host"]);
+    says(
+        &SOUND.replace("upstream = \"users\"", ""),
+        &["`routes.users` has no `upstream`", "add upstream = \"NAME\""],
+    );
+}
+
+#[test]
+fn bad_values_are_named_with_what_was_expected() {
+    let with =
+        |line: &str| SOUND.replace("[upstreams.users]", &format!("{line}\n[upstreams.users]"));
+    for (line, parts) in [
+        ("timeouts = { head = 10 }", &["10 is a number without a unit", "\"10s\""][..]),
+        ("timeouts = { head = \"0s\" }", &["not between \"10ms\" and \"24h\""]),
+        ("timeouts = { head = \"off\" }", &["\"off\" is not a duration"]),
+        ("timeouts = { head = 1.5 }", &["`listeners.web.timeouts.head` is a number with a frac"]),
+        ("limits = { headers_max = 0 }", &["0 is not between 1 and 1000"]),
+        ("limits = { headers_max = -1 }", &["-1 is out of range"]),
+        ("limits = { headers_max = 99999999999999999999 }", &["out of range"]),
+        ("limits = { headers_max = \"9\" }", &["is a string", "expected a whole number"]),
+        ("limits = { head_bytes_max = \"1KB\" }", &["\"1KB\" is not a size", "\"16KiB\""]),
+        ("limits = [1]", &["`listeners.web.limits` is a list", "expected a table"]),
+        ("[listeners.Web]\naddress = \"127.0.0.1:1\"", &["`Web` cannot be a name"]),
+    ] {
+        says(&with(line), parts);
+    }
+    for (address, cure) in [
+        (":8080", "\"0.0.0.0:8080\""),
+        ("127.0.0.1", "\"127.0.0.1:8080\""),
+        ("::1", "\"[::1]:8080\""),
+        ("localhost:80", "\"127.0.0.1:80\""),
+        ("http://127.0.0.1:80", "without scheme"),
+        ("users.internal:80", "names are not resolved"),
+    ] {
+        says(&SOUND.replace("127.0.0.1:8080", address), &[cure]);
+    }
+    says(&SOUND.replace("10.0.0.1:9000", "10.0.0.1:0"), &["port 0 is no place to connect to"]);
+}

@@ -1,0 +1,84 @@
+//! `[upstreams.NAME]`: a named group of endpoints, their pool and their timeouts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::listener::{LONGEST, SHORTEST};
+use super::section::{Rule, Spanned, Value, Walk, section};
+use super::tree::{Kind, Node};
+use super::value::Limit;
+
+section! {
+    /// A named group of endpoints that requests are balanced over.
+    pub Upstream {
+        /// Its endpoints: "IP:port", or a table with `address` and `weight`.
+        endpoints: Spanned<Vec<Spanned<Endpoint>>>
+            => Rule::required("endpoints = [\"127.0.0.1:9000\"]");
+        /// What of its connections may stay open unused.
+        pool: Pool => Rule::settings();
+        /// How long its endpoints may keep us waiting.
+        timeouts: UpstreamTimeouts => Rule::settings();
+    }
+}
+
+section! {
+    /// What of an upstream's connections may stay open unused.
+    pub Pool {
+        /// Idle connections per node and endpoint, divided among the cores.
+        idle_max: u32 => Rule::default(1024).within(0..=1_000_000);
+        /// How long one may stay idle. Keep it below the endpoint's own keep-alive timeout.
+        idle_timeout: Duration => Rule::default(Duration::from_secs(55)).within(SHORTEST..=LONGEST);
+    }
+}
+
+section! {
+    /// How long an upstream's endpoints may keep us waiting.
+    pub UpstreamTimeouts {
+        /// For a connection to be made. Then another endpoint is tried, or 504.
+        connect: Duration => Rule::default(Duration::from_secs(1)).within(SHORTEST..=LONGEST);
+        /// From the end of the request to the first byte of the response. Then 504.
+        first_byte: Limit<Duration> => Rule::default(Limit::At(Duration::from_secs(30)))
+            .within(Limit::At(SHORTEST)..=Limit::Off);
+        /// Between two pieces of a response. Then the client's connection is closed.
+        between_bytes: Limit<Duration> => Rule::default(Limit::At(Duration::from_secs(30)))
+            .within(Limit::At(SHORTEST)..=Limit::Off);
+    }
+}
+
+section! {
+    /// An endpoint written as a table.
+    WeightedEndpoint {
+        /// Where it listens: IP address and port.
+        address: SocketAddr => Rule::required("address = \"127.0.0.1:9000\"");
+        /// Its share of the requests, relative to the other endpoints.
+        weight: u32 => Rule::default(1).within(1..=WEIGHT_MAX);
+    }
+}
+
+/// Larger ratios are not load balancing any more.
+const WEIGHT_MAX: u32 = 1000;
+
+/// One address of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its share of the requests, relative to the other endpoints.
+    pub weight: u32,
+}
+
+impl Value for Endpoint {
+    const EXPECTED: &'static str = "\"IP:port\" or { address = \"IP:port\", weight = 2 }";
+
+    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
+        let WeightedEndpoint { address, weight } = match &node.kind {
+            Kind::Text(_) => WeightedEndpoint { address: SocketAddr::read(node, walk)?, weight: 1 },
+            Kind::Table(_) => WeightedEndpoint::read(node, walk)?,
+            _ => return walk.wrong_kind(node),
+        };
+        if address.port() == 0 {
+            return walk.bad_value(node, "port 0 is no place to connect to".to_owned());
+        }
+        Some(Self { address, weight })
+    }
+}

@@ -1,0 +1,127 @@
+//! May a request be sent again?
+//!
+//! Judged from the ledger of what went out and came in, never from the kind of error: what an
+//! endpoint may have acted on is known from bytes, while errors look alike.
+//!
+//! Ask when a connection or an attempt to connect **failed**, connect timeouts included. Do not
+//! ask when an endpoint was given its time and did not answer (first byte, between bytes): it may
+//! be at work still.
+//!
+//! Invariant: a request that an endpoint may have seen is not sent twice unless its method is
+//! idempotent (RFC 9110 section 9.2.2); and no request is sent twice from a body that is gone.
+
+use proto::head::Method;
+
+use crate::stage::Stage;
+
+/// How often one request is sent, the first time included. One retry finds a live endpoint when a
+/// single one is down; more would multiply the load of an upstream that is failing as a whole.
+pub const TRIES_MAX: u32 = 2;
+
+/// What has passed between the gateway and an endpoint for one exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// The connection of the last try came from the pool: the endpoint may have closed it before
+    /// it saw the request.
+    pub reused: bool,
+    /// Bytes of the request that the kernel took in the last try.
+    pub bytes_out: u64,
+    /// Bytes of the request's body that were handed on, in any try, and are not held any more:
+    /// they cannot be sent again.
+    pub body_bytes_consumed: u64,
+    /// Bytes of the response that came in, in any try.
+    pub response_bytes: u64,
+    /// Tries so far, the one that failed included.
+    pub tries: u32,
+}
+
+/// What to do about a try that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send the request again, from [`Stage::Select`] on.
+    Retry,
+    /// Answer the client, or abort the response.
+    GiveUp,
+}
+
+/// Judges a try that failed in `stage`.
+#[must_use]
+pub fn judge(ledger: &Ledger, method: Method, stage: Stage) -> Verdict {
+    let with_an_endpoint = matches!(stage, Stage::Connect | Stage::Forward | Stage::Respond);
+    let replayable = ledger.response_bytes == 0 && ledger.body_bytes_consumed == 0;
+    if !with_an_endpoint || !replayable || ledger.tries >= TRIES_MAX {
+        return Verdict::GiveUp;
+    }
+    // No byte went out: no endpoint knows of the request.
+    let unseen = ledger.bytes_out == 0;
+    // The usual end of a pooled connection: the endpoint closed it, idle, while the request was
+    // on its way. "Usual" is not "certain", so the method decides. On a fresh connection an
+    // endpoint that goes away under a request may well go away because of it.
+    let stale = ledger.reused && idempotent(method);
+    if unseen || stale { Verdict::Retry } else { Verdict::GiveUp }
+}
+
+/// Whether sending the request twice asks for no more than sending it once. TRACE is idempotent
+/// too; we leave it out, since nobody needs it retried.
+const fn idempotent(method: Method) -> bool {
+    matches!(method, Method::Get | Method::Head | Method::Options | Method::Put | Method::Delete)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::{GiveUp, Retry};
+    use super::*;
+
+    const FRESH: Ledger =
+        Ledger { reused: false, bytes_out: 0, body_bytes_consumed: 0, response_bytes: 0, tries: 1 };
+    const REUSED: Ledger = Ledger { reused: true, ..FRESH };
+
+    #[test]
+    fn the_table_of_verdicts_holds() {
+        use Method::{Delete, Get, Head, Options, Patch, Post, Put};
+        use Stage::{Connect, Forward, Respond};
+        let sent = |ledger: Ledger| Ledger { bytes_out: 100, ..ledger };
+        let cases = [
+            ("connect failed", FRESH, Get, Connect, Retry),
+            ("connect failed, POST", FRESH, Post, Connect, Retry),
+            ("fresh, nothing went out", FRESH, Post, Forward, Retry),
+            ("reused, nothing went out", REUSED, Post, Forward, Retry),
+            ("reused, nothing went out", REUSED, Patch, Forward, Retry),
+            ("reused, died in mid-head", sent(REUSED), Get, Forward, Retry),
+            ("reused, no answer", sent(REUSED), Get, Respond, Retry),
+            ("reused, no answer", sent(REUSED), Head, Respond, Retry),
+            ("reused, no answer", sent(REUSED), Options, Respond, Retry),
+            ("reused, no answer", sent(REUSED), Put, Respond, Retry),
+            ("reused, no answer", sent(REUSED), Delete, Respond, Retry),
+            ("reused, no answer, POST", sent(REUSED), Post, Respond, GiveUp),
+            ("reused, no answer, PATCH", sent(REUSED), Patch, Respond, GiveUp),
+            ("fresh, no answer", sent(FRESH), Get, Respond, GiveUp),
+            ("fresh, died in mid-head", sent(FRESH), Put, Forward, GiveUp),
+            ("nothing was tried", FRESH, Get, Stage::Select, GiveUp),
+            ("the client's side", FRESH, Get, Stage::Decode, GiveUp),
+        ];
+        for (case, ledger, method, stage, verdict) in cases {
+            assert_eq!(judge(&ledger, method, stage), verdict, "{case}: {method:?} in {stage}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_again_once_a_byte_of_the_response_came() {
+        let ledger = Ledger { response_bytes: 1, bytes_out: 100, ..REUSED };
+        assert_eq!(judge(&ledger, Method::Get, Stage::Respond), GiveUp);
+    }
+
+    #[test]
+    fn a_body_that_is_gone_is_not_sent_again() {
+        let ledger = Ledger { body_bytes_consumed: 1, bytes_out: 100, ..REUSED };
+        assert_eq!(judge(&ledger, Method::Put, Stage::Forward), GiveUp);
+        let ledger = Ledger { body_bytes_consumed: 1, ..FRESH };
+        assert_eq!(judge(&ledger, Method::Put, Stage::Connect), GiveUp);
+    }
+
+    #[test]
+    fn a_request_is_tried_twice_at_most() {
+        let ledger = Ledger { tries: TRIES_MAX, ..FRESH };
+        assert_eq!(judge(&ledger, Method::Get, Stage::Connect), GiveUp);
+    }
+}

@@ -1,0 +1,124 @@
+//! Naming the fault of a head that httparse refused.
+//!
+//! httparse says which part of a head is at fault; reason tokens shall say what. This runs once,
+//! for a message that is refused anyway: it need not be fast, and it does not decide anything.
+
+use crate::head::{is_control, is_token};
+use crate::violation::Violation;
+
+/// The fault of a request head.
+#[cold]
+pub(super) fn request(bytes: &[u8], error: httparse::Error) -> Violation {
+    if error == httparse::Error::TooManyHeaders {
+        return Violation::TooManyHeaders;
+    }
+    let (line, rest) = first_line(bytes);
+    match line_end_fault(line).or_else(|| request_line(content(line))) {
+        Some(fault) => fault,
+        None => fields(rest).unwrap_or(Violation::HeadEnd),
+    }
+}
+
+/// The fault of a response head.
+#[cold]
+pub(super) fn response(bytes: &[u8], error: httparse::Error) -> Violation {
+    if error == httparse::Error::TooManyHeaders {
+        return Violation::TooManyHeaders;
+    }
+    let (line, rest) = first_line(bytes);
+    match line_end_fault(line).or_else(|| status_line(content(line))) {
+        Some(fault) => fault,
+        None => fields(rest).unwrap_or(Violation::HeadEnd),
+    }
+}
+
+fn request_line(line: &[u8]) -> Option<Violation> {
+    let mut words = line.split(|byte| *byte == b' ');
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(method), ..) if !is_token(method) => Some(Violation::Method),
+        (Some(_), Some(target), Some(version), None) => {
+            if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+                Some(Violation::Target)
+            } else {
+                version_fault(version)
+            }
+        }
+        _ => Some(Violation::RequestLine),
+    }
+}
+
+fn status_line(line: &[u8]) -> Option<Violation> {
+    let mut words = line.splitn(3, |byte| *byte == b' ');
+    let (version, code, reason) = (words.next()?, words.next(), words.next());
+    let code_is_sound =
+        code.is_some_and(|code| code.len() == 3 && code.iter().all(u8::is_ascii_digit));
+    let reason_is_sound = !reason.unwrap_or_default().iter().any(|byte| is_control(*byte));
+    version_fault(version)
+        .or_else(|| (!code_is_sound || !reason_is_sound).then_some(Violation::StatusLine))
+}
+
+fn version_fault(version: &[u8]) -> Option<Violation> {
+    match version.strip_prefix(b"HTTP/") {
+        Some(b"1.0" | b"1.1") => None,
+        Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            Some(Violation::VersionNotSupported)
+        }
+        _ => Some(Violation::Version),
+    }
+}
+
+/// The first fault in field lines.
+pub(super) fn fields(mut rest: &[u8]) -> Option<Violation> {
+    while !rest.is_empty() {
+        let (line, after) = first_line(rest);
+        if let Some(fault) = field_line(line) {
+            return Some(fault);
+        }
+        rest = after;
+    }
+    None
+}
+
+fn field_line(line: &[u8]) -> Option<Violation> {
+    if let Some(fault) = line_end_fault(line) {
+        return Some(fault);
+    }
+    let line = content(line);
+    if matches!(line.first(), Some(b' ' | b'\t')) {
+        return Some(Violation::FoldedLine);
+    }
+    if line.is_empty() {
+        return None;
+    }
+    let mut parts = line.splitn(2, |byte| *byte == b':');
+    let (name, value) = (parts.next().unwrap_or_default(), parts.next());
+    if !is_token(name) {
+        let spaced = matches!(name.last(), Some(b' ' | b'\t')) && is_token(name.trim_ascii_end());
+        return Some(if spaced { Violation::SpaceBeforeColon } else { Violation::HeaderName });
+    }
+    match value {
+        None => Some(Violation::HeaderName),
+        Some(value) => value.iter().any(|byte| is_control(*byte)).then_some(Violation::HeaderValue),
+    }
+}
+
+/// The first line with its end, and what follows.
+fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
+    bytes.split_at_checked(end).unwrap_or((bytes, &[]))
+}
+
+fn line_end_fault(line: &[u8]) -> Option<Violation> {
+    match (line, memchr::memchr(b'\r', line)) {
+        ([.., b'\r', b'\n'], Some(at)) if at + 2 == line.len() => None,
+        (_, Some(_)) => Some(Violation::BareCr),
+        ([.., b'\n'], None) => Some(Violation::BareLf),
+        // No line end at all: the head was cut short.
+        _ => Some(Violation::HeadEnd),
+    }
+}
+
+/// The line without its CRLF.
+fn content(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r\n").unwrap_or(line)
+}

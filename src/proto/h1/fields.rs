@@ -1,0 +1,215 @@
+//! What the parsers of requests and responses share: the walk over the fields of a head, and what
+//! the fields that govern the message say.
+
+use std::mem::MaybeUninit;
+
+use crate::head::{BodyLength, Field, HeaderId, Headers, Span, Version, is_token, trimmed};
+use crate::violation::Violation;
+
+/// The most fields of a head, whatever `headers_max` says: their table stands on the stack while
+/// the head is parsed, 8 KiB.
+pub const HEADERS_LIMIT: usize = 256;
+
+/// The most bytes of a head, whatever the caller's own limit: keeps offsets far from `u32::MAX`.
+pub const HEAD_BYTES_LIMIT: usize = 16 << 20;
+
+/// The most options in the Connection fields of a head. Each may cost a walk over the fields when
+/// they are removed; real messages have three at most (`keep-alive, upgrade, http2-settings`).
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
+
+/// Where httparse puts the fields it found.
+pub(super) type Slots<'a> = [MaybeUninit<httparse::Header<'a>>; HEADERS_LIMIT];
+
+/// Slots that cost nothing to make.
+#[inline]
+pub(super) const fn slots<'a>() -> Slots<'a> {
+    [const { MaybeUninit::uninit() }; HEADERS_LIMIT]
+}
+
+/// What the fields that govern a message say, RFC 9112 6 and 9, RFC 9110 7 and 10.1.1.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// The value of Host.
+    pub(super) host: Option<Span>,
+    /// The value of Upgrade.
+    pub(super) upgrade: Span,
+    /// The value of Content-Length.
+    pub(super) content_length: Option<u64>,
+    /// Transfer-Encoding.
+    pub(super) codings: Codings,
+    /// Expect: 100-continue.
+    pub(super) expects_continue: bool,
+    /// Connection: close.
+    close: bool,
+    /// Connection: keep-alive.
+    keep_alive: bool,
+    /// Connection: upgrade.
+    upgrade_listed: bool,
+    /// Options seen in Connection.
+    options: usize,
+}
+
+/// The transfer codings of a message so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Codings {
+    /// No Transfer-Encoding.
+    #[default]
+    Absent,
+    /// `chunked` and nothing else.
+    Chunked,
+    /// Something else, without chunked.
+    Unknown,
+    /// Something else, then chunked.
+    UnknownChunked,
+}
+
+/// The ids of the fields that [`Notes`] reads.
+const NOTED: u64 = HeaderId::Host.bit()
+    | HeaderId::ContentLength.bit()
+    | HeaderId::TransferEncoding.bit()
+    | HeaderId::Connection.bit()
+    | HeaderId::Upgrade.bit()
+    | HeaderId::Expect.bit();
+
+/// Enters the fields that httparse found in `bytes` into the table, which owns a copy of them.
+///
+/// httparse takes lines that end in LF alone and does not say so. But it gives each name and value
+/// as slices of the input, so a line is sound if its name starts where the line before ended, and
+/// CRLF stands behind its value: no byte is looked at twice to know. `first` is where the first
+/// line must start.
+#[inline]
+pub(super) fn enter(
+    bytes: &[u8],
+    first: usize,
+    parsed: &[httparse::Header<'_>],
+    headers: &mut Headers,
+) -> Result<Notes, Violation> {
+    let base = bytes.as_ptr().addr();
+    let mut notes = Notes::default();
+    let mut line = first;
+    for header in parsed {
+        let name = header.name.as_bytes();
+        if name.as_ptr().addr() - base != line {
+            return Err(Violation::BareLf);
+        }
+        let value_start = header.value.as_ptr().addr() - base;
+        let value_end = value_start + header.value.len();
+        let line_end = match bytes.get(value_end) {
+            Some(b'\r') => value_end,
+            _ => behind_white_space(bytes, value_end),
+        };
+        if bytes.get(line_end) != Some(&b'\r') {
+            return Err(Violation::BareLf);
+        }
+        let id = HeaderId::of(name);
+        let value = Span::new(value_start, header.value.len());
+        let whole = value_end == line_end && value_start == line + name.len() + 2;
+        headers.add(Field { id, name: Span::new(line, name.len()), value, whole });
+        if NOTED & id.bit() != 0 {
+            notes.take(id, header.value, value)?;
+        }
+        line = line_end + 2;
+    }
+    // The empty line, and nothing behind it.
+    if bytes.get(line..) == Some(b"\r\n") { Ok(notes) } else { Err(Violation::BareLf) }
+}
+
+fn behind_white_space(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    from + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
+}
+
+impl Notes {
+    fn take(&mut self, id: HeaderId, value: &[u8], span: Span) -> Result<(), Violation> {
+        match id {
+            HeaderId::Host if self.host.is_some() => return Err(Violation::HostDuplicate),
+            HeaderId::Host => self.host = Some(span),
+            HeaderId::ContentLength if self.content_length.is_some() => {
+                return Err(Violation::ContentLengthDuplicate);
+            }
+            HeaderId::ContentLength => self.content_length = Some(content_length(value)?),
+            HeaderId::TransferEncoding => self.codings = self.codings.and(value)?,
+            HeaderId::Connection => self.connection(value)?,
+            HeaderId::Upgrade if self.upgrade.len == 0 => self.upgrade = span,
+            HeaderId::Expect => {
+                self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &[u8]) -> Result<(), Violation> {
+        for option in value.split(|byte| *byte == b',').map(trimmed) {
+            self.options += 1;
+            if self.options > CONNECTION_OPTIONS_MAX {
+                return Err(Violation::TooManyConnectionOptions);
+            }
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.upgrade_listed |= option.eq_ignore_ascii_case(b"upgrade");
+        }
+        Ok(())
+    }
+
+    /// Whether the sender wishes to keep the connection, RFC 9112 9.3. Who says both things gets
+    /// the safe one.
+    pub(super) const fn persists(&self, version: Version) -> bool {
+        match version {
+            Version::Http11 => !self.close,
+            Version::Http10 => self.keep_alive && !self.close,
+        }
+    }
+
+    /// The value of Upgrade where it counts, RFC 9110 7.8; else empty.
+    pub(super) const fn upgrade(&self, version: Version) -> Span {
+        match version {
+            Version::Http11 if self.upgrade_listed => self.upgrade,
+            _ => Span::EMPTY,
+        }
+    }
+
+    /// What Content-Length and Transfer-Encoding say together, RFC 9112 6.3; `None` if neither is
+    /// there.
+    #[inline]
+    pub(super) fn framing(&self, version: Version) -> Result<BodyLength, Violation> {
+        match (self.codings, self.content_length) {
+            (Codings::Absent, None) => Ok(BodyLength::None),
+            (Codings::Absent, Some(length)) => Ok(BodyLength::Length(length)),
+            (_, Some(_)) => Err(Violation::ContentLengthWithTransferEncoding),
+            (_, None) if version == Version::Http10 => Err(Violation::TransferEncodingInHttp10),
+            (Codings::Chunked, None) => Ok(BodyLength::Chunked),
+            (Codings::Unknown | Codings::UnknownChunked, None) => {
+                Err(Violation::TransferCodingUnknown)
+            }
+        }
+    }
+}
+
+impl Codings {
+    /// These and those of one more field, RFC 9112 6.1. Empty list members, which RFC 9110 5.6.1
+    /// lets pass, are refused: `, chunked` has been read as identity.
+    fn and(mut self, value: &[u8]) -> Result<Self, Violation> {
+        for coding in value.split(|byte| *byte == b',').map(trimmed) {
+            let chunked = coding.eq_ignore_ascii_case(b"chunked");
+            self = match (self, chunked) {
+                (Self::Absent, true) => Self::Chunked,
+                (Self::Unknown, true) => Self::UnknownChunked,
+                (Self::Absent | Self::Unknown, false) if is_token(coding) => Self::Unknown,
+                _ => return Err(Violation::TransferEncodingInvalid),
+            };
+        }
+        Ok(self)
+    }
+}
+
+/// Content-Length, RFC 9110 8.6: decimal digits only, and below 2^63, since programs that count
+/// with signs read larger ones as negative.
+fn content_length(value: &[u8]) -> Result<u64, Violation> {
+    // 19 digits hold 2^63 - 1; with leading zeros more would be legal, and a way to disagree.
+    if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Violation::ContentLengthInvalid);
+    }
+    let length = value.iter().fold(0, |sum: u64, digit| sum * 10 + u64::from(digit & 0x0f));
+    if i64::try_from(length).is_ok() { Ok(length) } else { Err(Violation::ContentLengthInvalid) }
+}

@@ -1,0 +1,34 @@
+//! HTTP/1.x on the wire, RFC 9112: where a head ends, what it says, where a body ends, and back.
+//!
+//! The order of calls for a message that comes in: [`leading_blank`] (requests), [`Scanner::scan`]
+//! until the head is there, [`parse_request`] or [`parse_response`], then a [`BodyDecoder`] for its
+//! body. For one that goes out: [`strip_hop_by_hop`], then the gateway's own edits, then
+//! [`encode_request`] or [`encode_response`].
+//!
+//! Invariant: what `encode_*` writes is read back by `parse_*` as the same message.
+
+mod body;
+mod diagnose;
+mod encode;
+mod fields;
+mod hop;
+mod request;
+mod response;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod trailers;
+#[cfg(test)]
+mod vectors;
+
+pub use body::{BodyDecoder, CHUNK_EXTENSION_BYTES_MAX, CHUNK_OVERHEAD_BYTES_MAX, Step};
+pub use encode::{
+    CHUNK_SIZE_LINE_BYTES, Persist, chunk_size_line, encode_last_chunk, encode_request,
+    encode_response, encoded_len_max,
+};
+pub use fields::{CONNECTION_OPTIONS_MAX, HEAD_BYTES_LIMIT, HEADERS_LIMIT};
+pub use hop::strip_hop_by_hop;
+pub use request::parse_request;
+pub use response::parse_response;
+pub use scan::{Scanner, leading_blank};
+pub use trailers::{TRAILER_BYTES_MAX, TRAILERS_MAX};

@@ -1,0 +1,64 @@
+//! Trailer fields, RFC 9110 6.5 and RFC 9112 7.1.2.
+
+use super::{diagnose, fields};
+use crate::head::{HeaderId, Headers};
+use crate::violation::Violation;
+
+/// The most bytes of a trailer section. Trailers carry checksums and status; gRPC's fit in 1 KiB.
+pub const TRAILER_BYTES_MAX: usize = 8 << 10;
+
+/// The most trailer fields: bounds the table, as `headers_max` does for heads.
+pub const TRAILERS_MAX: usize = 64;
+
+/// Fields that a trailer section may not have, RFC 9110 6.5.1: those that frame, route,
+/// authenticate, or say how to read the content. Somebody behind us may merge trailers into the
+/// head, where these would have been checked.
+const FORBIDDEN: u64 = HeaderId::Host.bit()
+    | HeaderId::Connection.bit()
+    | HeaderId::KeepAlive.bit()
+    | HeaderId::ProxyConnection.bit()
+    | HeaderId::ProxyAuthenticate.bit()
+    | HeaderId::ProxyAuthorization.bit()
+    | HeaderId::ContentLength.bit()
+    | HeaderId::TransferEncoding.bit()
+    | HeaderId::Te.bit()
+    | HeaderId::Trailer.bit()
+    | HeaderId::Upgrade.bit()
+    | HeaderId::Expect.bit()
+    | HeaderId::MaxForwards.bit()
+    | HeaderId::XForwardedFor.bit()
+    | HeaderId::XForwardedProto.bit()
+    | HeaderId::XForwardedHost.bit()
+    | HeaderId::XForwardedPort.bit()
+    | HeaderId::Forwarded.bit()
+    | HeaderId::XRealIp.bit()
+    | HeaderId::ContentType.bit()
+    | HeaderId::ContentEncoding.bit()
+    | HeaderId::ContentRange.bit()
+    | HeaderId::Authorization.bit()
+    | HeaderId::WwwAuthenticate.bit()
+    | HeaderId::CacheControl.bit()
+    | HeaderId::Cookie.bit()
+    | HeaderId::SetCookie.bit()
+    | HeaderId::Range.bit();
+
+/// Parses a trailer section: field lines and the empty line.
+pub(super) fn parse(section: &[u8]) -> Result<Headers, Violation> {
+    let mut slots = [httparse::EMPTY_HEADER; TRAILERS_MAX];
+    let parsed = match httparse::parse_headers(section, &mut slots) {
+        Ok(httparse::Status::Complete((len, parsed))) if len == section.len() => parsed,
+        Err(httparse::Error::TooManyHeaders) => return Err(Violation::TooManyHeaders),
+        // Line ends keep their names: they mean the same everywhere. The rest is one cause.
+        _ => match diagnose::fields(section) {
+            Some(fault @ (Violation::BareCr | Violation::BareLf)) => return Err(fault),
+            _ => return Err(Violation::TrailerMalformed),
+        },
+    };
+    let mut trailers = Headers::new();
+    trailers.load(section);
+    fields::enter(section, 0, parsed, &mut trailers)?;
+    if trailers.present() & FORBIDDEN != 0 {
+        return Err(Violation::TrailerForbidden);
+    }
+    Ok(trailers)
+}

@@ -1,0 +1,53 @@
+//! The head of a message: what is asked or answered, apart from how it travels.
+//!
+//! A head is owned bytes and a table of spans (see [`Headers`]), independent of the socket and of
+//! the wire: h1 parses into it and encodes from it, h2 will do the same. What a parser learns while
+//! it checks a head (framing, persistence, upgrade) is kept here, so that it survives the removal
+//! of the fields that said so.
+
+mod headers;
+mod id;
+mod request;
+mod response;
+#[cfg(test)]
+mod tests;
+
+pub use headers::{BYTES_MAX, Field, Headers, Span, is_token};
+pub(crate) use headers::{is_control, name_of, trimmed};
+pub use id::HeaderId;
+pub(crate) use request::RequestLine;
+pub use request::{Method, RequestHead};
+pub use response::{ResponseHead, phrase};
+
+/// The version of an HTTP/1.x message, RFC 9112 2.3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    #[default]
+    Http11,
+}
+
+/// How the end of a body is known, RFC 9112 6.3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BodyLength {
+    /// There is no body, and nothing says so: a request without Content-Length, a response to HEAD,
+    /// a 204.
+    #[default]
+    None,
+    /// So many bytes. `Length(0)` is a body too: "content-length: 0" was said and must be said.
+    Length(u64),
+    /// Chunked transfer coding, RFC 9112 7.1.
+    Chunked,
+    /// Until the connection closes. Responses only.
+    UntilClose,
+}
+
+impl BodyLength {
+    /// Whether it is certain that no body byte comes.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        matches!(self, Self::None | Self::Length(0))
+    }
+}

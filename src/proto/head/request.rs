@@ -1,0 +1,272 @@
+//! The head of a request.
+
+use super::{BodyLength, HeaderId, Headers, Span, Version, is_token};
+use crate::uri;
+use crate::violation::Violation;
+
+/// A request method, RFC 9110 9.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// GET.
+    #[default]
+    Get,
+    /// HEAD.
+    Head,
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+    /// DELETE.
+    Delete,
+    /// OPTIONS.
+    Options,
+    /// PATCH, RFC 5789.
+    Patch,
+    /// TRACE.
+    Trace,
+    /// CONNECT.
+    Connect,
+    /// Any other token: see [`RequestHead::method_bytes`].
+    Other,
+}
+
+impl Method {
+    /// The method with this name; case counts (RFC 9110 9.1).
+    #[inline]
+    #[must_use]
+    pub const fn of(name: &[u8]) -> Self {
+        match name {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"PUT" => Self::Put,
+            b"DELETE" => Self::Delete,
+            b"OPTIONS" => Self::Options,
+            b"PATCH" => Self::Patch,
+            b"TRACE" => Self::Trace,
+            b"CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+
+    /// The name; empty for `Other`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Patch => "PATCH",
+            Self::Trace => "TRACE",
+            Self::Connect => "CONNECT",
+            Self::Other => "",
+        }
+    }
+
+    /// Whether the client asks for no change, RFC 9110 9.2.1. `Other` is not known to be safe.
+    #[must_use]
+    pub const fn is_safe(self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
+    }
+
+    /// Whether doing it twice is doing it once, RFC 9110 9.2.2.
+    #[must_use]
+    pub const fn is_idempotent(self) -> bool {
+        self.is_safe() || matches!(self, Self::Put | Self::Delete)
+    }
+}
+
+/// The head of a request.
+#[derive(Clone, Debug, Default)]
+pub struct RequestHead {
+    /// The method.
+    pub method: Method,
+    /// The version that the client spoke.
+    pub version: Version,
+    /// The header fields; they own the bytes of the whole head.
+    pub headers: Headers,
+    /// How the end of the body is known: never `UntilClose`.
+    pub length: BodyLength,
+    /// Everything else that the request line and the checks have told.
+    pub(crate) line: RequestLine,
+}
+
+/// What the request line and the checks have told; all spans are of the bytes of the headers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RequestLine {
+    /// The method's name, for `Other`.
+    pub(crate) method: Span,
+    /// The target as it came.
+    pub(crate) target: Span,
+    /// The target in origin or asterisk form.
+    pub(crate) path_and_query: Span,
+    /// Bytes of `path_and_query` that are the path.
+    pub(crate) path_len: u32,
+    /// Host and port.
+    pub(crate) authority: Span,
+    /// Bytes of `authority` that are the host.
+    pub(crate) host_len: u32,
+    /// The value of Upgrade; empty unless the client asks for one.
+    pub(crate) upgrade: Span,
+    /// The line, if it is as encoding would write it.
+    pub(crate) verbatim: Option<(Span, Method)>,
+    /// The client wishes to keep the connection.
+    pub(crate) keep_alive: bool,
+    /// The client waits for 100 (Continue).
+    pub(crate) expects_continue: bool,
+}
+
+impl RequestHead {
+    /// A GET that has no target yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Back to `new`, keeping the memory.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.method = Method::default();
+        self.version = Version::default();
+        self.headers.clear();
+        self.length = BodyLength::default();
+        self.line = RequestLine::default();
+    }
+
+    /// The method's name.
+    #[inline]
+    #[must_use]
+    pub fn method_bytes(&self) -> &[u8] {
+        match self.method {
+            Method::Other => self.line.method.of(self.headers.bytes()),
+            known => known.name().as_bytes(),
+        }
+    }
+
+    /// The target as it came, RFC 9112 3.2.
+    #[must_use]
+    pub fn target(&self) -> &[u8] {
+        self.line.target.of(self.headers.bytes())
+    }
+
+    /// The target to send on: origin form, or `*` (RFC 9112 3.2.1, 3.2.4).
+    #[inline]
+    #[must_use]
+    pub fn path_and_query(&self) -> &[u8] {
+        self.line.path_and_query.of(self.headers.bytes())
+    }
+
+    /// The path, without the query: `/` if an absolute-form target has none, `*` in asterisk form.
+    #[inline]
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        let whole = self.path_and_query();
+        whole.get(..self.line.path_len as usize).unwrap_or(whole)
+    }
+
+    /// What follows the first `?`, if there is one.
+    #[inline]
+    #[must_use]
+    pub fn query(&self) -> Option<&[u8]> {
+        self.path_and_query().get(self.line.path_len as usize + 1..)
+    }
+
+    /// Host and port: of an absolute-form target, else of Host (RFC 9112 3.2.2, 3.3). Empty for an
+    /// HTTP/1.0 request with neither.
+    #[inline]
+    #[must_use]
+    pub fn authority(&self) -> &[u8] {
+        self.line.authority.of(self.headers.bytes())
+    }
+
+    /// The authority without its port; an IPv6 address keeps its brackets.
+    #[inline]
+    #[must_use]
+    pub fn host(&self) -> &[u8] {
+        let whole = self.authority();
+        whole.get(..self.line.host_len as usize).unwrap_or(whole)
+    }
+
+    /// How the end of the body is known.
+    #[inline]
+    #[must_use]
+    pub const fn body_length(&self) -> BodyLength {
+        self.length
+    }
+
+    /// Whether the client wishes to keep the connection, RFC 9112 9.3. Survives the removal of
+    /// Connection.
+    #[inline]
+    #[must_use]
+    pub const fn keep_alive(&self) -> bool {
+        self.line.keep_alive
+    }
+
+    /// Whether the client waits for 100 (Continue) before it sends the body, RFC 9110 10.1.1.
+    #[inline]
+    #[must_use]
+    pub const fn expects_continue(&self) -> bool {
+        self.line.expects_continue
+    }
+
+    /// The value of Upgrade, if Connection lists it and the version is 1.1 (RFC 9110 7.8).
+    /// Survives the removal of both.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<&[u8]> {
+        Some(self.line.upgrade.of(self.headers.bytes())).filter(|value| !value.is_empty())
+    }
+
+    /// Sets the method from its name; case counts.
+    ///
+    /// # Errors
+    /// [`Violation::Method`] if it is not a token.
+    pub fn set_method(&mut self, name: &[u8]) -> Result<(), Violation> {
+        if !is_token(name) {
+            return Err(Violation::Method);
+        }
+        self.method = Method::of(name);
+        if self.method == Method::Other {
+            self.line.method = self.headers.append_loose(&[name]);
+            self.line.verbatim = None;
+        }
+        Ok(())
+    }
+
+    /// Sets the target: a path that starts with `/`, with or without query, or `*`.
+    ///
+    /// # Errors
+    /// [`Violation::Target`] if it is not one (RFC 9112 3.2.1); the head is then unchanged.
+    pub fn set_path_and_query(&mut self, target: &[u8]) -> Result<(), Violation> {
+        let path_len = if target == b"*" { 1 } else { uri::check_path_and_query(target)? };
+        self.line.path_and_query = self.headers.append_loose(&[target]);
+        self.line.path_len = Span::new(0, path_len).len;
+        self.line.verbatim = None;
+        Ok(())
+    }
+
+    /// Sets host and port, and Host to say the same. Setting Host in the table alone changes
+    /// nothing: encoding writes the authority.
+    ///
+    /// # Errors
+    /// [`Violation::HostInvalid`] if it is not `host [":" port]`; the head is then unchanged.
+    pub fn set_authority(&mut self, authority: &[u8]) -> Result<(), Violation> {
+        let host_len = uri::check_authority(authority)?;
+        self.headers.set(HeaderId::Host, authority);
+        self.line.authority = self.headers.last_value();
+        self.line.host_len = Span::new(0, host_len).len;
+        Ok(())
+    }
+
+    /// Sets `x-forwarded-host` to the authority that the client asked for, in place of what it may
+    /// have said there itself. Without an authority there is no such field.
+    pub fn set_forwarded_host(&mut self) {
+        if self.line.authority.len == 0 {
+            self.headers.remove(HeaderId::XForwardedHost);
+        } else {
+            self.headers.set_copy(HeaderId::XForwardedHost, self.line.authority);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Request targets and authorities: RFC 9112 3.2, RFC 9110 4.2, RFC 3986.
+//!
+//! This says whether bytes are a target and where its parts are. What a path means (dot segments,
+//! percent-encoding, case) is for the router.
+
+use std::net::Ipv6Addr;
+
+use crate::violation::Violation;
+
+/// Checks a target in origin form (RFC 9112 3.2.1) and says how many bytes of it are the path.
+///
+/// Of the visible ASCII bytes, those are refused that no browser sends raw: `"`, `#`, `<`, `>`, and
+/// `\` in a path, which some endpoints read as `/`. The others that RFC 3986 does not list (such as
+/// `|` and `{`) are on the web and are read by everybody in the same way.
+///
+/// # Errors
+/// [`Violation::Target`].
+#[inline]
+pub fn check_path_and_query(target: &[u8]) -> Result<usize, Violation> {
+    if target.first() != Some(&b'/') {
+        return Err(Violation::Target);
+    }
+    let path_len = memchr::memchr(b'?', target).unwrap_or(target.len());
+    // Without a branch per byte: legal targets are read to their end anyway.
+    match target.iter().fold(0, |found, byte| found | kind(*byte)) {
+        PLAIN => Ok(path_len),
+        BACKSLASH if !target.iter().take(path_len).any(|byte| *byte == b'\\') => Ok(path_len),
+        _ => Err(Violation::Target),
+    }
+}
+
+/// Kinds of bytes in a target; as bits, so that they add up.
+const PLAIN: u8 = 0;
+const BACKSLASH: u8 = 1;
+const ILLEGAL: u8 = 2;
+
+#[expect(clippy::indexing_slicing, reason = "evaluated when the crate is compiled")]
+const KINDS: [u8; 256] = {
+    let mut kinds = [ILLEGAL; 256];
+    let mut byte = b'!';
+    while byte < 0x7f {
+        kinds[byte as usize] = match byte {
+            b'"' | b'#' | b'<' | b'>' => ILLEGAL,
+            b'\\' => BACKSLASH,
+            _ => PLAIN,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
+#[inline]
+fn kind(byte: u8) -> u8 {
+    KINDS.get(usize::from(byte)).copied().unwrap_or(ILLEGAL)
+}
+
+/// Checks `host [":" port]` (RFC 9110 4.2, 7.2) and says how many bytes of it are the host.
+///
+/// A host is an IPv6 address in brackets, or of letters, digits and `-._~`. The grammar of a
+/// reg-name has more (percent-encoding, `,`, `;`, `=` and the like); no name in DNS has, and
+/// programs do not agree what they mean, so they are refused. So are an empty host (RFC 9110
+/// 4.2.1), userinfo (RFC 9110 4.2.4) and a port that is empty or beyond 65535.
+///
+/// # Errors
+/// [`Violation::HostInvalid`].
+#[inline]
+pub fn check_authority(authority: &[u8]) -> Result<usize, Violation> {
+    let host_len = if authority.first() == Some(&b'[') {
+        bracketed_len(authority)?
+    } else {
+        authority.iter().position(|byte| !is_host_byte(*byte)).unwrap_or(authority.len())
+    };
+    match authority.get(host_len..) {
+        Some([]) if host_len > 0 => Ok(host_len),
+        Some([b':', port @ ..]) if host_len > 0 && is_port(port) => Ok(host_len),
+        _ => Err(Violation::HostInvalid),
+    }
+}
+
+/// The parts of a target in absolute form, RFC 9112 3.2.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absolute<'a> {
+    /// `http` or `https`, in the case it came in.
+    pub scheme: &'a [u8],
+    /// Host and port; checked.
+    pub authority: &'a [u8],
+    /// Bytes of the authority that are the host.
+    pub host_len: usize,
+    /// What follows the authority: empty, or starts with `/` or `?`. Not checked.
+    pub rest: &'a [u8],
+}
+
+/// Takes a target in absolute form apart.
+///
+/// # Errors
+/// [`Violation::Target`] if it has no scheme, or one that is not ours; [`Violation::HostInvalid`].
+pub fn split_absolute(target: &[u8]) -> Result<Absolute<'_>, Violation> {
+    let scheme_len = memchr::memchr(b':', target).unwrap_or(0);
+    let (scheme, after) = target.split_at_checked(scheme_len).ok_or(Violation::Target)?;
+    let after = after.strip_prefix(b"://").ok_or(Violation::Target)?;
+    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
+        return Err(Violation::Target);
+    }
+    let authority_len =
+        after.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(after.len());
+    let (authority, rest) = after.split_at_checked(authority_len).ok_or(Violation::Target)?;
+    let host_len = check_authority(authority)?;
+    Ok(Absolute { scheme, authority, host_len, rest })
+}
+
+/// Bytes up to and including `]` of an address such as `[::1]`.
+fn bracketed_len(authority: &[u8]) -> Result<usize, Violation> {
+    let close = memchr::memchr(b']', authority).ok_or(Violation::HostInvalid)?;
+    let inner = authority.get(1..close).unwrap_or_default();
+    let address = str::from_utf8(inner).map_err(|_| Violation::HostInvalid)?;
+    // Zones ("%25eth0") mean nothing to another host, and no version after 6 exists.
+    address.parse::<Ipv6Addr>().map_err(|_| Violation::HostInvalid)?;
+    Ok(close + 1)
+}
+
+const fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn is_port(port: &[u8]) -> bool {
+    let digits = !port.is_empty() && port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    let number = port.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit & 0x0f));
+    digits && number <= u32::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_ends_at_the_first_question_mark() {
+        assert_eq!(check_path_and_query(b"/"), Ok(1));
+        assert_eq!(check_path_and_query(b"/a/b?c?d"), Ok(4));
+        assert_eq!(check_path_and_query(b"/?"), Ok(1));
+        assert_eq!(check_path_and_query(b"//a//?/\\"), Ok(5));
+        assert_eq!(check_path_and_query(b"/{a}|[b]^`'%zz?x={|}\\"), Ok(14));
+    }
+
+    #[test]
+    fn bytes_that_no_target_has_are_refused() {
+        for target in
+            ["", "a", "*", "?a", "/a#b", "/a?b#c", "/\\a", "/\"", "/<", "/>", "/a b", "/é"]
+        {
+            assert_eq!(check_path_and_query(target.as_bytes()), Err(Violation::Target), "{target}");
+        }
+        for byte in (0..=b' ').chain(0x7f..=0xff) {
+            assert!(check_path_and_query(&[b'/', byte]).is_err());
+            assert!(check_path_and_query(&[b'/', b'?', byte]).is_err());
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_with_a_port_or_none() {
+        let legal = [
+            ("a", 1),
+            ("example.com", 11),
+            ("example.com:80", 11),
+            ("127.0.0.1:65535", 9),
+            ("[::1]", 5),
+            ("[2001:db8::1]:8443", 13),
+            ("under_score.x~y-z", 17),
+        ];
+        for (authority, host_len) in legal {
+            assert_eq!(check_authority(authority.as_bytes()), Ok(host_len), "{authority}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        let illegal = [
+            "",
+            ":",
+            ":80",
+            "a:",
+            "a:b",
+            "a:65536",
+            "a:000080",
+            "a:+1",
+            "a b",
+            "a,b",
+            "a/b",
+            "a@b",
+            "a%2e",
+            "[::1",
+            "[::1]a",
+            "[]",
+            "[1.2.3.4]",
+            "[::1%25eth0]",
+            "[v1.x]",
+            "::1",
+            "a:1:2",
+            "[::1]:",
+            "a\\b",
+            "é",
+            "a;b",
+        ];
+        for authority in illegal {
+            assert_eq!(
+                check_authority(authority.as_bytes()),
+                Err(Violation::HostInvalid),
+                "{authority}"
+            );
+        }
+    }
+
+    #[test]
+    fn absolute_targets_are_taken_apart() {
+        let parts = split_absolute(b"HTTP://a.b:8080/c?d").unwrap();
+        assert_eq!(parts.scheme, b"HTTP");
+        assert_eq!(parts.authority, b"a.b:8080");
+        assert_eq!(parts.host_len, 3);
+        assert_eq!(parts.rest, b"/c?d");
+        assert_eq!(split_absolute(b"https://a").unwrap().rest, b"");
+        assert_eq!(split_absolute(b"http://a?b").unwrap().rest, b"?b");
+        for target in ["a", "a:80", "http:/a", "ftp://a/", "http//a", "://a/", "mailto:a@b"] {
+            assert_eq!(split_absolute(target.as_bytes()), Err(Violation::Target), "{target}");
+        }
+        for target in ["http://", "http:///a", "http://u@a/", "http://a:b/", "https://?a"] {
+            assert_eq!(split_absolute(target.as_bytes()), Err(Violation::HostInvalid), "{target}");
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! An HTTP/1.1 client's connection: stages 3 (decode) of each request, and the waits between them.
+//!
+//! A connection is either *quiet* or *busy*. A quiet one is a small future that waits for
+//! readiness: it holds no buffer, no head, no exchange. Bytes make it busy: a boxed future that
+//! reads heads and runs exchanges, one after another, so that a steady client costs no allocation
+//! per request. When no next request comes for [`LINGER_MICROS`], it falls quiet again, and what it
+//! held goes home.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use engine::reason::Reason;
+use engine::snapshot::ListenerSettings;
+use engine::stage::Stage;
+use proto::h1::{Persist, Scanner, encode_response, encoded_len_max, leading_blank, parse_request};
+use proto::head::{BodyLength, RequestHead, ResponseHead, Version};
+
+use crate::deadline::Deadline;
+use crate::exchange::{
+    After, ClientHandle, ClientSide, Exchange, Forwarded, RequestSource, ResponseSink,
+};
+use crate::failure::{Failure, Kind, Side};
+use crate::net::buffer::{Buf, HEADROOM, Size};
+use crate::net::{Net, Quiet, Stream};
+use crate::state::Core;
+use crate::upstream::micros;
+use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
+
+/// How long a connection stays busy after a response, with a read armed, in microseconds. A client
+/// that asks more often than this never pays for falling quiet and waking again.
+const LINGER_MICROS: u64 = 500_000;
+/// How often a connection that may not become busy yet, for want of buffers, looks again, in
+/// microseconds.
+const WANT_OF_BUFFERS_MICROS: u64 = 20_000;
+/// How long a closing connection still reads what the client sends, so that the client reads our
+/// answer before a reset destroys it, in microseconds; and how much. As nginx's
+/// `lingering_timeout`, and enough for what is under way.
+const LINGERING_CLOSE_MICROS: u64 = 2_000_000;
+const LINGERING_CLOSE_BYTES: usize = 4 << 20;
+/// What is sent to a client that has ended its direction while it waits for a response: if it has
+/// closed for good, a reset comes back. Any HTTP/1.1 client must skip it (RFC 9110 section 15.2).
+const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Serves a client's connection to its end.
+pub async fn serve<N: Net>(core: Rc<Core<N>>, stream: N::Stream, client: SocketAddr, listener: u32) {
+    let open = Open::count(&core);
+    let deadline = open.0.wheel.deadline();
+    let connection = Connection { core: &open.0, stream, client, listener, deadline };
+    let mut first = true;
+    while connection.quiet(first).await && Box::pin(connection.busy()).await == Then::Quiet {
+        first = false;
+    }
+}
+
+/// Counts a connection as open for as long as it lives.
+struct Open<N: Net>(Rc<Core<N>>);
+
+impl<N: Net> Open<N> {
+    fn count(core: &Rc<Core<N>>) -> Self {
+        core.connections.set(core.connections.get() + 1);
+        core.counters.client_connections.add(1);
+        Self(Rc::clone(core))
+    }
+}
+
+impl<N: Net> Drop for Open<N> {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+    }
+}
+
+struct Connection<'a, N: Net> {
+    core: &'a Core<N>,
+    stream: N::Stream,
+    client: SocketAddr,
+    listener: u32,
+    deadline: Deadline,
+}
+
+/// What a busy connection becomes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Quiet,
+    Closed,
+}
+
+/// What came of waiting for a request's head.
+enum Decoded {
+    /// The head is in the request; what follows it is in the buffer.
+    Head(Buf),
+    /// No byte of a next request came for a while.
+    Nothing,
+    /// The client ended, or broke off.
+    Ended,
+    /// The client gets an answer, and the connection ends.
+    Refused(Reason),
+}
+
+impl<N: Net> Connection<'_, N> {
+    /// Waits for bytes, holding nothing. `false` when the connection is to be closed.
+    async fn quiet(&self, first: bool) -> bool {
+        let core = self.core;
+        let patience = {
+            let table = core.table();
+            let Some(listener) = table.listeners.get(self.listener as usize) else { return false };
+            micros(if first { listener.timeouts.head } else { listener.timeouts.idle })
+        };
+        let give_up_at = core.net.now().plus_micros(patience);
+        self.deadline.arm(core.net.now(), patience);
+        let mut readable = pin!(self.stream.readable());
+        let came = poll_fn(|cx| {
+            // At a drain, a request that is already here is still served.
+            if core.draining.get() {
+                return Poll::Ready(self.stream.quiet() == Quiet::Bytes);
+            }
+            if let Poll::Ready(ready) = readable.as_mut().poll(cx) {
+                return Poll::Ready(ready.is_ok());
+            }
+            if self.deadline.poll_fired(cx) { Poll::Ready(false) } else { Poll::Pending }
+        })
+        .await;
+        while came && !core.buffers.has_room() {
+            if core.net.now() >= give_up_at {
+                return false;
+            }
+            self.deadline.arm(core.net.now(), WANT_OF_BUFFERS_MICROS);
+            poll_fn(|cx| match self.deadline.poll_fired(cx) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+        }
+        self.deadline.clear();
+        came
+    }
+
+    /// Serves requests for as long as they keep coming.
+    async fn busy(&self) -> Then {
+        let core = self.core;
+        let forwarded = Forwarded::plain(self.client);
+        let mut ahead = None;
+        loop {
+            let table = core.table();
+            let Some(listener) = table.listeners.get(self.listener as usize) else {
+                return Then::Closed;
+            };
+            let mut head = core.request_heads.take();
+            let (buf, refused) = match self.decode(listener, ahead.take(), &mut head).await {
+                Decoded::Head(buf) => (buf, None),
+                Decoded::Nothing => return Then::Quiet,
+                Decoded::Ended => return Then::Closed,
+                Decoded::Refused(reason) => (empty(&core.buffers, Size::Small), Some(reason)),
+            };
+            let mut client = Client {
+                core,
+                stream: &self.stream,
+                body_idle_micros: micros(listener.timeouts.body_idle),
+                write_idle_micros: micros(listener.timeouts.write_idle),
+                version: head.version,
+                body: Incoming::new(head.body_length(), buf),
+                chunked: false,
+                probed: Cell::new(false),
+                deadline: &self.deadline,
+            };
+            let exchange = Exchange {
+                core,
+                table: Rc::clone(&table),
+                download: &self.deadline,
+                forwarded: &forwarded,
+                request_id: core.request_ids.borrow_mut().next(),
+            };
+            let after = match refused {
+                None => exchange.run(&mut client, &mut head).await,
+                Some(reason) => exchange.refuse(&mut client, &head, reason).await,
+            };
+            let unread = !client.body.is_done() || client.body.has_ahead() || refused.is_some();
+            ahead = client.body.take_ahead();
+            if after == After::Close {
+                if unread {
+                    drop((ahead.take(), head));
+                    self.close_politely().await;
+                }
+                return Then::Closed;
+            }
+        }
+    }
+
+    /// Stage 3: reads until a head is complete, and decodes it.
+    async fn decode(
+        &self,
+        listener: &ListenerSettings,
+        ahead: Option<Buf>,
+        into: &mut RequestHead,
+    ) -> Decoded {
+        let core = self.core;
+        let mut wire = Wire {
+            net: &core.net,
+            buffers: &core.buffers,
+            stream: &self.stream,
+            deadline: &self.deadline,
+            side: Side::Client,
+            read_micros: LINGER_MICROS,
+            write_micros: 0,
+        };
+        let limit = listener.limits.head_bytes_max;
+        let mut buf = ahead.unwrap_or_else(|| empty(&core.buffers, Size::Small));
+        // The head's time runs from its first byte.
+        let mut give_up_at = None;
+        let mut scanner = Scanner::new();
+        loop {
+            if !buf.is_empty() {
+                let blank = leading_blank(buf.filled());
+                if blank > 0 {
+                    buf.consume(blank);
+                    scanner = Scanner::new();
+                }
+                if let Some(head_len) = scanner.scan(buf.filled()) {
+                    if head_len > limit {
+                        return Decoded::Refused(Reason::HeadTooLarge);
+                    }
+                    let head = buf.filled().get(..head_len).unwrap_or_default();
+                    return match parse_request(head, listener.limits.headers_max, into) {
+                        Ok(()) => {
+                            buf.consume(head_len);
+                            Decoded::Head(buf)
+                        }
+                        Err(violation) => Decoded::Refused(Reason::Violation(violation)),
+                    };
+                }
+                if buf.len() >= limit {
+                    return Decoded::Refused(Reason::HeadTooLarge);
+                }
+                let now = core.net.now();
+                let at = *give_up_at
+                    .get_or_insert_with(|| now.plus_micros(micros(listener.timeouts.head)));
+                wire.read_micros = at.micros_since(now).max(1);
+            }
+            if buf.room() == 0 {
+                let mut larger = core.buffers.take_at_least((buf.len() + HEADROOM) * 4);
+                larger.clear(HEADROOM);
+                let _ = larger.append(buf.filled());
+                buf = larger;
+            }
+            let read;
+            (read, buf) = wire.read(Stage::Decode, buf).await;
+            match read {
+                Ok(0) if buf.is_empty() => return Decoded::Ended,
+                Ok(0) => return Decoded::Ended,
+                Ok(_) => {}
+                Err(Failure { kind: Kind::Timeout, .. }) if buf.is_empty() => {
+                    return Decoded::Nothing;
+                }
+                Err(Failure { kind: Kind::Timeout, .. }) => {
+                    return Decoded::Refused(Reason::ClientTimeout);
+                }
+                Err(_) => return Decoded::Ended,
+            }
+        }
+    }
+
+    /// Ends our direction and reads on for a while before closing (RFC 9112 section 9.6).
+    async fn close_politely(&self) {
+        let core = self.core;
+        self.stream.shutdown_write();
+        let give_up_at = core.net.now().plus_micros(LINGERING_CLOSE_MICROS);
+        let mut buf = core.buffers.take(Size::Medium);
+        let mut left = LINGERING_CLOSE_BYTES;
+        while left > 0 {
+            let wire = Wire {
+                net: &core.net,
+                buffers: &core.buffers,
+                stream: &self.stream,
+                deadline: &self.deadline,
+                side: Side::Client,
+                read_micros: give_up_at.micros_since(core.net.now()),
+                write_micros: 0,
+            };
+            if wire.read_micros == 0 {
+                return;
+            }
+            buf.clear(0);
+            let read;
+            (read, buf) = wire.read(Stage::Finish, buf).await;
+            match read {
+                Ok(n) if n > 0 => left = left.saturating_sub(n),
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The client's side of one exchange.
+struct Client<'a, N: Net> {
+    core: &'a Core<N>,
+    stream: &'a N::Stream,
+    deadline: &'a Deadline,
+    body_idle_micros: u64,
+    write_idle_micros: u64,
+    version: Version,
+    body: Incoming,
+    /// The response's body goes out in chunks.
+    chunked: bool,
+    /// [`PROBE`] was sent.
+    probed: Cell<bool>,
+}
+
+impl<'a, N: Net> Client<'a, N> {
+    fn wire<'b>(&self, deadline: &'b Deadline) -> Wire<'b, N>
+    where
+        'a: 'b,
+    {
+        Wire {
+            net: &self.core.net,
+            buffers: &self.core.buffers,
+            stream: self.stream,
+            deadline,
+            side: Side::Client,
+            read_micros: self.body_idle_micros,
+            write_micros: self.write_idle_micros,
+        }
+    }
+}
+
+impl<N: Net> ClientSide for Client<'_, N> {
+    type Source<'b>
+        = Source<'b, N>
+    where
+        Self: 'b;
+    type Sink<'b>
+        = Sink<'b, N>
+    where
+        Self: 'b;
+    type Handle<'b>
+        = Handle<'b, N>
+    where
+        Self: 'b;
+
+    fn split<'b>(
+        &'b mut self,
+        upload: &'b Deadline,
+        download: &'b Deadline,
+    ) -> (Source<'b, N>, Sink<'b, N>, Handle<'b, N>) {
+        let (up, down) = (self.wire(upload), self.wire(download));
+        let handle = Handle { stream: self.stream, version: self.version, probed: &self.probed };
+        (
+            Source { wire: up, body: &mut self.body },
+            Sink { wire: down, version: self.version, chunked: &mut self.chunked },
+            handle,
+        )
+    }
+
+    fn begin(&mut self) -> Result<Chunk, Failure> {
+        let wire = self.wire(self.deadline);
+        self.body.begin(&wire, Stage::Decode)
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
+}
+
+struct Source<'a, N: Net> {
+    wire: Wire<'a, N>,
+    body: &'a mut Incoming,
+}
+
+impl<N: Net> RequestSource for Source<'_, N> {
+    async fn next(&mut self) -> Result<Chunk, Failure> {
+        self.body.next(&self.wire, Stage::Forward).await
+    }
+}
+
+struct Sink<'a, N: Net> {
+    wire: Wire<'a, N>,
+    version: Version,
+    chunked: &'a mut bool,
+}
+
+impl<N: Net> Sink<'_, N> {
+    fn encode(
+        &self,
+        head: &ResponseHead,
+        length: BodyLength,
+        persist: Persist,
+        body: Buf,
+    ) -> Buf {
+        let len_max = encoded_len_max(&head.headers) + head.reason().len();
+        outgoing::put_in_front(self.wire.buffers, body, len_max, |out| {
+            encode_response(head, length, persist, self.version, out)
+        })
+    }
+}
+
+impl<N: Net> ResponseSink for Sink<'_, N> {
+    async fn interim(&mut self, head: &ResponseHead) -> Result<(), Failure> {
+        let body = empty(self.wire.buffers, Size::Small);
+        let buf = self.encode(head, BodyLength::None, Persist::KeepAlive, body);
+        self.wire.write(Stage::Respond, buf).await.0
+    }
+
+    async fn head(
+        &mut self,
+        head: &ResponseHead,
+        length: BodyLength,
+        after: After,
+        first: Chunk,
+    ) -> Result<(), Failure> {
+        *self.chunked = length == BodyLength::Chunked;
+        let persist = match after {
+            After::KeepAlive => Persist::KeepAlive,
+            After::Close => Persist::Close,
+        };
+        let body =
+            if *self.chunked { outgoing::frame(self.wire.buffers, first) } else { first.buf };
+        let buf = self.encode(head, length, persist, body);
+        self.wire.write(Stage::Respond, buf).await.0
+    }
+
+    async fn chunk(&mut self, chunk: Chunk) -> Result<(), Failure> {
+        let buf = if *self.chunked { outgoing::frame(self.wire.buffers, chunk) } else { chunk.buf };
+        self.wire.write(Stage::Respond, buf).await.0
+    }
+}
+
+struct Handle<'a, N: Net> {
+    stream: &'a N::Stream,
+    version: Version,
+    probed: &'a Cell<bool>,
+}
+
+impl<N: Net> ClientHandle for Handle<'_, N> {
+    fn is_there(&self) -> bool {
+        match self.stream.quiet() {
+            Quiet::Gone => false,
+            // Half closed and closed look the same until something is sent. An HTTP/1.0 client
+            // must not be sent a 1xx, and is believed.
+            Quiet::HalfClosed if self.version == Version::Http11 && !self.probed.replace(true) => {
+                // Taken whole or not at all: nothing else is in the send buffer's way.
+                matches!(self.stream.try_write(PROBE), Ok(n) if n == PROBE.len())
+            }
+            _ => true,
+        }
+    }
+
+    fn cancel_upload(&self) {
+        self.stream.cancel_read();
+    }
+
+    fn abort(&self) {
+        self.stream.abort();
+    }
+}

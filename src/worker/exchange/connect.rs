@@ -1,0 +1,125 @@
+//! Stages 6 to 8, select, connect and forward: an endpoint, a connection to it, the request on it;
+//! and whether to try again.
+
+use std::rc::Rc;
+
+use engine::reason::Reason;
+use engine::retry::{Ledger, Verdict, judge};
+use engine::snapshot::UpstreamId;
+use engine::stage::Stage;
+
+use super::{End, Exchange, Request, end_of};
+use crate::deadline::Deadline;
+use crate::failure::{Failure, Kind};
+use crate::net::Net;
+use crate::net::buffer::Size;
+use crate::upstream::{EndpointSide, Lease, RequestSink, UpstreamSlot, micros};
+use crate::wire::{Chunk, empty};
+
+/// The attempts of one exchange to get its request to an endpoint.
+pub(super) struct Attempts<'a, N: Net> {
+    /// What the retry is judged from.
+    pub(super) ledger: Ledger,
+    /// The deadline of the direction towards the endpoint.
+    upload: &'a Deadline,
+    slot: Rc<UpstreamSlot<N>>,
+    upstream: UpstreamId,
+    /// The endpoint tried last.
+    tried: Option<usize>,
+    /// A pooled connection may be used: not after one turned out dead, when its neighbours have
+    /// most likely died with it.
+    pooled: bool,
+    first: Option<Chunk>,
+}
+
+impl<'a, N: Net> Attempts<'a, N> {
+    pub(super) fn new(
+        exchange: &Exchange<'_, N>,
+        upload: &'a Deadline,
+        upstream: UpstreamId,
+        first: Chunk,
+    ) -> Result<Self, End> {
+        let slot = exchange.core.upstream(upstream).ok_or(End::Reply(Reason::NoEndpoint))?;
+        Ok(Self {
+            ledger: Ledger::default(),
+            upload,
+            slot,
+            upstream,
+            tried: None,
+            pooled: true,
+            first: Some(first),
+        })
+    }
+
+    /// Sends the request's head and the first of its body to an endpoint.
+    pub(super) async fn send(
+        &mut self,
+        exchange: &Exchange<'_, N>,
+        request: &Request<'_>,
+    ) -> Result<Lease<N>, End> {
+        loop {
+            self.ledger.tries += 1;
+            self.ledger.reused = false;
+            self.ledger.bytes_out = 0;
+            let (failure, chunk) = match self.lease(exchange).await {
+                Err(Some(failure)) => (failure, self.first.take()),
+                Err(None) => return Err(End::Reply(Reason::NoEndpoint)),
+                Ok(mut lease) => {
+                    self.ledger.reused = lease.reused;
+                    let first = self
+                        .first
+                        .take()
+                        .unwrap_or_else(|| Chunk::last(empty(&exchange.core.buffers, Size::Small)));
+                    let (mut sink, _, _) = lease.split(self.upload, exchange.download);
+                    let Err(unsent) = sink.head(request.head, request.length, first).await else {
+                        self.ledger.bytes_out = 1;
+                        return Ok(lease);
+                    };
+                    self.ledger.bytes_out = unsent.bytes_out;
+                    (unsent.failure, unsent.chunk)
+                }
+            };
+            self.again(exchange, request, failure, chunk)?;
+        }
+    }
+
+    /// After `failure`: prepares another attempt, or says how the exchange ends.
+    pub(super) fn again(
+        &mut self,
+        exchange: &Exchange<'_, N>,
+        request: &Request<'_>,
+        failure: Failure,
+        chunk: Option<Chunk>,
+    ) -> Result<(), End> {
+        // A deadline that has passed is not extended by trying again.
+        if failure.kind == Kind::Timeout && failure.stage != Stage::Connect {
+            return Err(end_of(failure));
+        }
+        if judge(&self.ledger, request.head.method, failure.stage) == Verdict::GiveUp {
+            return Err(end_of(failure));
+        }
+        exchange.core.counters.retries.add(1);
+        self.pooled = !self.ledger.reused;
+        self.first = chunk;
+        Ok(())
+    }
+
+    async fn lease(&mut self, exchange: &Exchange<'_, N>) -> Result<Lease<N>, Option<Failure>> {
+        let upstream = exchange.table.upstream(self.upstream);
+        // Where there is a choice, another try goes to another endpoint: a dead pooled connection
+        // may mean a dead endpoint.
+        let exclude = self.tried.filter(|_| upstream.endpoints.len() > 1);
+        let picked = self.slot.balance.borrow_mut().pick(&upstream.endpoints, exclude);
+        let endpoint = picked.ok_or(None)?;
+        self.tried = Some(endpoint);
+        let pool = self.slot.pools.get(endpoint).ok_or(None)?;
+        let pooled = if self.pooled { pool.checkout(exchange.core) } else { None };
+        let mut lease = match pooled {
+            Some(lease) => lease,
+            None => pool.connect(exchange.core, self.upload, upstream.timeouts.connect).await?,
+        };
+        lease.first_byte_micros = micros(upstream.timeouts.first_byte);
+        lease.between_bytes_micros = micros(upstream.timeouts.between_bytes);
+        Ok(lease)
+    }
+}

@@ -1,0 +1,287 @@
+//! The exchange: one request and its response, stages 4 to 10 of the life of a request.
+//!
+//! It knows neither h1 nor h2: it sees a [`ClientSide`], and an
+//! [`EndpointSide`](crate::upstream::EndpointSide) lent by a pool. A request without a body, or
+//! whose body came with its head, is one straight run: send, await the head, stream the body.
+//! Otherwise the upload is a second pump beside that run, polled in the same task (see
+//! [`forward`]).
+//!
+//! What one exchange holds is bounded: a chunk in each direction (64 KiB each), and the head of
+//! what comes in next. Invariant: an operation that was started is awaited, on every path out.
+
+mod admit;
+mod connect;
+mod finish;
+mod forward;
+mod respond;
+
+use std::rc::Rc;
+
+use engine::reason::Reason;
+use engine::snapshot::{Table, UpstreamId};
+use engine::stage::Stage;
+use proto::head::{BodyLength, RequestHead, ResponseHead, Version};
+
+use crate::deadline::Deadline;
+use crate::failure::{Failure, Kind, Side};
+use crate::net::Net;
+use crate::state::Core;
+use crate::upstream::{EndpointSide, ResponseSource};
+use crate::wire::Chunk;
+
+pub use admit::Forwarded;
+
+/// Where a request comes from and its response goes to. An exchange uses the two directions at the
+/// same time, as [`ClientSide::split`] hands them out.
+pub trait ClientSide {
+    /// The direction that the request's body comes in.
+    type Source<'a>: RequestSource
+    where
+        Self: 'a;
+    /// The direction that the response goes out in.
+    type Sink<'a>: ResponseSink
+    where
+        Self: 'a;
+    /// Asks and tells while both directions are under way.
+    type Handle<'a>: ClientHandle
+    where
+        Self: 'a;
+
+    /// Both directions and the handle. `upload` is the deadline of the first, `download` that of
+    /// the second.
+    fn split<'a>(
+        &'a mut self,
+        upload: &'a Deadline,
+        download: &'a Deadline,
+    ) -> (Self::Source<'a>, Self::Sink<'a>, Self::Handle<'a>);
+
+    /// What of the request's body came with its head.
+    ///
+    /// # Errors
+    ///
+    /// When that is malformed.
+    fn begin(&mut self) -> Result<Chunk, Failure>;
+
+    /// The protocol that the client speaks.
+    fn version(&self) -> Version;
+}
+
+/// The incoming direction of an exchange with a client.
+pub trait RequestSource {
+    /// More of the body; `last` with the final bytes, or alone.
+    fn next(&mut self) -> impl Future<Output = Result<Chunk, Failure>>;
+}
+
+/// What becomes of the client's connection after a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The next request may come.
+    KeepAlive,
+    /// The connection ends with this response.
+    Close,
+}
+
+/// The outgoing direction of an exchange with a client.
+pub trait ResponseSink {
+    /// Sends a 1xx head.
+    fn interim(&mut self, head: &ResponseHead) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Sends the final head and the first of the body, in one piece.
+    fn head(
+        &mut self,
+        head: &ResponseHead,
+        length: BodyLength,
+        after: After,
+        first: Chunk,
+    ) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Sends more of the body.
+    fn chunk(&mut self, chunk: Chunk) -> impl Future<Output = Result<(), Failure>>;
+}
+
+/// The client's connection or stream, beside its two directions.
+pub trait ClientHandle {
+    /// Whether the client is still there, asked without waiting while no response byte was sent. A
+    /// client that has only ended its own direction is.
+    fn is_there(&self) -> bool;
+
+    /// Makes a pending [`RequestSource::next`] fail with [`Kind::Abandoned`].
+    fn cancel_upload(&self);
+
+    /// Resets the connection or stream, so that what was sent does not look complete.
+    fn abort(&self);
+}
+
+/// An exchange and what it runs with.
+pub struct Exchange<'a, N: Net> {
+    /// The core it runs on.
+    pub core: &'a Core<N>,
+    /// The table it started with.
+    pub table: Rc<Table>,
+    /// The deadline of the direction towards the client.
+    pub download: &'a Deadline,
+    /// What the gateway adds to a request.
+    pub forwarded: &'a Forwarded,
+    /// Its name in logs, in answers, and towards the endpoint.
+    pub request_id: [u8; 32],
+}
+
+/// What an exchange knows of its request beside the head.
+struct Request<'a> {
+    head: &'a mut RequestHead,
+    length: BodyLength,
+    wants_keep_alive: bool,
+    expects_continue: bool,
+}
+
+/// How an exchange ended that sent no complete response of an endpoint.
+enum End {
+    /// Nothing was sent to the client yet: it gets an answer with this reason.
+    Reply(Reason),
+    /// The response had begun: it must not look complete.
+    Abort,
+    /// The client is gone: nobody is there to answer.
+    ClientGone,
+}
+
+impl<N: Net> Exchange<'_, N> {
+    /// Runs the exchange to its end and says whether the client's connection goes on.
+    pub async fn run<C: ClientSide>(self, client: &mut C, head: &mut RequestHead) -> After {
+        let request = Request {
+            length: head.body_length(),
+            wants_keep_alive: head.keep_alive() && !self.core.draining.get(),
+            expects_continue: head.expects_continue(),
+            head,
+        };
+        let after = match self.route_and_send(client, request).await {
+            Ok(after) => after,
+            Err((End::Reply(reason), after)) => {
+                self.core.counters.replies.add(1);
+                finish::reply(&self, client, head, reason, after).await
+            }
+            Err((End::Abort, _)) => {
+                self.core.counters.broken.add(1);
+                let idle = self.core.wheel.deadline();
+                client.split(&idle, self.download).2.abort();
+                After::Close
+            }
+            Err((End::ClientGone, _)) => {
+                self.core.counters.broken.add(1);
+                After::Close
+            }
+        };
+        self.core.counters.requests.add(1);
+        after
+    }
+
+    /// Answers a request that could not be decoded. The connection ends with it: where the next
+    /// request would begin is not known.
+    pub async fn refuse<C: ClientSide>(
+        self,
+        client: &mut C,
+        head: &RequestHead,
+        reason: Reason,
+    ) -> After {
+        self.core.counters.requests.add(1);
+        self.core.counters.replies.add(1);
+        finish::reply(&self, client, head, reason, After::Close).await
+    }
+
+    /// Stages 4 to 9. An error says how to end, and whether the connection may live on after it.
+    async fn route_and_send<C: ClientSide>(
+        &self,
+        client: &mut C,
+        mut request: Request<'_>,
+    ) -> Result<After, (End, After)> {
+        let first = client.begin().map_err(|failure| (end_of(failure), After::Close))?;
+        // An answer of our own does not read the rest of a body: it ends the connection instead.
+        let after = match first.last && request.wants_keep_alive {
+            true => After::KeepAlive,
+            false => After::Close,
+        };
+        let upstream = match self.table.route(request.head.host(), request.head.path()) {
+            Some(route) => route.upstream,
+            None => return Err((End::Reply(Reason::NoRoute), after)),
+        };
+        admit::prepare(request.head, self.forwarded, &self.request_id);
+        let ended = if first.last {
+            self.send_whole(client, &mut request, upstream, first).await
+        } else {
+            Box::pin(self.send_while_it_comes(client, &mut request, upstream, first)).await
+        };
+        ended.map_err(|end| (end, after))
+    }
+
+    /// The whole request is here: sends it, perhaps a second time, and forwards the response.
+    async fn send_whole<C: ClientSide>(
+        &self,
+        client: &mut C,
+        request: &mut Request<'_>,
+        upstream: UpstreamId,
+        first: Chunk,
+    ) -> Result<After, End> {
+        let version = client.version();
+        let body_bytes = first.buf.len() as u64;
+        let upload = self.core.wheel.deadline();
+        let mut attempts = connect::Attempts::new(self, &upload, upstream, first)?;
+        let mut response = self.core.response_heads.take();
+        loop {
+            let mut lease = attempts.send(self, request).await?;
+            attempts.ledger.body_bytes_consumed = body_bytes;
+            let (_, mut sink, handle) = client.split(&upload, self.download);
+            let (_, mut source, _) = lease.split(&upload, self.download);
+            let head =
+                respond::head(&mut source, &mut sink, &handle, request, version, &mut response)
+                    .await;
+            if let Err(failure) = head {
+                attempts.ledger.response_bytes = u64::from(source.has_begun());
+                if failure.kind == Kind::Abandoned || failure.side == Side::Client {
+                    return Err(end_of(Failure { side: Side::Client, ..failure }));
+                }
+                drop(lease);
+                attempts.again(self, request, failure, None)?;
+                continue;
+            }
+            let after = respond::body(self, source, sink, request, version, response, true).await?;
+            lease.give_back(self.core.net.now());
+            return Ok(after);
+        }
+    }
+
+    /// The request's body is still coming: sends what is here, then runs both directions at once.
+    async fn send_while_it_comes<C: ClientSide>(
+        &self,
+        client: &mut C,
+        request: &mut Request<'_>,
+        upstream: UpstreamId,
+        first: Chunk,
+    ) -> Result<After, End> {
+        let upload = self.core.wheel.deadline();
+        let mut attempts = connect::Attempts::new(self, &upload, upstream, first)?;
+        let mut lease = attempts.send(self, request).await?;
+        let after = forward::both_ways(self, &mut lease, client, request, &upload).await?;
+        lease.give_back(self.core.net.now());
+        Ok(after)
+    }
+}
+
+/// How an exchange ends over `failure` while no response byte was sent.
+fn end_of(failure: Failure) -> End {
+    match (failure.side, failure.kind) {
+        (Side::Client, Kind::Closed | Kind::Broken(_) | Kind::Abandoned) => End::ClientGone,
+        (Side::Client, Kind::Timeout) => End::Reply(Reason::ClientTimeout),
+        (Side::Client, Kind::Violation(violation)) => End::Reply(Reason::Violation(violation)),
+        (Side::Client, Kind::HeadTooLarge) => End::Reply(Reason::HeadTooLarge),
+        (Side::Endpoint, Kind::Timeout) => End::Reply(match failure.stage {
+            Stage::Connect => Reason::ConnectTimeout,
+            _ => Reason::FirstByteTimeout,
+        }),
+        (Side::Endpoint, Kind::Violation(_) | Kind::HeadTooLarge) => {
+            End::Reply(Reason::EndpointViolation)
+        }
+        (Side::Endpoint, _) if failure.stage == Stage::Connect => {
+            End::Reply(Reason::EndpointRefused)
+        }
+        (Side::Endpoint, _) => End::Reply(Reason::EndpointReset),
+    }
+}

@@ -1,0 +1,292 @@
+//! A core's buffers: fixed sizes, lent by a pool that counts their bytes against a budget.
+//!
+//! A [`Buf`] goes home when it is dropped. The pool never refuses one: an exchange that has
+//! started must be able to end. Instead, [`Pool::has_room`] is asked before an exchange starts,
+//! and what one exchange can hold is bounded (see `exchange`), so the budget is exceeded by no
+//! more than that.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+use std::rc::Rc;
+
+/// The sizes a buffer comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// 4 KiB: waiting for a head that has not begun to arrive.
+    Small,
+    /// 16 KiB: heads, and messages that come in one piece.
+    Medium,
+    /// 64 KiB: bodies. The largest that a read fills at once on loopback and on a 10 GbE path, as
+    /// the kernel's receive window stands by default.
+    Large,
+}
+
+/// Bytes kept free at the front of a buffer before it is read into. A message is encoded in front
+/// of its body in the buffer it came in: the room is that of the old head and this, which takes
+/// what the gateway adds to a head (some 200 bytes) or the size line of a chunk.
+pub const HEADROOM: usize = 256;
+/// Bytes that reads leave free at the end of a buffer, for "\r\n0\r\n\r\n".
+pub const TAILROOM: usize = 16;
+
+/// Free buffers that a size class keeps for reuse; more are given back to the allocator. 512
+/// Medium buffers are 8 MiB per core: what a burst of that many exchanges needs at once.
+const FREE_MAX: usize = 512;
+
+impl Size {
+    /// Bytes of a buffer of this size.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Small => 4 << 10,
+            Self::Medium => 16 << 10,
+            Self::Large => 64 << 10,
+        }
+    }
+}
+
+/// A core's pool of buffers. Cloning gives another handle to the same pool.
+#[derive(Clone, Debug)]
+pub struct Pool(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    budget: usize,
+    lent_bytes: Cell<usize>,
+    lent: Cell<usize>,
+    free: [RefCell<Vec<Box<[u8]>>>; 3],
+}
+
+impl Pool {
+    /// A pool whose lent buffers should stay below `budget` bytes.
+    #[must_use]
+    pub fn new(budget: usize) -> Self {
+        Self(Rc::new(Shared {
+            budget,
+            lent_bytes: Cell::new(0),
+            lent: Cell::new(0),
+            free: Default::default(),
+        }))
+    }
+
+    /// Lends an empty buffer, the one that came home last if there is one.
+    #[must_use]
+    pub fn take(&self, size: Size) -> Buf {
+        let memory = self.0.free[size as usize].borrow_mut().pop();
+        let memory = memory.unwrap_or_else(|| vec![0; size.bytes()].into_boxed_slice());
+        self.lend(memory)
+    }
+
+    /// Lends a buffer of at least `bytes` bytes, outside the size classes where it must be: for a
+    /// head longer than [`Size::Large`], which a listener may allow.
+    #[must_use]
+    pub fn take_at_least(&self, bytes: usize) -> Buf {
+        match [Size::Small, Size::Medium, Size::Large].into_iter().find(|s| s.bytes() >= bytes) {
+            Some(size) => self.take(size),
+            None => self.lend(vec![0; bytes].into_boxed_slice()),
+        }
+    }
+
+    /// Whether a new exchange may start.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.0.lent_bytes.get() < self.0.budget
+    }
+
+    /// Buffers that are lent now.
+    #[must_use]
+    pub fn lent(&self) -> usize {
+        self.0.lent.get()
+    }
+
+    /// Bytes that are lent now.
+    #[must_use]
+    pub fn lent_bytes(&self) -> usize {
+        self.0.lent_bytes.get()
+    }
+
+    /// Gives the free buffers back to the allocator.
+    pub fn trim(&self) {
+        for free in &self.0.free {
+            free.take();
+        }
+    }
+
+    fn lend(&self, memory: Box<[u8]>) -> Buf {
+        self.0.lent_bytes.set(self.0.lent_bytes.get() + memory.len());
+        self.0.lent.set(self.0.lent.get() + 1);
+        Buf { memory, start: 0, end: 0, pool: self.clone() }
+    }
+}
+
+/// A lent buffer: memory of a fixed size of which `start..end` is filled. Reads append at `end`,
+/// writes consume from `start`.
+#[derive(Debug)]
+pub struct Buf {
+    memory: Box<[u8]>,
+    start: usize,
+    end: usize,
+    pool: Pool,
+}
+
+impl Buf {
+    /// The filled part.
+    #[must_use]
+    pub fn filled(&self) -> &[u8] {
+        self.memory.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// The filled part, to be changed in place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        self.memory.get_mut(self.start..self.end).unwrap_or_default()
+    }
+
+    /// The free end up to [`TAILROOM`], to be written before [`Buf::advance`].
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        let limit = self.memory.len().saturating_sub(TAILROOM);
+        self.memory.get_mut(self.end..limit).unwrap_or_default()
+    }
+
+    /// The free front, written before [`Buf::extend_front`]; the last byte of it is the one right before
+    /// the filled part.
+    pub fn front_mut(&mut self) -> &mut [u8] {
+        self.memory.get_mut(..self.start).unwrap_or_default()
+    }
+
+    /// Counts `n` bytes of the free end as filled.
+    pub fn advance(&mut self, n: usize) {
+        debug_assert!(self.end + n <= self.memory.len());
+        self.end = (self.end + n).min(self.memory.len());
+    }
+
+    /// Counts `n` bytes of the free front as filled.
+    pub fn extend_front(&mut self, n: usize) {
+        debug_assert!(n <= self.start);
+        self.start = self.start.saturating_sub(n);
+    }
+
+    /// Drops `n` bytes from the front of the filled part.
+    pub fn consume(&mut self, n: usize) {
+        debug_assert!(self.start + n <= self.end);
+        self.start = (self.start + n).min(self.end);
+    }
+
+    /// Keeps the first `n` bytes of the filled part.
+    pub fn truncate(&mut self, n: usize) {
+        self.end = self.end.min(self.start + n);
+    }
+
+    /// Appends `bytes`, into [`TAILROOM`] too; `false`, and nothing appended, when they do not fit.
+    #[must_use]
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        match self.memory.get_mut(self.end..self.end + bytes.len()) {
+            Some(spare) => {
+                spare.copy_from_slice(bytes);
+                self.end += bytes.len();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Empties the buffer and sets where the next byte goes: `headroom` bytes from the front.
+    pub fn clear(&mut self, headroom: usize) {
+        self.start = headroom.min(self.memory.len());
+        self.end = self.start;
+    }
+
+    /// Filled bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether nothing is filled.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.end == self.start
+    }
+
+    /// Bytes that a read can still add: the length of [`Buf::spare_mut`].
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.memory.len().saturating_sub(TAILROOM).saturating_sub(self.end)
+    }
+
+    /// Bytes of the whole buffer.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Where the filled part lies in the buffer.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.start..self.end
+    }
+}
+
+impl Drop for Buf {
+    fn drop(&mut self) {
+        let shared = &self.pool.0;
+        let memory = std::mem::take(&mut self.memory);
+        shared.lent_bytes.set(shared.lent_bytes.get() - memory.len());
+        shared.lent.set(shared.lent.get() - 1);
+        let class = match memory.len() {
+            n if n == Size::Small.bytes() => Size::Small,
+            n if n == Size::Medium.bytes() => Size::Medium,
+            n if n == Size::Large.bytes() => Size::Large,
+            _ => return,
+        };
+        let mut free = shared.free[class as usize].borrow_mut();
+        if free.len() < FREE_MAX {
+            free.push(memory);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_buffer_comes_home_and_is_lent_again() {
+        let pool = Pool::new(1 << 20);
+        let mut buf = pool.take(Size::Medium);
+        assert!(buf.append(b"abc"));
+        let at = buf.filled().as_ptr();
+        assert_eq!((pool.lent(), pool.lent_bytes()), (1, Size::Medium.bytes()));
+        drop(buf);
+        assert_eq!((pool.lent(), pool.lent_bytes()), (0, 0));
+        let mut again = pool.take(Size::Medium);
+        assert!(again.is_empty());
+        assert!(again.append(b"abc"));
+        assert_eq!(again.filled().as_ptr(), at);
+    }
+
+    #[test]
+    fn the_budget_is_seen_before_an_exchange_starts() {
+        let pool = Pool::new(Size::Medium.bytes());
+        assert!(pool.has_room());
+        let held = pool.take(Size::Medium);
+        assert!(!pool.has_room());
+        drop(held);
+        assert!(pool.has_room());
+    }
+
+    #[test]
+    fn front_and_tail_room_frame_a_body_in_place() {
+        let pool = Pool::new(1 << 20);
+        let mut buf = pool.take(Size::Small);
+        buf.clear(HEADROOM);
+        assert!(buf.append(b"body"));
+        let front = buf.front_mut();
+        let at = front.len() - 3;
+        front[at..].copy_from_slice(b"4\r\n");
+        buf.extend_front(3);
+        assert!(buf.append(b"\r\n"));
+        assert_eq!(buf.filled(), b"4\r\nbody\r\n");
+        buf.consume(3);
+        buf.truncate(4);
+        assert_eq!(buf.filled(), b"body");
+    }
+}

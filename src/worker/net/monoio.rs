@@ -1,0 +1,536 @@
+//! The network on monoio: io_uring, or epoll where the host refuses io_uring.
+//!
+//! Choices that are measured rather than obvious:
+//!
+//! - Ring flags are `COOP_TASKRUN | SINGLE_ISSUER`. `DEFER_TASKRUN` costs the same and starves a
+//!   core that always has a runnable task, because monoio's `submit` does not reap.
+//! - The clock is read once per turn of the task queue: the first [`Net::now`] of a turn reads it
+//!   and wakes a task at the back of the queue, which marks it stale again.
+//! - monoio's own timers are off: with one armed, every park reads the clock twice. The one
+//!   sleeper of a core (the deadline wheel's ticker) waits for a timerfd.
+//! - A connect is a non-blocking `connect(2)` and a wait for writability, so that it may be
+//!   dropped, and so that it can be given up: monoio's own connect has no cancel.
+
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller};
+use monoio::net::{TcpListener, TcpStream};
+use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+
+use super::buffer::Buf;
+use super::{Instant, Listener, Net, Quiet, Stream};
+
+/// Entries of a core's submission queue. The completion queue is twice that. A turn submits at
+/// most a few operations per connection that completed in the turn before, and a full queue is
+/// only flushed early, so this bounds nothing but the cost of a flush.
+const RING_ENTRIES: u32 = 2048;
+
+/// How a core does its I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring with `COOP_TASKRUN | SINGLE_ISSUER` (kernel 6.0 or newer).
+    IoUring,
+    /// io_uring with no flags (kernel 5.6 or newer).
+    IoUringPlain,
+    /// epoll.
+    Epoll,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IoUring => "io_uring",
+            Self::IoUringPlain => "io_uring (plain ring)",
+            Self::Epoll => "epoll",
+        })
+    }
+}
+
+fn ring(driver: Driver) -> monoio_uring::Builder {
+    let mut ring = monoio_uring::IoUring::builder();
+    if driver == Driver::IoUring {
+        ring.setup_coop_taskrun().setup_single_issuer();
+    }
+    ring
+}
+
+/// Whether this host permits `driver`: builds such a ring or poller and throws it away.
+///
+/// # Errors
+///
+/// What the kernel said: `EPERM` and `EACCES` where a seccomp filter or
+/// `kernel.io_uring_disabled` forbids io_uring, `ENOSYS` where the kernel has none, `EINVAL`
+/// where it does not know the flags, `ENOMEM` where `RLIMIT_MEMLOCK` is too low.
+pub fn probe(driver: Driver) -> io::Result<()> {
+    match driver {
+        Driver::IoUring | Driver::IoUringPlain => ring(driver).build(RING_ENTRIES).map(drop),
+        Driver::Epoll => RuntimeBuilder::<LegacyDriver>::new().build().map(drop),
+    }
+}
+
+/// Runs `main` on this thread until it resolves.
+///
+/// # Errors
+///
+/// When the driver cannot be built; see [`probe`].
+pub fn block_on<F: Future>(driver: Driver, main: impl FnOnce(MonoioNet) -> F) -> io::Result<F::Output> {
+    let run = async || Ok(main(MonoioNet::new(driver)?).await);
+    match driver {
+        Driver::IoUring | Driver::IoUringPlain => RuntimeBuilder::<IoUringDriver>::new()
+            .uring_builder(ring(driver))
+            .with_entries(RING_ENTRIES)
+            .build()?
+            .block_on(run()),
+        Driver::Epoll => RuntimeBuilder::<LegacyDriver>::new().build()?.block_on(run()),
+    }
+}
+
+/// A core's network on monoio.
+#[derive(Clone)]
+pub struct MonoioNet(Rc<Shared>);
+
+struct Shared {
+    clock: Clock,
+    /// Waits for the wheel's next tick. A timerfd in a `TcpStream`, which is only ever polled.
+    timer: TcpStream,
+    /// An eventfd that is always readable, to yield on io_uring; see [`Net::yield_now`].
+    always_ready: Option<TcpStream>,
+    panics: Rc<Cell<u64>>,
+}
+
+struct Clock {
+    origin: std::time::Instant,
+    now: Cell<Instant>,
+    fresh: Cell<bool>,
+    staler: RefCell<Option<Waker>>,
+}
+
+impl Clock {
+    fn read(&self) -> Instant {
+        let micros = self.origin.elapsed().as_micros();
+        Instant(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+}
+
+impl MonoioNet {
+    fn new(driver: Driver) -> io::Result<Self> {
+        // SAFETY: plain calls that take no pointer; each result is checked and owned at once.
+        let (timer, always_ready) = unsafe {
+            let timer = libc::timerfd_create(
+                libc::CLOCK_MONOTONIC,
+                libc::TFD_NONBLOCK | libc::TFD_CLOEXEC,
+            );
+            let timer = owned(timer)?;
+            (timer, owned(libc::eventfd(1, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC))?)
+        };
+        let always_ready = match driver {
+            Driver::Epoll => None,
+            Driver::IoUring | Driver::IoUringPlain => Some(polled(always_ready)?),
+        };
+        let shared = Rc::new(Shared {
+            clock: Clock {
+                origin: std::time::Instant::now(),
+                now: Cell::default(),
+                fresh: Cell::new(false),
+                staler: RefCell::default(),
+            },
+            timer: polled(timer)?,
+            always_ready,
+            panics: Rc::default(),
+        });
+        let clock = Rc::clone(&shared);
+        monoio::spawn(poll_fn(move |cx| {
+            clock.clock.fresh.set(false);
+            let mut staler = clock.clock.staler.borrow_mut();
+            if staler.is_none() {
+                *staler = Some(cx.waker().clone());
+            }
+            Poll::<()>::Pending
+        }));
+        Ok(Self(shared))
+    }
+
+    /// Takes over a listening socket that the control thread has bound.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be registered with the poller (epoll only).
+    pub fn listener(&self, bound: std::net::TcpListener) -> io::Result<MonoioListener> {
+        let fd = bound.as_raw_fd();
+        let inner = TcpListener::from_std(bound)?;
+        Ok(MonoioListener { inner, fd, canceller: RefCell::default() })
+    }
+
+    /// Takes over one end of a socket pair, as a stream of bytes from the control thread.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be registered with the poller (epoll only).
+    pub fn stream(&self, socket: impl Into<OwnedFd>) -> io::Result<MonoioStream> {
+        Ok(MonoioStream::new(polled(socket.into())?))
+    }
+}
+
+fn owned(fd: RawFd) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Any descriptor as a monoio stream: reads and writes on it are `recv` and `send`, so only a
+/// socket can do more than be polled.
+fn polled(fd: OwnedFd) -> io::Result<TcpStream> {
+    TcpStream::from_std(std::net::TcpStream::from(fd))
+}
+
+impl Net for MonoioNet {
+    type Stream = MonoioStream;
+    type Listener = MonoioListener;
+
+    fn now(&self) -> Instant {
+        let clock = &self.0.clock;
+        if !clock.fresh.get() {
+            clock.now.set(clock.read());
+            if let Some(staler) = clock.staler.borrow().as_ref() {
+                clock.fresh.set(true);
+                staler.wake_by_ref();
+            }
+        }
+        clock.now.get()
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    }
+
+    async fn connect(&self, to: SocketAddr) -> io::Result<MonoioStream> {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(to),
+            socket2::Type::STREAM.nonblocking().cloexec(),
+            Some(socket2::Protocol::TCP),
+        )?;
+        socket.set_tcp_nodelay(true)?;
+        match socket.connect(&to.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
+        }
+        let stream = MonoioStream::new(TcpStream::from_std(socket.into())?);
+        stream.get().writable(true).await?;
+        match stream.socket(socket2::Socket::take_error)? {
+            Some(error) => Err(error),
+            None => Ok(stream),
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let panics = Rc::clone(&self.0.panics);
+        monoio::spawn(async move {
+            // The future lives in its own box-free slot so that it can be dropped, under the same
+            // catch, once it has panicked: what it owns (descriptor, buffers) goes home then.
+            let mut slot = pin!(Some(task));
+            poll_fn(|cx| {
+                let polled = catch_unwind(AssertUnwindSafe(|| match slot.as_mut().as_pin_mut() {
+                    Some(task) => task.poll(cx),
+                    None => Poll::Ready(()),
+                }));
+                polled.unwrap_or_else(|_| {
+                    panics.set(panics.get() + 1);
+                    if catch_unwind(AssertUnwindSafe(|| slot.as_mut().set(None))).is_err() {
+                        panics.set(panics.get() + 1);
+                    }
+                    Poll::Ready(())
+                })
+            })
+            .await;
+        });
+    }
+
+    fn panics(&self) -> u64 {
+        self.0.panics.get()
+    }
+
+    async fn sleep_until(&self, at: Instant) {
+        // A zero value would disarm the timer instead of firing it.
+        let micros = at.micros_since(self.0.clock.read()).max(1);
+        let value = libc::timespec {
+            tv_sec: libc::time_t::try_from(micros / 1_000_000).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::try_from(micros % 1_000_000 * 1_000).unwrap_or(0),
+        };
+        let spec = libc::itimerspec {
+            it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+            it_value: value,
+        };
+        let fd = self.0.timer.as_raw_fd();
+        let mut expirations = [0u8; 8];
+        // Setting the timer also makes it unreadable until it fires.
+        // SAFETY: `spec` is a valid timer value that outlives the call; the old one is not asked
+        // for. `expirations` has the eight bytes that a timerfd read fills.
+        unsafe { libc::timerfd_settime(fd, 0, &raw const spec, std::ptr::null_mut()) };
+        loop {
+            if self.0.timer.readable(false).await.is_err() {
+                return;
+            }
+            // SAFETY: as above. The read consumes the expiry; EAGAIN says the wake was stale.
+            if unsafe { libc::read(fd, expirations.as_mut_ptr().cast(), 8) } == 8 {
+                // On epoll none of this need have left the turn in which `now` was read.
+                self.0.clock.fresh.set(false);
+                return;
+            }
+        }
+    }
+
+    async fn yield_now(&self) {
+        // monoio puts a task that wakes itself at the front of its queue, before completions are
+        // looked at: that would starve the core.
+        if let Some(ready) = &self.0.always_ready {
+            let _ = ready.readable(true).await;
+            return;
+        }
+        let mut woken = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut woken, true) {
+                return Poll::Ready(());
+            }
+            let waker = cx.waker().clone();
+            monoio::spawn(async move { waker.wake() });
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// A listening socket on monoio.
+pub struct MonoioListener {
+    inner: TcpListener,
+    fd: RawFd,
+    canceller: RefCell<Canceller>,
+}
+
+impl Listener for MonoioListener {
+    type Stream = MonoioStream;
+
+    async fn accept(&self) -> io::Result<(MonoioStream, SocketAddr)> {
+        let handle = self.canceller.borrow().handle();
+        let accepted = self.inner.cancelable_accept(handle).await;
+        let (stream, client) = accepted.map_err(interrupted)?;
+        Ok((MonoioStream::new(stream), client))
+    }
+
+    fn cancel_accept(&self) {
+        let canceller = self.canceller.take().cancel();
+        self.canceller.replace(canceller);
+    }
+
+    fn try_accept(&self) -> io::Result<Option<(MonoioStream, SocketAddr)>> {
+        // SAFETY: the descriptor is open as long as `self.inner` is. `ManuallyDrop` leaves it so.
+        let socket = std::mem::ManuallyDrop::new(unsafe { socket2::Socket::from_raw_fd(self.fd) });
+        match socket.accept() {
+            Ok((stream, client)) => {
+                stream.set_nonblocking(true)?;
+                let client = client.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
+                Ok(Some((MonoioStream::new(TcpStream::from_std(stream.into())?), client)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A TCP connection on monoio.
+pub struct MonoioStream {
+    inner: UnsafeCell<TcpStream>,
+    fd: RawFd,
+    canceller: RefCell<Option<Canceller>>,
+    reading: Cell<bool>,
+    writing: Cell<bool>,
+}
+
+impl MonoioStream {
+    fn new(inner: TcpStream) -> Self {
+        let fd = inner.as_raw_fd();
+        Self {
+            inner: UnsafeCell::new(inner),
+            fd,
+            canceller: RefCell::default(),
+            reading: Cell::new(false),
+            writing: Cell::new(false),
+        }
+    }
+
+    fn get(&self) -> &TcpStream {
+        // SAFETY: see `get_mut`.
+        unsafe { &*self.inner.get() }
+    }
+
+    /// monoio asks for `&mut` to read and to write, and permits one of each at a time on one
+    /// stream (`unsafe impl Split for TcpStream`): neither touches state of the stream beyond
+    /// cloning its descriptor.
+    #[expect(clippy::mut_from_ref, reason = "as monoio's own split halves do")]
+    fn get_mut(&self) -> &mut TcpStream {
+        // SAFETY: single-threaded (`UnsafeCell` is not `Sync`), and monoio's operations only clone
+        // the reference-counted descriptor from it, as its own `OwnedReadHalf` and
+        // `OwnedWriteHalf` rely on.
+        unsafe { &mut *self.inner.get() }
+    }
+
+    fn socket<T>(&self, ask: impl FnOnce(&socket2::Socket) -> io::Result<T>) -> io::Result<T> {
+        // SAFETY: the descriptor is open as long as `self.inner` is. `ManuallyDrop` leaves it so.
+        let socket = std::mem::ManuallyDrop::new(unsafe { socket2::Socket::from_raw_fd(self.fd) });
+        ask(&socket)
+    }
+
+    fn shutdown(&self, how: std::net::Shutdown) {
+        // Fails only where the connection is gone already, which is what was wanted.
+        let _ = self.socket(|socket| socket.shutdown(how));
+    }
+}
+
+/// Marks an operation as under way for as long as it lives.
+struct UnderWay<'a>(&'a Cell<bool>);
+
+impl<'a> UnderWay<'a> {
+    fn start(flag: &'a Cell<bool>) -> Self {
+        debug_assert!(!flag.get(), "one read and one write at a time");
+        flag.set(true);
+        Self(flag)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+impl Stream for MonoioStream {
+    async fn read(&self, buf: Buf) -> (io::Result<usize>, Buf) {
+        let _reading = UnderWay::start(&self.reading);
+        let (read, buf) = self.get_mut().read(Spare(buf)).await;
+        (read, buf.0)
+    }
+
+    async fn read_cancelable(&self, buf: Buf) -> (io::Result<usize>, Buf) {
+        let _reading = UnderWay::start(&self.reading);
+        let handle = self.canceller.borrow_mut().get_or_insert_default().handle();
+        let (read, buf) = self.get_mut().cancelable_read(Spare(buf), handle).await;
+        (read.map_err(interrupted), buf.0)
+    }
+
+    fn cancel_read(&self) {
+        let canceller = self.canceller.take();
+        if let Some(canceller) = canceller {
+            self.canceller.replace(Some(canceller.cancel()));
+        }
+    }
+
+    async fn write(&self, buf: Buf) -> (io::Result<usize>, Buf) {
+        let _writing = UnderWay::start(&self.writing);
+        let (written, buf) = self.get_mut().write(Filled(buf)).await;
+        let mut buf = buf.0;
+        if let Ok(n) = written {
+            buf.consume(n);
+        }
+        (written, buf)
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        self.get().readable(true).await
+    }
+
+    fn quiet(&self) -> Quiet {
+        let mut poll = libc::pollfd {
+            fd: self.fd,
+            events: libc::POLLIN | libc::POLLRDHUP,
+            revents: 0,
+        };
+        // SAFETY: one valid pollfd that outlives the call; a zero timeout does not wait.
+        unsafe { libc::poll(&raw mut poll, 1, 0) };
+        let says = |event: i16| poll.revents & event != 0;
+        if says(libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) {
+            Quiet::Gone
+        } else if says(libc::POLLRDHUP) {
+            Quiet::HalfClosed
+        } else if says(libc::POLLIN) {
+            Quiet::Bytes
+        } else {
+            Quiet::Quiet
+        }
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        debug_assert!(!self.writing.get(), "one write at a time");
+        self.socket(|socket| socket.send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL))
+    }
+
+    fn shutdown_write(&self) {
+        self.shutdown(std::net::Shutdown::Write);
+    }
+
+    fn abort(&self) {
+        // With a zero linger time the close sends a reset.
+        let _ = self.socket(|socket| socket.set_linger(Some(std::time::Duration::ZERO)));
+        self.cancel_read();
+        // A shutdown ends what is pending. Ending our own direction sends a FIN, which may look
+        // like a complete message, so that is done only when a write hangs: then the window is
+        // full and the FIN cannot get out before the reset.
+        if self.writing.get() {
+            self.shutdown(std::net::Shutdown::Both);
+        } else if self.reading.get() {
+            self.shutdown(std::net::Shutdown::Read);
+        }
+    }
+}
+
+/// `ECANCELED`, which std has no kind for, as [`io::ErrorKind::Interrupted`].
+fn interrupted(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ECANCELED) => io::ErrorKind::Interrupted.into(),
+        _ => error,
+    }
+}
+
+/// A buffer to be read into.
+struct Spare(Buf);
+
+// SAFETY: the pointer is into the buffer's heap memory, which stays where it is when the `Buf`
+// moves, and is valid for as many bytes as are told; all of them are initialised.
+unsafe impl IoBufMut for Spare {
+    fn write_ptr(&mut self) -> *mut u8 {
+        self.0.spare_mut().as_mut_ptr()
+    }
+
+    fn bytes_total(&mut self) -> usize {
+        self.0.room()
+    }
+
+    unsafe fn set_init(&mut self, n: usize) {
+        self.0.advance(n);
+    }
+}
+
+/// A buffer to be written from.
+struct Filled(Buf);
+
+// SAFETY: as for `Spare`.
+unsafe impl IoBuf for Filled {
+    fn read_ptr(&self) -> *const u8 {
+        self.0.filled().as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -1,0 +1,337 @@
+//! A simulated network: virtual time, seeded faults, the same seed gives the same run.
+//!
+//! One [`Sim`] holds clients, gateway and endpoints as tasks on one thread. [`Sim::net`] and
+//! [`Sim::net_named`] give the handle ([`SimNet`]) that implements [`Net`] for one host. Time moves
+//! only when no task can run, to the next thing that is due, so hours cost milliseconds.
+//!
+//! Connections behave as TCP does on Linux (the rules are in `connection.rs`); where Linux or the
+//! contract of [`Net`] leaves the outcome open, the seed decides when [`Faults::seeded_choices`] is
+//! set.
+//!
+//! It leaves to the tests what a run must satisfy. It keeps for them the counts that show a broken
+//! contract: [`Sim::open_streams`], [`Sim::tasks`], [`Sim::dropped_operations`], [`Sim::panics`].
+//! A rule broken where it can be named at once (two reads under way, a read into a full buffer)
+//! panics, which is caught and counted like any panic of a task.
+//!
+//! Invariant: nothing here depends on the thread, the system's clock, an address in memory or the
+//! order of a hash table.
+
+mod connection;
+mod executor;
+mod faults;
+mod listener;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod world;
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::{Instant, Net};
+use executor::{ROOT, Step};
+pub use faults::{Faults, Random};
+pub use listener::SimListener;
+pub use stream::SimStream;
+use world::{Due, Event, World};
+
+/// Virtual time after which [`Sim::run_until_idle`] and [`Sim::block_on`] give up: longer than any
+/// timeout that a test has a reason to wait for, short enough that a ticker of 1 ms gets there in
+/// seconds.
+const PATIENCE_MICROS: u64 = 3_600_000_000;
+
+/// The time of day at which every simulation starts: Tue, 14 Nov 2023 22:13:20 GMT.
+const UNIX_SECONDS_AT_START: u64 = 1_700_000_000;
+
+/// What [`Sim::force`] does to an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Force {
+    /// As if our side had called [`super::Stream::abort`] (or [`super::Listener::cancel_accept`])
+    /// at that moment. A connect resolves with `Interrupted`.
+    Cancel,
+    /// As if the connection had been reset, by neither side, at that moment. An accept resolves
+    /// with `ConnectionAborted`, a connect with `ConnectionReset`.
+    Reset,
+}
+
+/// A simulated network with everything that runs on it. Dropping it drops every task.
+pub struct Sim {
+    world: Rc<World>,
+}
+
+impl Sim {
+    /// A network whose every choice comes from `seed`.
+    #[must_use]
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        Self { world: World::new(seed, faults) }
+    }
+
+    /// A handle for a host that is not under test: its operations are neither counted nor forced.
+    #[must_use]
+    pub fn net(&self) -> SimNet {
+        self.world.host(None)
+    }
+
+    /// A handle for the host `name`, the same host for the same name. It is marked: its operations
+    /// are those that [`Sim::operations`] counts and [`Sim::force`] reaches.
+    #[must_use]
+    pub fn net_named(&self, name: &str) -> SimNet {
+        self.world.host(Some(name))
+    }
+
+    /// Runs `task` to its end, along with everything else, and returns what it gives. A panic in it
+    /// is not caught. Panics when `task` cannot proceed any more.
+    pub fn block_on<T>(&self, task: impl Future<Output = T>) -> T {
+        let _running = self.world.enter();
+        let mut task = pin!(task);
+        let waker = self.world.root_waker();
+        let mut context = Context::from_waker(&waker);
+        let until = self.world.now().saturating_add(PATIENCE_MICROS);
+        self.world.wake(ROOT);
+        loop {
+            match self.world.step(until) {
+                Step::Root => {
+                    if let Poll::Ready(value) = task.as_mut().poll(&mut context) {
+                        return value;
+                    }
+                }
+                Step::Polled => {}
+                Step::Idle => self.give_up("block_on waits for something that cannot happen"),
+                Step::Late => self.give_up("block_on is still waiting after an hour"),
+            }
+        }
+    }
+
+    /// Runs until no task can run and nothing is due any more. Panics when that takes more than an
+    /// hour of virtual time: a task that sleeps again and again is never idle, so a worker with a
+    /// ticker is run by [`Sim::run_for`] or [`Sim::block_on`].
+    pub fn run_until_idle(&self) {
+        let _running = self.world.enter();
+        let until = self.world.now().saturating_add(PATIENCE_MICROS);
+        loop {
+            match self.world.step(until) {
+                Step::Root | Step::Polled => {}
+                Step::Idle => return,
+                Step::Late => self.give_up("run_until_idle is still busy after an hour"),
+            }
+        }
+    }
+
+    /// Runs for `micros` microseconds of virtual time, with all that happens in the last of them.
+    pub fn run_for(&self, micros: u64) {
+        let _running = self.world.enter();
+        let until = self.world.now().saturating_add(micros);
+        while let Step::Root | Step::Polled = self.world.step(until) {}
+        self.world.advance(until);
+    }
+
+    /// Connects to `addr` get no answer from now on, not even a refusal.
+    pub fn black_hole(&self, addr: SocketAddr) {
+        self.world.black_holes.borrow_mut().insert(addr);
+    }
+
+    /// Makes the operation with the number `operation` (the first is 0) resolve as `force` says.
+    /// Numbers are those of the marked hosts, see [`Sim::operations`].
+    pub fn force(&self, operation: u64, force: Force) {
+        self.world.forced.borrow_mut().insert(operation, force);
+    }
+
+    /// Accepts, connects, reads, writes and waits for readiness that marked hosts have started
+    /// (that have been polled once).
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.world.operations.get()
+    }
+
+    /// Reads, writes and accepts that were dropped under way, against the contract. Those that a
+    /// panic took along, and those that end with the [`Sim`], do not count.
+    #[must_use]
+    pub fn dropped_operations(&self) -> u64 {
+        self.world.dropped_operations.get()
+    }
+
+    /// Streams, accepted or connected by any host, that are not dropped.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.world.hosts.borrow().iter().map(|host| host.open_streams).sum()
+    }
+
+    /// Streams of the host `name` that are not dropped.
+    #[must_use]
+    pub fn open_streams_of(&self, name: &str) -> usize {
+        let hosts = self.world.hosts.borrow();
+        hosts.iter().find(|host| host.is(name)).map_or(0, |host| host.open_streams)
+    }
+
+    /// Tasks that have been spawned and have not ended.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.world.task_count()
+    }
+
+    /// Tasks of all hosts that have panicked.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.world.hosts.borrow().iter().map(|host| host.panics).sum()
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        Instant(self.world.now())
+    }
+
+    /// A hash of all that has happened: polls, time, operations and their results, bytes. Two runs
+    /// with the same seed that differ here have something in them that the seed does not decide.
+    #[must_use]
+    pub fn trace_hash(&self) -> u64 {
+        self.world.trace.borrow().hash()
+    }
+
+    /// Keeps what happens from now on for [`Sim::history`].
+    pub fn keep_history(&self) {
+        self.world.trace.borrow_mut().keep();
+    }
+
+    /// The end of what has happened since [`Sim::keep_history`], a line each: for the message of a
+    /// failed test.
+    #[must_use]
+    pub fn history(&self) -> String {
+        self.world.trace.borrow().history()
+    }
+
+    #[expect(clippy::panic, reason = "the caller is a test, which has failed")]
+    fn give_up(&self, why: &str) -> ! {
+        panic!(
+            "{why}: {} tasks, {} streams, {} operations, at {} us",
+            self.tasks(),
+            self.open_streams(),
+            self.operations(),
+            self.world.now()
+        );
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.world.close();
+    }
+}
+
+/// One host's handle to a [`Sim`].
+#[derive(Clone)]
+pub struct SimNet {
+    world: Rc<World>,
+    host: usize,
+    ip: IpAddr,
+}
+
+impl SimNet {
+    /// The same host, connecting from `ip`.
+    #[must_use]
+    pub fn from_ip(&self, ip: IpAddr) -> Self {
+        Self { ip, ..self.clone() }
+    }
+
+    /// Listens on `addr`; port 0 takes a free one. Several listeners may share an address, as with
+    /// `SO_REUSEPORT`: connections are spread over them.
+    #[must_use]
+    pub fn listen(&self, addr: SocketAddr) -> SimListener {
+        SimListener::new(self, addr)
+    }
+}
+
+impl Net for SimNet {
+    type Stream = SimStream;
+    type Listener = SimListener;
+
+    fn now(&self) -> Instant {
+        Instant(self.world.now())
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        UNIX_SECONDS_AT_START + self.world.now() / 1_000_000
+    }
+
+    fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<SimStream>> {
+        listener::Connect::new(self.clone(), to)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.world.spawn(self.host, Box::pin(task));
+    }
+
+    fn panics(&self) -> u64 {
+        self.world.hosts.borrow().get(self.host).map_or(0, |host| host.panics)
+    }
+
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> {
+        Sleep { world: self.world.clone(), at: at.0, due: None }
+    }
+
+    fn yield_now(&self) -> impl Future<Output = ()> {
+        Yield { world: self.world.clone(), yielded: false }
+    }
+}
+
+/// [`Net::sleep_until`].
+struct Sleep {
+    world: Rc<World>,
+    at: u64,
+    /// What wakes us.
+    due: Option<Due>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let due = match self.due.take() {
+            Some(due) => {
+                self.world.unschedule(due);
+                due.at
+            }
+            None => {
+                let late = self.world.random.within(&self.world.faults.sleep_late_micros);
+                self.at.saturating_add(late)
+            }
+        };
+        if due <= self.world.now() {
+            return Poll::Ready(());
+        }
+        self.due = Some(self.world.schedule(due, Event::Wake(context.waker().clone())));
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(due) = self.due.take() {
+            self.world.unschedule(due);
+        }
+    }
+}
+
+/// [`Net::yield_now`].
+struct Yield {
+    world: Rc<World>,
+    yielded: bool,
+}
+
+impl Future for Yield {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.yielded {
+            return Poll::Ready(());
+        }
+        self.yielded = true;
+        self.world.wake_last(context.waker().clone());
+        Poll::Pending
+    }
+}

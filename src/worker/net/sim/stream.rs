@@ -1,0 +1,293 @@
+//! The streams of a simulated network, and their operations.
+//!
+//! An operation starts at its first poll: then it is counted, forced or struck by a fault. What it
+//! resolves with is decided by [`Connection`].
+
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::super::buffer::Buf;
+use super::super::{Quiet, Stream};
+use super::Force;
+use super::connection::{Connection, Side, Wait};
+use super::trace::{Entry, Kind};
+use super::world::{Due, Event, World};
+
+/// One side of a simulated connection.
+pub struct SimStream {
+    world: Rc<World>,
+    connection: Rc<Connection>,
+    side: Side,
+    host: usize,
+}
+
+impl SimStream {
+    pub(super) fn new(
+        world: &Rc<World>,
+        connection: Rc<Connection>,
+        side: Side,
+        host: usize,
+    ) -> Self {
+        if let Some(host) = world.hosts.borrow_mut().get_mut(host) {
+            host.open_streams += 1;
+        }
+        Self { world: world.clone(), connection, side, host }
+    }
+
+    /// Our address.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.connection.addr(self.side)
+    }
+
+    /// The address of the other side.
+    #[must_use]
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.connection.addr(self.side.other())
+    }
+
+    /// Starts an operation.
+    fn start(&self, kind: Kind) {
+        match self.world.start(kind, self.host, self.connection.number) {
+            Some(Force::Cancel) => self.connection.abort(&self.world, self.side),
+            Some(Force::Reset) => self.connection.force_reset(&self.world, self.side),
+            None => {}
+        }
+        let faults = &self.world.faults;
+        if kind != Kind::Readable && self.world.random.chance(faults.reset_permille) {
+            let later = self.world.latency();
+            self.world.schedule_in(later, Event::Break(self.connection.clone(), self.side));
+        }
+    }
+
+    /// Notes that an operation has failed.
+    fn note<T>(&self, result: &io::Result<T>) {
+        if let Err(error) = result {
+            self.world.note(Entry::Failed(self.connection.number, self.side, error.kind()));
+        }
+    }
+}
+
+impl Drop for SimStream {
+    fn drop(&mut self) {
+        if let Some(host) = self.world.hosts.borrow_mut().get_mut(self.host) {
+            host.open_streams -= 1;
+        }
+        self.connection.close(&self.world, self.side);
+    }
+}
+
+impl Stream for SimStream {
+    fn read(&self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)> {
+        Read { stream: self, buf: Some(buf), cancelable: false, aborted: false, phase: Phase::New }
+    }
+
+    fn read_cancelable(&self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)> {
+        Read { stream: self, buf: Some(buf), cancelable: true, aborted: false, phase: Phase::New }
+    }
+
+    fn cancel_read(&self) {
+        self.connection.cancel_read(self.side);
+    }
+
+    fn write(&self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)> {
+        Write { stream: self, buf: Some(buf), phase: Phase::New }
+    }
+
+    fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        Readable { stream: self, stale: None, phase: Phase::New }
+    }
+
+    fn quiet(&self) -> Quiet {
+        self.connection.quiet(self.side)
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        assert!(!self.connection.is_writing(self.side), "two writes of one stream at a time");
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let written = self.connection.write(&self.world, self.side, bytes);
+        let written = written.unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()));
+        self.note(&written);
+        written
+    }
+
+    fn shutdown_write(&self) {
+        self.connection.shutdown_write(&self.world, self.side);
+    }
+
+    fn abort(&self) {
+        self.connection.abort(&self.world, self.side);
+    }
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    New,
+    UnderWay,
+    Done,
+}
+
+/// [`Stream::read`] and [`Stream::read_cancelable`].
+struct Read<'a> {
+    stream: &'a SimStream,
+    buf: Option<Buf>,
+    cancelable: bool,
+    /// Whether the stream had been given up when we started.
+    aborted: bool,
+    phase: Phase,
+}
+
+impl Future for Read<'_> {
+    type Output = (io::Result<usize>, Buf);
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let SimStream { world, connection, side, .. } = this.stream;
+        let Some(mut buf) = this.buf.take() else { unreachable!("polled after it resolved") };
+        if this.phase == Phase::New {
+            assert!(buf.room() > 0, "a read into a full buffer");
+            connection.start_read(*side, this.cancelable);
+            this.phase = Phase::UnderWay;
+            this.stream.start(Kind::Read);
+            this.aborted = connection.is_aborted(*side);
+            if world.choose() {
+                this.buf = Some(buf);
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        match connection.read(world, *side, &mut buf, this.aborted) {
+            Some(result) => {
+                this.phase = Phase::Done;
+                connection.finish(*side, Wait::Read);
+                this.stream.note(&result);
+                Poll::Ready((result, buf))
+            }
+            None => {
+                connection.wait(*side, Wait::Read, context);
+                this.buf = Some(buf);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Read<'_> {
+    fn drop(&mut self) {
+        if self.phase == Phase::UnderWay {
+            self.stream.connection.finish(self.stream.side, Wait::Read);
+            self.stream.world.dropped();
+        }
+    }
+}
+
+/// [`Stream::write`].
+struct Write<'a> {
+    stream: &'a SimStream,
+    buf: Option<Buf>,
+    phase: Phase,
+}
+
+impl Future for Write<'_> {
+    type Output = (io::Result<usize>, Buf);
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let SimStream { world, connection, side, .. } = this.stream;
+        let Some(mut buf) = this.buf.take() else { unreachable!("polled after it resolved") };
+        if this.phase == Phase::New {
+            assert!(!buf.is_empty(), "a write of nothing");
+            connection.start_write(*side);
+            this.phase = Phase::UnderWay;
+            this.stream.start(Kind::Write);
+            if world.choose() {
+                this.buf = Some(buf);
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        match connection.write(world, *side, buf.filled()) {
+            Some(result) => {
+                this.phase = Phase::Done;
+                connection.finish(*side, Wait::Write);
+                this.stream.note(&result);
+                if let Ok(written) = result {
+                    buf.consume(written);
+                }
+                Poll::Ready((result, buf))
+            }
+            None => {
+                connection.wait(*side, Wait::Write, context);
+                this.buf = Some(buf);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Write<'_> {
+    fn drop(&mut self) {
+        if self.phase == Phase::UnderWay {
+            self.stream.connection.finish(self.stream.side, Wait::Write);
+            self.stream.world.dropped();
+        }
+    }
+}
+
+/// [`Stream::readable`].
+struct Readable<'a> {
+    stream: &'a SimStream,
+    /// When we resolve without cause.
+    stale: Option<Due>,
+    phase: Phase,
+}
+
+impl Readable<'_> {
+    fn finish(&mut self) {
+        self.stream.connection.finish(self.stream.side, Wait::Readable);
+        if let Some(due) = self.stale.take() {
+            self.stream.world.unschedule(due);
+        }
+    }
+}
+
+impl Future for Readable<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let SimStream { world, connection, side, .. } = this.stream;
+        if this.phase == Phase::New {
+            this.phase = Phase::UnderWay;
+            this.stream.start(Kind::Readable);
+            if world.random.chance(world.faults.stale_readiness_permille) {
+                let later = if world.choose() { world.latency() } else { 0 };
+                let wake = Event::Wake(context.waker().clone());
+                this.stale = Some(world.schedule_in(later, wake));
+            }
+        }
+        let stale = this.stale.is_some_and(|due| due.at <= world.now());
+        if stale || connection.is_readable(*side) {
+            this.phase = Phase::Done;
+            this.finish();
+            return Poll::Ready(Ok(()));
+        }
+        connection.wait(*side, Wait::Readable, context);
+        Poll::Pending
+    }
+}
+
+impl Drop for Readable<'_> {
+    fn drop(&mut self) {
+        if self.phase == Phase::UnderWay {
+            self.finish();
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What a core counts. Plain cells, core-local; the control thread gets sums.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ops::AddAssign;
+
+/// A count that one core keeps.
+#[derive(Debug, Default)]
+pub struct Counter(Cell<u64>);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.set(self.0.get() + n);
+    }
+
+    /// The count so far.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A core's counts.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+        }
+
+        /// Counts as they stood at one moment, on one core or summed over several.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Totals {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// The counts as they stand.
+            #[must_use]
+            pub fn totals(&self) -> Totals {
+                Totals { $($name: self.$name.total(),)* }
+            }
+        }
+
+        impl AddAssign for Totals {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Exchanges that ended, however they ended.
+    requests,
+    /// Exchanges that the gateway answered itself.
+    replies,
+    /// Exchanges that ended without a complete response.
+    broken,
+    /// Requests sent a second time.
+    retries,
+    /// Client connections accepted.
+    client_connections,
+    /// Accepts that failed.
+    accept_errors,
+    /// Connections opened to endpoints.
+    endpoint_opened,
+    /// Requests sent on a connection from the pool.
+    endpoint_reused,
+    /// Connections that ended by a panic.
+    panics,
+    /// Timers asked of the runtime by the deadline wheel.
+    timers,
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sends = self.endpoint_opened + self.endpoint_reused;
+        #[expect(clippy::cast_precision_loss, reason = "a share for people to read")]
+        let share = if sends == 0 { 0.0 } else { self.endpoint_reused as f64 / sends as f64 };
+        write!(
+            f,
+            "{} requests ({} answered by the gateway, {} broken, {} retried) on {} client \
+             connections; {} endpoint connections opened, {:.3} % of requests on a reused one; {} \
+             panics, {} accept errors, {} timers",
+            self.requests,
+            self.replies,
+            self.broken,
+            self.retries,
+            self.client_connections,
+            self.endpoint_opened,
+            share * 100.0,
+            self.panics,
+            self.accept_errors,
+            self.timers,
+        )
+    }
+}

@@ -1,0 +1,309 @@
+//! A lease of a whole HTTP/1.1 connection to an endpoint.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use engine::stage::Stage;
+use proto::h1::{Scanner, encode_request, encoded_len_max, parse_response};
+use proto::head::{BodyLength, Method, RequestHead, ResponseHead};
+
+use super::{EndpointHandle, EndpointSide, Pool, RequestSink, ResponseSource, Unsent};
+use crate::deadline::Deadline;
+use crate::failure::{Failure, Kind, Side};
+use crate::net::buffer::{Buf, HEADROOM, Size};
+use crate::net::{Instant, Net, Stream};
+use crate::state::Core;
+use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
+
+/// How long a response head may be. Endpoints are trusted more than clients, but not with memory:
+/// nginx refuses at 4 or 8 KiB (`proxy_buffer_size`), Envoy at 60 KiB.
+const HEAD_BYTES_MAX: usize = 60 << 10;
+/// How many headers a response may have, as Envoy's default times two: there are endpoints that
+/// set a cookie per feature.
+const HEADERS_MAX: usize = 200;
+/// How often, in microseconds, a wait for a response head looks around: whether the client is
+/// still there must be noticed within a second.
+const LOOK_AROUND_MICROS: u64 = 400_000;
+
+/// A borrowed connection to an endpoint.
+pub struct Lease<N: Net> {
+    net: N,
+    buffers: crate::net::buffer::Pool,
+    pool: Rc<Pool<N>>,
+    stream: N::Stream,
+    /// It has carried a request before, so that it may turn out dead.
+    pub reused: bool,
+    /// How long to wait for the head of a response, in microseconds.
+    pub first_byte_micros: u64,
+    /// How long a body may stand still in either direction, in microseconds.
+    pub between_bytes_micros: u64,
+    state: State,
+}
+
+/// What is known of the connection's ends.
+struct State {
+    /// The request went out whole.
+    sent: bool,
+    chunked_out: bool,
+    /// The response's head was read and lets the connection live.
+    keep_alive: bool,
+    begun: bool,
+    /// A write failed. The kernel reports a reset once: reads see a clean end after it, which must
+    /// not pass for the end of a body that ends with the connection.
+    broken: Cell<bool>,
+    /// Bytes behind the last head.
+    ahead: Option<Buf>,
+    body: Option<Incoming>,
+}
+
+impl<N: Net> Lease<N> {
+    pub(super) fn new(core: &Core<N>, pool: Rc<Pool<N>>, stream: N::Stream, reused: bool) -> Self {
+        let state = State {
+            sent: false,
+            chunked_out: false,
+            keep_alive: false,
+            begun: false,
+            broken: Cell::new(false),
+            ahead: None,
+            body: None,
+        };
+        Self {
+            net: core.net.clone(),
+            buffers: core.buffers.clone(),
+            pool,
+            stream,
+            reused,
+            first_byte_micros: 0,
+            between_bytes_micros: 0,
+            state,
+        }
+    }
+
+    /// Returns the connection to its pool if it is in the clean end state: the request went out
+    /// whole, the response came in whole, nothing came behind it, and both sides want to go on.
+    /// Otherwise closes it.
+    pub fn give_back(self, now: Instant) {
+        let State { sent, keep_alive, ahead, body, .. } = self.state;
+        let body_done = body.as_ref().is_some_and(|body| body.is_done() && !body.has_ahead());
+        if sent && keep_alive && ahead.is_none() && body_done {
+            self.pool.give_back(self.stream, now);
+        }
+    }
+}
+
+impl<N: Net> EndpointSide for Lease<N> {
+    type Sink<'a> = Sink<'a, N>;
+    type Source<'a> = Source<'a, N>;
+    type Handle<'a> = Handle<'a, N>;
+
+    fn split<'a>(
+        &'a mut self,
+        upload: &'a Deadline,
+        download: &'a Deadline,
+    ) -> (Sink<'a, N>, Source<'a, N>, Handle<'a, N>) {
+        let wire = Wire {
+            net: &self.net,
+            buffers: &self.buffers,
+            stream: &self.stream,
+            deadline: upload,
+            side: Side::Endpoint,
+            read_micros: self.between_bytes_micros,
+            write_micros: self.between_bytes_micros,
+        };
+        let State { sent, chunked_out, keep_alive, begun, broken, ahead, body } = &mut self.state;
+        let broken: &Cell<bool> = broken;
+        let sink = Sink { wire, sent, chunked: chunked_out, broken };
+        let source = Source {
+            wire: Wire { deadline: download, ..wire },
+            first_byte_micros: self.first_byte_micros,
+            keep_alive,
+            begun,
+            broken,
+            ahead,
+            body,
+        };
+        (sink, source, Handle(&self.stream))
+    }
+}
+
+/// The connection beside its directions.
+pub struct Handle<'a, N: Net>(&'a N::Stream);
+
+impl<N: Net> EndpointHandle for Handle<'_, N> {
+    fn abort(&self) {
+        self.0.abort();
+    }
+}
+
+/// The request's way out.
+pub struct Sink<'a, N: Net> {
+    wire: Wire<'a, N>,
+    sent: &'a mut bool,
+    chunked: &'a mut bool,
+    broken: &'a Cell<bool>,
+}
+
+impl<N: Net> RequestSink for Sink<'_, N> {
+    async fn head(
+        &mut self,
+        head: &RequestHead,
+        length: BodyLength,
+        first: Chunk,
+    ) -> Result<(), Unsent> {
+        *self.chunked = length == BodyLength::Chunked;
+        let last = first.last;
+        let body_len = first.buf.len();
+        let trailers = first.trailers.clone();
+        let framed =
+            if *self.chunked { outgoing::frame(self.wire.buffers, first) } else { first.buf };
+        let framed_len = framed.len();
+        let buf = outgoing::put_in_front(
+            self.wire.buffers,
+            framed,
+            encoded_len_max(&head.headers) + head.target().len(),
+            |out| encode_request(head, length, out),
+        );
+        let whole = buf.len();
+        let (written, mut buf) = self.wire.write(Stage::Forward, buf).await;
+        if let Err(failure) = written {
+            self.broken.set(true);
+            let taken = whole - buf.len();
+            // Nothing was taken: what was put around the chunk is taken off again.
+            let chunk = (taken == 0).then(|| {
+                buf.consume(whole - framed_len);
+                if framed_len > body_len {
+                    let line = buf.filled().iter().position(|&byte| byte == b'\n');
+                    buf.consume(line.map_or(0, |at| at + 1).min(buf.len()));
+                    buf.truncate(body_len);
+                }
+                Chunk { buf, last, trailers }
+            });
+            return Err(Unsent { failure, bytes_out: taken as u64, chunk });
+        }
+        *self.sent = last;
+        Ok(())
+    }
+
+    async fn chunk(&mut self, chunk: Chunk) -> Result<(), Failure> {
+        let last = chunk.last;
+        let buf = if *self.chunked { outgoing::frame(self.wire.buffers, chunk) } else { chunk.buf };
+        let (written, _) = self.wire.write(Stage::Forward, buf).await;
+        self.broken.set(self.broken.get() || written.is_err());
+        *self.sent = last && written.is_ok();
+        written
+    }
+}
+
+/// The response's way in.
+pub struct Source<'a, N: Net> {
+    wire: Wire<'a, N>,
+    first_byte_micros: u64,
+    keep_alive: &'a mut bool,
+    begun: &'a mut bool,
+    broken: &'a Cell<bool>,
+    ahead: &'a mut Option<Buf>,
+    body: &'a mut Option<Incoming>,
+}
+
+impl<N: Net> Source<'_, N> {
+    /// One read of a response head, looking around while it waits.
+    async fn read_head_bytes(
+        &self,
+        buf: Buf,
+        give_up_at: Instant,
+        while_waiting: &mut impl FnMut() -> bool,
+    ) -> (Result<usize, Failure>, Buf) {
+        let Wire { net, deadline, stream, .. } = self.wire;
+        let look_around = |now: Instant| {
+            deadline.arm(now, give_up_at.micros_since(now).min(LOOK_AROUND_MICROS));
+        };
+        look_around(net.now());
+        let mut ended = None;
+        let on_fire = || {
+            let now = net.now();
+            if now >= give_up_at {
+                ended = Some(Kind::Timeout);
+            } else if !while_waiting() {
+                ended = Some(Kind::Abandoned);
+            } else {
+                look_around(now);
+                return;
+            }
+            stream.abort();
+        };
+        let (read, buf) = deadline.guard(stream.read(buf), on_fire).await;
+        deadline.clear();
+        let read = match (read, ended) {
+            (Ok(n), _) if n > 0 => Ok(n),
+            (_, Some(kind)) => Err(kind),
+            (Ok(_), None) => Err(Kind::Closed),
+            (Err(error), None) => Err(error.into()),
+        };
+        (read.map_err(|kind| Failure::endpoint(Stage::Respond, kind)), buf)
+    }
+}
+
+impl<N: Net> ResponseSource for Source<'_, N> {
+    async fn head(
+        &mut self,
+        request_method: Method,
+        into: &mut ResponseHead,
+        mut while_waiting: impl FnMut() -> bool,
+    ) -> Result<(), Failure> {
+        let fail = |kind| Failure::endpoint(Stage::Respond, kind);
+        let give_up_at = self.wire.net.now().plus_micros(self.first_byte_micros);
+        let mut scanner = Scanner::new();
+        let mut buf = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => empty(self.wire.buffers, Size::Medium),
+        };
+        let head_len = loop {
+            if let Some(head_len) = scanner.scan(buf.filled()) {
+                break head_len;
+            }
+            if buf.len() >= HEAD_BYTES_MAX {
+                return Err(fail(Kind::HeadTooLarge));
+            }
+            if buf.room() == 0 {
+                let mut larger = self.wire.buffers.take(Size::Large);
+                larger.clear(HEADROOM);
+                let _ = larger.append(buf.filled());
+                buf = larger;
+            }
+            let read;
+            (read, buf) = self.read_head_bytes(buf, give_up_at, &mut while_waiting).await;
+            read?;
+            *self.begun = true;
+        };
+        let head = buf.filled().get(..head_len).unwrap_or_default();
+        into.clear();
+        parse_response(head, HEADERS_MAX, request_method, into)
+            .map_err(|violation| fail(violation.into()))?;
+        buf.consume(head_len);
+        *self.keep_alive = into.keep_alive();
+        *self.ahead = Some(buf);
+        Ok(())
+    }
+
+    fn has_begun(&self) -> bool {
+        *self.begun
+    }
+
+    fn begin(&mut self, length: BodyLength) -> Result<Chunk, Failure> {
+        let ahead = self.ahead.take().unwrap_or_else(|| empty(self.wire.buffers, Size::Small));
+        self.body.insert(Incoming::new(length, ahead)).begin(&self.wire, Stage::Respond)
+    }
+
+    async fn next(&mut self) -> Result<Chunk, Failure> {
+        match self.body {
+            Some(body) => {
+                let chunk = body.next(&self.wire, Stage::Respond).await?;
+                if chunk.last && self.broken.get() && body.ends_with_the_stream() {
+                    return Err(Failure::endpoint(Stage::Respond, Kind::Closed));
+                }
+                Ok(chunk)
+            }
+            None => Err(Failure::endpoint(Stage::Respond, Kind::Abandoned)),
+        }
+    }
+}

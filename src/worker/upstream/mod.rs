@@ -1,0 +1,248 @@
+//! The endpoint side: a core's pools of connections, and the leases that it lends to exchanges.
+//!
+//! A pool belongs to one endpoint on one core. It lends [`Lease`]s: today a lease is a whole h1
+//! connection; over h2 it is one stream of a connection that several leases share. An exchange
+//! cannot tell.
+//!
+//! Invariant: a connection returns to its pool only from the clean end state (see
+//! [`Lease::give_back`]); dropping a lease closes the connection.
+
+pub mod h1;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::balance::RoundRobin;
+use engine::snapshot::Upstream;
+use engine::stage::Stage;
+use proto::head::{BodyLength, Method, RequestHead, ResponseHead};
+
+use crate::deadline::Deadline;
+use crate::failure::{Failure, Kind};
+use crate::net::{Instant, Net, Quiet, Stream};
+use crate::state::Core;
+use crate::wire::Chunk;
+
+pub use h1::Lease;
+
+/// Where a request goes and its response comes from. An exchange uses the two directions at the
+/// same time, as [`EndpointSide::split`] hands them out.
+pub trait EndpointSide {
+    /// The direction that the request goes out in.
+    type Sink<'a>: RequestSink
+    where
+        Self: 'a;
+    /// The direction that the response comes in.
+    type Source<'a>: ResponseSource
+    where
+        Self: 'a;
+    /// Tells while both directions are under way.
+    type Handle<'a>: EndpointHandle
+    where
+        Self: 'a;
+
+    /// Both directions and the handle. `upload` is the deadline of the first, `download` that of
+    /// the second.
+    fn split<'a>(
+        &'a mut self,
+        upload: &'a Deadline,
+        download: &'a Deadline,
+    ) -> (Self::Sink<'a>, Self::Source<'a>, Self::Handle<'a>);
+}
+
+/// The lent connection or stream, beside its two directions.
+pub trait EndpointHandle {
+    /// Ends whatever is pending, in both directions; the connection or stream is not used again.
+    fn abort(&self);
+}
+
+/// A request that could not be sent.
+#[derive(Debug)]
+pub struct Unsent {
+    /// Why.
+    pub failure: Failure,
+    /// Bytes of it that the kernel took.
+    pub bytes_out: u64,
+    /// The body's first chunk, when it can still be sent elsewhere.
+    pub chunk: Option<Chunk>,
+}
+
+/// The outgoing direction of an exchange with an endpoint.
+pub trait RequestSink {
+    /// Sends the head and the first of the body, in one piece.
+    fn head(
+        &mut self,
+        head: &RequestHead,
+        length: BodyLength,
+        first: Chunk,
+    ) -> impl Future<Output = Result<(), Unsent>>;
+
+    /// Sends more of the body.
+    fn chunk(&mut self, chunk: Chunk) -> impl Future<Output = Result<(), Failure>>;
+}
+
+/// The incoming direction of an exchange with an endpoint.
+pub trait ResponseSource {
+    /// Waits for a head, final or interim. `while_waiting` is called twice a second or so: it says
+    /// whether to go on.
+    fn head(
+        &mut self,
+        request_method: Method,
+        into: &mut ResponseHead,
+        while_waiting: impl FnMut() -> bool,
+    ) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Whether any byte of a response has arrived.
+    fn has_begun(&self) -> bool;
+
+    /// What of the body arrived with the final head.
+    fn begin(&mut self, length: BodyLength) -> Result<Chunk, Failure>;
+
+    /// More of the body.
+    fn next(&mut self) -> impl Future<Output = Result<Chunk, Failure>>;
+}
+
+/// An upstream as one core sees it.
+#[derive(Debug)]
+pub struct UpstreamSlot<N: Net> {
+    /// Which endpoint is next.
+    pub balance: RefCell<RoundRobin>,
+    /// One pool per endpoint, in the order of the table.
+    pub pools: Vec<Rc<Pool<N>>>,
+}
+
+impl<N: Net> UpstreamSlot<N> {
+    /// Empty pools for the endpoints of `upstream`, on one of `cores` cores.
+    #[must_use]
+    pub fn new(upstream: &Upstream, cores: usize, seed: u64) -> Self {
+        let idle_max = upstream.pool.idle_max.div_ceil(cores.max(1));
+        let idle_micros = micros(upstream.pool.idle_timeout);
+        let pool = |address| {
+            Rc::new(Pool { address, idle: RefCell::default(), idle_max, idle_micros })
+        };
+        Self {
+            balance: RefCell::new(RoundRobin::new(seed)),
+            pools: upstream.endpoints.iter().map(|endpoint| pool(endpoint.address)).collect(),
+        }
+    }
+}
+
+/// The idle connections of one endpoint on one core, the one used last on top.
+pub struct Pool<N: Net> {
+    address: SocketAddr,
+    idle: RefCell<Vec<Idle<N>>>,
+    idle_max: usize,
+    idle_micros: u64,
+}
+
+struct Idle<N: Net> {
+    stream: N::Stream,
+    since: Instant,
+}
+
+impl<N: Net> std::fmt::Debug for Pool<N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("address", &self.address).field("idle", &self.len()).finish()
+    }
+}
+
+impl<N: Net> Pool<N> {
+    /// An idle connection that is still fit, or none.
+    ///
+    /// Whether the other side has closed it, or sent bytes that nobody asked for, costs a system
+    /// call to ask. A connection that came back within this batch of completions is not asked:
+    /// nothing has been heard from the kernel since.
+    pub fn checkout(self: &Rc<Self>, core: &Core<N>) -> Option<Lease<N>> {
+        let now = core.net.now();
+        loop {
+            let idle = self.idle.borrow_mut().pop()?;
+            let fit = idle.since == now
+                || (now.micros_since(idle.since) < self.idle_micros
+                    && idle.stream.quiet() == Quiet::Quiet);
+            if fit {
+                core.counters.endpoint_reused.add(1);
+                return Some(Lease::new(core, Rc::clone(self), idle.stream, true));
+            }
+        }
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout` after `timeout`, else what the kernel said.
+    pub async fn connect(
+        self: &Rc<Self>,
+        core: &Core<N>,
+        deadline: &Deadline,
+        timeout: Duration,
+    ) -> Result<Lease<N>, Failure> {
+        // A connect may be dropped: it holds no bytes.
+        deadline.arm(core.net.now(), micros(timeout));
+        let late = Cell::new(false);
+        let connected = {
+            let mut connect = std::pin::pin!(core.net.connect(self.address));
+            std::future::poll_fn(|cx| {
+                if let std::task::Poll::Ready(connected) = connect.as_mut().poll(cx) {
+                    return std::task::Poll::Ready(Some(connected));
+                }
+                late.set(deadline.poll_fired(cx));
+                if late.get() { std::task::Poll::Ready(None) } else { std::task::Poll::Pending }
+            })
+            .await
+        };
+        deadline.clear();
+        match connected {
+            Some(Ok(stream)) => {
+                core.counters.endpoint_opened.add(1);
+                Ok(Lease::new(core, Rc::clone(self), stream, false))
+            }
+            Some(Err(error)) => Err(Failure::endpoint(Stage::Connect, error.into())),
+            None => Err(Failure::endpoint(Stage::Connect, Kind::Timeout)),
+        }
+    }
+
+    fn give_back(&self, stream: N::Stream, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < self.idle_max {
+            idle.push(Idle { stream, since: now });
+        }
+    }
+
+    /// Closes what has been idle for too long, and what the endpoint has closed or written to.
+    pub fn sweep(&self, now: Instant) {
+        // A connection used in the last second says what it has to say at its next checkout.
+        const QUIET_CHECK_AFTER: u64 = 1_000_000;
+        self.idle.borrow_mut().retain(|idle| {
+            let age = now.micros_since(idle.since);
+            age < QUIET_CHECK_AFTER
+                || (age < self.idle_micros && idle.stream.quiet() == Quiet::Quiet)
+        });
+    }
+
+    /// Closes every idle connection.
+    pub fn close_idle(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
+    /// Idle connections now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
+    /// Whether no connection is idle.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.idle.borrow().is_empty()
+    }
+}
+
+/// A configured time in the wheel's unit.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,63 @@
+//! Request heads: any bytes, in any pieces, are refused or come back from their encoding unchanged.
+//!
+//! The first byte says where the input is split. RFC 9112 2 to 6; see `proto::h1`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use proto::h1::{
+    Scanner, encode_request, encoded_len_max, leading_blank, parse_request, strip_hop_by_hop,
+};
+use proto::head::{HeaderId, RequestHead, Version};
+
+/// As in the default configuration.
+const HEADERS_MAX: usize = 100;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&split, bytes)) = input.split_first() else { return };
+    let bytes = &bytes[leading_blank(bytes)..];
+
+    let end = Scanner::new().scan(bytes);
+    let mut scanner = Scanner::new();
+    let split = usize::from(split).min(bytes.len());
+    let in_two = scanner.scan(&bytes[..split]).or_else(|| scanner.scan(bytes));
+    assert_eq!(in_two, end, "the end of a head depends on how it arrives");
+
+    // Heads that do not end where a scanner says are parsed as well: nothing may panic.
+    let mut head = RequestHead::new();
+    let _ = parse_request(bytes, HEADERS_MAX, &mut head);
+    let Some(bytes) = end.and_then(|end| bytes.get(..end)) else { return };
+    head.clear();
+    if parse_request(bytes, HEADERS_MAX, &mut head).is_err() {
+        return;
+    }
+    strip_hop_by_hop(&mut head.headers);
+    head.headers.append_list(HeaderId::XForwardedFor, b"192.0.2.1");
+    head.set_forwarded_host();
+
+    let mut out = vec![0; encoded_len_max(&head.headers)];
+    let len = encode_request(&head, head.length, &mut out).expect("the bound holds");
+    assert_eq!(Scanner::new().scan(&out), Some(len), "the encoded head ends elsewhere");
+    // An HTTP/1.0 request without Host goes out with an empty one, which we do not take ourselves.
+    if head.authority().is_empty() {
+        assert_eq!(head.version, Version::Http10);
+        return;
+    }
+    let mut again = RequestHead::new();
+    // Host and framing may come on top of what was counted, and so does what was added.
+    parse_request(&out[..len], HEADERS_MAX + 4, &mut again).expect("we take what we write");
+    assert_eq!(again.method, head.method);
+    assert_eq!(again.method_bytes(), head.method_bytes());
+    assert_eq!(again.path_and_query(), head.path_and_query());
+    assert_eq!(again.path(), head.path());
+    assert_eq!(again.query(), head.query());
+    assert_eq!(again.authority(), head.authority());
+    assert_eq!(again.host(), head.host());
+    assert_eq!(again.length, head.length);
+
+    let framing =
+        [HeaderId::Host, HeaderId::ContentLength, HeaderId::TransferEncoding, HeaderId::Connection];
+    let ours = head.headers.iter().filter(|(id, ..)| !framing.contains(id));
+    let theirs = again.headers.iter().filter(|(id, ..)| !framing.contains(id));
+    assert!(ours.eq(theirs), "a field changed on its way");
+});
