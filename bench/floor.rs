@@ -13,10 +13,12 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::null_mut;
 
 use io_uring::{IoUring, opcode, squeue, types::Fd};
 use nix::libc::{MSG_NOSIGNAL, MSG_WAITALL};
 use slab::Slab;
+use socket2::SockRef;
 
 use crate::{Error, limits};
 
@@ -37,10 +39,10 @@ pub(crate) struct Options {
 /// Relays until the process is ended.
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
     limits::raise_descriptors()?;
-    if let Some(cpu) = options.cpu {
-        limits::pin(cpu)?;
-    }
+    options.cpu.map_or(Ok(()), limits::pin)?;
+    // The standard library's queue of 128 is too short for thousands of clients at once.
     let listener = TcpListener::bind(options.listen)
+        .and_then(|listener| SockRef::from(&listener).listen(BACKLOG).map(|()| listener))
         .map_err(Error::doing(format!("listen on {}", options.listen)))?;
     relay(&listener, options.to).map_err(Error::doing("relay on the ring"))
 }
@@ -68,10 +70,11 @@ fn relay(listener: &TcpListener, to: SocketAddr) -> io::Result<()> {
         .setup_single_issuer()
         .setup_cqsize(COMPLETIONS)
         .build(SUBMISSIONS)?;
-    let accept =
-        opcode::Accept::new(Fd(listener.as_raw_fd()), std::ptr::null_mut(), std::ptr::null_mut());
+    let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), null_mut(), null_mut());
     let accept = accept.build().user_data(ACCEPT);
-    push(&mut ring, &accept)?;
+    for _ in 0..ACCEPTS {
+        push(&mut ring, &accept)?;
+    }
     let mut done = Vec::new();
     loop {
         ring.submit_and_wait(1)?;
@@ -89,8 +92,7 @@ fn relay(listener: &TcpListener, to: SocketAddr) -> io::Result<()> {
                 usize::try_from(user_data).unwrap_or(usize::MAX)
             };
             let Some(pair) = pairs.get_mut(key) else { continue };
-            let goes_on = user_data == ACCEPT || pair.completed(result);
-            if goes_on {
+            if user_data == ACCEPT || pair.completed(result) {
                 let entry = pair.operation().user_data(key as u64);
                 push(&mut ring, &entry)?;
             } else {
@@ -101,14 +103,12 @@ fn relay(listener: &TcpListener, to: SocketAddr) -> io::Result<()> {
 }
 
 fn push(ring: &mut IoUring, entry: &squeue::Entry) -> io::Result<()> {
-    loop {
-        // SAFETY: the descriptors and buffers of an entry belong to the listener or to a pair, and
-        // those stay where they are until the entry has completed (invariant of this file).
-        if unsafe { ring.submission().push(entry) }.is_ok() {
-            return Ok(());
-        }
+    // SAFETY: the descriptors and buffers of an entry belong to the listener or to a pair, and those
+    // stay where they are until the entry has completed (invariant of this file).
+    while unsafe { ring.submission().push(entry) }.is_err() {
         ring.submit()?;
     }
+    Ok(())
 }
 
 impl Pair {
@@ -170,9 +170,8 @@ impl Pair {
             let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
             return opcode::Recv::new(from, room.as_mut_ptr(), entry_bytes(room.len())).build();
         }
-        opcode::Send::new(to, self.buffer.as_ptr(), entry_bytes(self.filled))
-            .flags(SEND_FLAGS)
-            .build()
+        let filled = entry_bytes(self.filled);
+        opcode::Send::new(to, self.buffer.as_ptr(), filled).flags(SEND_FLAGS).build()
     }
 }
 
@@ -189,6 +188,9 @@ fn entry_bytes(count: usize) -> u32 {
 
 const NAME: &[u8] = b"content-length:";
 const ACCEPT: u64 = u64::MAX;
+/// In flight at once: with one, a busy loop would take one new client per batch of thousands.
+const ACCEPTS: usize = 64;
+const BACKLOG: i32 = 4096;
 const SEND_FLAGS: i32 = MSG_NOSIGNAL | MSG_WAITALL;
 /// Takes a 64 KiB response in one receive. Untouched pages cost nothing, so small answers do not
 /// pay.

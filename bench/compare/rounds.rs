@@ -114,7 +114,8 @@ impl Bench {
         let (load_before, gateway_before) = (CpuTicks::now(LOAD_CPU)?, CpuTicks::now(GATEWAY_CPU)?);
         let cpu_before = proc::cpu_ns(&processes);
         let start = Instant::now();
-        let load = generators.run(scenario, to, self.seconds, rate, interrupt)?;
+        let seconds = scenario.seconds(self.seconds);
+        let load = generators.run(scenario, to, seconds, rate, interrupt)?;
         let cpu_ns = proc::cpu_ns(&processes).saturating_sub(cpu_before);
         let load_busy = CpuTicks::now(LOAD_CPU)?.busy_since(load_before);
         let gateway_now = CpuTicks::now(GATEWAY_CPU)?;
@@ -122,11 +123,16 @@ impl Bench {
         let own = cpu_ns as f64 / 1e9 / start.elapsed().as_secs_f64();
         let foreign = (gateway_now.busy_since(gateway_before) - stolen - own).max(0.0);
         if load.requests == 0 || running.has_ended() {
-            let what = if running.has_ended() { "ended during" } else { "answered nothing in" };
+            let what = if running.has_ended() {
+                "ended during"
+            } else {
+                "answered nothing (is the machine busy?) in"
+            };
             return Err(Error::new(format!(
-                "{} {what} {}; it says: {}",
+                "{} {what} {} ({} errors); it says: {}",
                 product.label,
                 scenario.name,
+                load.errors,
                 running.last_words()
             )));
         }

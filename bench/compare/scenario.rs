@@ -46,6 +46,12 @@ impl Scenario {
         &PEAK
     }
 
+    /// How long it runs when `asked` seconds are wished for. Opening thousands of connections can
+    /// take `wrk` a second of a busy CPU, and that second is a part of its run.
+    pub(super) fn seconds(&self, asked: u32) -> u32 {
+        asked.max(self.connections / 1000)
+    }
+
     pub(super) fn is_paced(&self) -> bool {
         matches!(self.pace, Pace::Percent(_))
     }

@@ -123,9 +123,10 @@ const fn is_host_byte(byte: u8) -> bool {
 }
 
 fn is_port(port: &[u8]) -> bool {
-    let digits = !port.is_empty() && port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
-    let number = port.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit & 0x0f));
-    digits && number <= u32::from(u16::MAX)
+    // Five digits at most: the sum cannot overflow.
+    matches!(port.len(), 1..=5)
+        && port.iter().all(u8::is_ascii_digit)
+        && port.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit & 0x0f)) <= 65_535
 }
 
 #[cfg(test)]
@@ -223,5 +224,12 @@ mod tests {
         for target in ["http://", "http:///a", "http://u@a/", "http://a:b/", "https://?a"] {
             assert_eq!(split_absolute(target.as_bytes()), Err(Violation::HostInvalid), "{target}");
         }
+    }
+
+    #[test]
+    fn a_long_port_does_not_overflow() {
+        // Found by fuzzing: the sum was made before the length was looked at.
+        assert_eq!(check_authority(b"a:9999999999999999"), Err(Violation::HostInvalid));
+        assert_eq!(check_authority(b"a: Connection"), Err(Violation::HostInvalid));
     }
 }

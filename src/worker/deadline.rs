@@ -12,7 +12,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -302,21 +302,40 @@ impl Deadline {
 
     /// Awaits `operation`. Each time the deadline fires, `give_up` is called, which makes the
     /// operation resolve or arms the deadline again. The operation itself is never dropped.
-    pub async fn guard<F: Future>(&self, operation: F, mut give_up: impl FnMut()) -> F::Output {
-        let mut operation = pin!(operation);
-        poll_fn(|cx| {
-            if let Poll::Ready(done) = operation.as_mut().poll(cx) {
-                return Poll::Ready(done);
-            }
-            if !self.poll_fired(cx) {
-                return Poll::Pending;
-            }
-            self.clear();
-            give_up();
-            // What was given up may have resolved at once.
-            operation.as_mut().poll(cx)
-        })
-        .await
+    ///
+    /// It is taken by reference: by value it would stand in the caller's future twice.
+    pub const fn guard<'a, F: Future, G: FnMut() + Unpin>(
+        &'a self,
+        operation: Pin<&'a mut F>,
+        give_up: G,
+    ) -> Guard<'a, F, G> {
+        Guard { deadline: self, operation, give_up }
+    }
+}
+
+/// An operation under a deadline; see [`Deadline::guard`].
+#[must_use = "futures do nothing unless awaited"]
+#[derive(Debug)]
+pub struct Guard<'a, F, G> {
+    deadline: &'a Deadline,
+    operation: Pin<&'a mut F>,
+    give_up: G,
+}
+
+impl<F: Future, G: FnMut() + Unpin> Future for Guard<'_, F, G> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if let Poll::Ready(done) = self.operation.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        if !self.deadline.poll_fired(cx) {
+            return Poll::Pending;
+        }
+        self.deadline.clear();
+        (self.give_up)();
+        // What was given up may have resolved at once.
+        self.operation.as_mut().poll(cx)
     }
 }
 

@@ -7,6 +7,8 @@
 //! A message is forwarded in the buffer that it came in: its head has been copied out, so the new
 //! head is written into the room that the old one left, right in front of the body.
 
+use std::pin::pin;
+
 use engine::stage::Stage;
 use proto::h1::{BodyDecoder, chunk_size_line};
 use proto::head::{BodyLength, Headers};
@@ -64,14 +66,14 @@ impl<N: Net> Wire<'_, N> {
                     late = true;
                     self.stream.cancel_read();
                 };
-                self.deadline.guard(self.stream.read_cancelable(buf), give_up).await
+                self.deadline.guard(pin!(self.stream.read_cancelable(buf)), give_up).await
             }
             Side::Endpoint => {
                 let give_up = || {
                     late = true;
                     self.stream.abort();
                 };
-                self.deadline.guard(self.stream.read(buf), give_up).await
+                self.deadline.guard(pin!(self.stream.read(buf)), give_up).await
             }
         };
         self.deadline.clear();
@@ -97,7 +99,7 @@ impl<N: Net> Wire<'_, N> {
                 self.stream.abort();
             };
             let written;
-            (written, buf) = self.deadline.guard(self.stream.write(buf), give_up).await;
+            (written, buf) = self.deadline.guard(pin!(self.stream.write(buf)), give_up).await;
             if let Err(error) = written {
                 self.deadline.clear();
                 let kind = if late { Kind::Timeout } else { error.into() };
@@ -117,7 +119,7 @@ pub struct Chunk {
     /// Nothing of the body follows.
     pub last: bool,
     /// What follows the last chunk (RFC 9110 section 6.5).
-    pub trailers: Option<Headers>,
+    pub trailers: Option<Box<Headers>>,
 }
 
 impl Chunk {
@@ -234,7 +236,8 @@ impl Incoming {
         }
         buf.truncate(step.data.end);
         buf.consume(step.data.start);
-        let trailers = if step.done { self.decoder.take_trailers() } else { None };
+        let trailers =
+            if step.done { self.decoder.take_trailers().map(Box::new) } else { None };
         Ok(Chunk { buf, last: step.done, trailers })
     }
 }

@@ -263,7 +263,7 @@ impl Headers {
     pub(crate) fn set_copy(&mut self, id: HeaderId, value: Span) {
         self.remove(id);
         let name = id.name().as_bytes();
-        if !self.has_room(&[name]) || value.end() > self.bytes.len() {
+        if !self.has_room(name.len()) || value.end() > self.bytes.len() {
             return;
         }
         let start = self.bytes.len();
@@ -309,7 +309,7 @@ impl Headers {
     /// Appends text that belongs to no field; control bytes become spaces.
     pub(crate) fn append_text(&mut self, text: &[u8]) -> Span {
         let start = self.bytes.len();
-        if self.has_room(&[text]) {
+        if self.has_room(text.len()) {
             append_clean(&mut self.bytes, text);
         }
         Span::new(start, self.bytes.len() - start)
@@ -368,14 +368,15 @@ impl Headers {
         name_of(field, &self.bytes)
     }
 
-    fn has_room(&self, pieces: &[&[u8]]) -> bool {
-        let more = pieces.iter().fold(0, |sum: usize, piece| sum.saturating_add(piece.len()));
+    /// Whether `more` bytes and some punctuation may still be added.
+    #[inline]
+    const fn has_room(&self, more: usize) -> bool {
         more < BYTES_MAX / 2 && self.bytes.len() < BYTES_MAX / 2
     }
 
     #[inline]
     fn append(&mut self, id: HeaderId, name: &[u8], value: &[u8]) {
-        if !self.has_room(&[name, value]) {
+        if !self.has_room(name.len() + value.len()) {
             return;
         }
         let start = self.bytes.len();

@@ -99,17 +99,17 @@ const SLOTS: usize = 128;
 /// Found by trying random odd numbers until no two names met; `TABLE` proves it at compile time.
 const MULTIPLIER: u32 = 0x25e5_c547;
 
-/// Slot to number of the id; 0 (`Other`) where no name falls.
+/// What is known of each slot, so that one load leads to all of it; `Other` where no name falls.
 #[expect(clippy::indexing_slicing, reason = "evaluated when the crate is compiled")]
-const TABLE: [u8; SLOTS] = {
-    assert!(NAMES.len() <= 64, "a set of ids must fit a u64");
-    let mut table = [0u8; SLOTS];
-    let mut number = 2u8;
-    while (number as usize) < NAMES.len() {
-        let name = NAMES[number as usize].as_bytes();
+static TABLE: [(HeaderId, &str); SLOTS] = {
+    assert!(NAMES.len() == IDS.len() && NAMES.len() <= 64, "a set of ids must fit a u64");
+    let mut table = [(HeaderId::Other, ""); SLOTS];
+    let mut number = 2;
+    while number < NAMES.len() {
+        let name = NAMES[number].as_bytes();
         let slot = slot(name.len(), name[0], name[name.len() - 2], name[name.len() - 1]);
-        assert!(table[slot] == 0, "two names in one slot: search for another multiplier");
-        table[slot] = number;
+        assert!(table[slot].1.is_empty(), "two names in one slot: search for another multiplier");
+        table[slot] = (IDS[number], NAMES[number]);
         number += 1;
     }
     table
@@ -123,10 +123,8 @@ impl HeaderId {
         let (Some(&first), Some(&[before, last])) = (name.first(), name.last_chunk()) else {
             return Self::Other;
         };
-        let slot = slot(name.len(), first, before, last);
-        let number = usize::from(TABLE.get(slot).copied().unwrap_or(0));
-        match (NAMES.get(number), IDS.get(number)) {
-            (Some(known), Some(&id)) if same_name(name, known.as_bytes()) => id,
+        match TABLE.get(slot(name.len(), first, before, last)) {
+            Some((id, known)) if same_name(name, known.as_bytes()) => *id,
             _ => Self::Other,
         }
     }

@@ -182,7 +182,7 @@ impl<N: Net> Connection<'_, N> {
             if after == After::Close {
                 if unread {
                     drop((ahead.take(), head));
-                    self.close_politely().await;
+                    Box::pin(self.close_politely()).await;
                 }
                 return Then::Closed;
             }

@@ -116,7 +116,11 @@ impl<'a, N: Net> Attempts<'a, N> {
         let pooled = if self.pooled { pool.checkout(exchange.core) } else { None };
         let mut lease = match pooled {
             Some(lease) => lease,
-            None => pool.connect(exchange.core, self.upload, upstream.timeouts.connect).await?,
+            None => {
+                // Rare beside requests, and large.
+                let timeout = upstream.timeouts.connect;
+                Box::pin(pool.connect(exchange.core, self.upload, timeout)).await?
+            }
         };
         lease.first_byte_micros = micros(upstream.timeouts.first_byte);
         lease.between_bytes_micros = micros(upstream.timeouts.between_bytes);

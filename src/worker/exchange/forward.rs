@@ -54,7 +54,16 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
             .await
             .map_err(end_of)?;
         let sent = between.sent.get();
-        respond::body(exchange, from_endpoint, to_client, request, version, response, sent).await
+        respond::body(
+            exchange,
+            &mut from_endpoint,
+            &mut to_client,
+            request,
+            version,
+            response,
+            sent,
+        )
+        .await
     });
 
     let mut uploaded: Option<Result<(), Failure>> = None;

@@ -146,7 +146,7 @@ enum End {
 
 impl<N: Net> Exchange<'_, N> {
     /// Runs the exchange to its end and says whether the client's connection goes on.
-    pub async fn run<C: ClientSide>(self, client: &mut C, head: &mut RequestHead) -> After {
+    pub async fn run<C: ClientSide>(&self, client: &mut C, head: &mut RequestHead) -> After {
         let request = Request {
             length: head.body_length(),
             wants_keep_alive: head.keep_alive() && !self.core.draining.get(),
@@ -157,7 +157,7 @@ impl<N: Net> Exchange<'_, N> {
             Ok(after) => after,
             Err((End::Reply(reason), after)) => {
                 self.core.counters.replies.add(1);
-                finish::reply(&self, client, head, reason, after).await
+                Box::pin(finish::reply(self, client, head, reason, after)).await
             }
             Err((End::Abort, _)) => {
                 self.core.counters.broken.add(1);
@@ -177,14 +177,14 @@ impl<N: Net> Exchange<'_, N> {
     /// Answers a request that could not be decoded. The connection ends with it: where the next
     /// request would begin is not known.
     pub async fn refuse<C: ClientSide>(
-        self,
+        &self,
         client: &mut C,
         head: &RequestHead,
         reason: Reason,
     ) -> After {
         self.core.counters.requests.add(1);
         self.core.counters.replies.add(1);
-        finish::reply(&self, client, head, reason, After::Close).await
+        Box::pin(finish::reply(self, client, head, reason, After::Close)).await
     }
 
     /// Stages 4 to 9. An error says how to end, and whether the connection may live on after it.
@@ -242,7 +242,8 @@ impl<N: Net> Exchange<'_, N> {
                 attempts.again(self, request, failure, None)?;
                 continue;
             }
-            let after = respond::body(self, source, sink, request, version, response, true).await?;
+            let after =
+                respond::body(self, &mut source, &mut sink, request, version, response, true).await?;
             lease.give_back(self.core.net.now());
             return Ok(after);
         }

@@ -45,8 +45,8 @@ pub(super) async fn head<S: ResponseSource, K: ResponseSink, H: ClientHandle>(
 /// Sends the final head and streams the body behind it.
 pub(super) async fn body<N: Net, S: ResponseSource, K: ResponseSink>(
     exchange: &Exchange<'_, N>,
-    mut source: S,
-    mut sink: K,
+    source: &mut S,
+    sink: &mut K,
     request: &Request<'_>,
     version: Version,
     mut response: Shelved<'_, ResponseHead>,

@@ -1,6 +1,7 @@
 //! A lease of a whole HTTP/1.1 connection to an endpoint.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 
 use engine::stage::Stage;
@@ -231,7 +232,7 @@ impl<N: Net> Source<'_, N> {
             }
             stream.abort();
         };
-        let (read, buf) = deadline.guard(stream.read(buf), on_fire).await;
+        let (read, buf) = deadline.guard(pin!(stream.read(buf)), on_fire).await;
         deadline.clear();
         let read = match (read, ended) {
             (Ok(n), _) if n > 0 => Ok(n),
