@@ -4,8 +4,7 @@
 //! connection, four operations a request: receive, send, receive, send. It has the gateway's ring
 //! flags, plain buffers, no multishot and no provided buffers. Of HTTP it knows the empty line that
 //! ends a head and Content-Length, which is all it takes to find the end of a message. It checks
-//! nothing, adds no header, does not pool and stops at the first error: it is a yardstick, no
-//! proxy.
+//! nothing, adds no header, does not pool and stops at the first error: a yardstick, no proxy.
 //!
 //! Invariant: a pair has one operation in flight, and is not touched or freed before it completes.
 

@@ -464,7 +464,8 @@ mod tests {
                     }
                     1 => now = now.plus_micros(draw(20_000_000)),
                     _ => {
-                        let micros = draw(1 << draw(28));
+                        let scale = draw(28);
+                        let micros = draw(1 << scale);
                         deadlines[which].arm(now, micros);
                         model[which] = Some((now.plus_micros(micros).0 >> TICK_SHIFT) + 1);
                     }

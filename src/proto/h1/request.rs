@@ -93,7 +93,7 @@ fn route_target(target: &[u8], into: &mut RequestHead) -> Result<Option<Span>, V
     line.path_and_query = match parts.rest.first() {
         Some(b'/') => rest,
         // No path at all: the server as a whole for OPTIONS (RFC 9112 3.2.4), else the root.
-        None if into.method == Method::Options => into.headers.append_loose(&[b"*"]),
+        None if into.method == Method::Options => into.headers.append_loose(b"*"),
         _ => into.headers.append_copy(b"/", rest),
     };
     let sent = line.path_and_query.of(into.headers.bytes());

@@ -217,10 +217,10 @@ impl Headers {
         if self.present & id.bit() == 0 || id.name().is_empty() {
             return self.push(id, value);
         }
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(id.name().as_bytes());
-        self.bytes.extend_from_slice(b": ");
-        let value_start = self.bytes.len();
+        if !self.has_room(id.name().len() + value.len()) {
+            return;
+        }
+        let (start, value_start) = self.start_line(id.name().as_bytes(), value.len());
         let Self { bytes, fields, removed, .. } = self;
         for field in fields.iter_mut().filter(|field| field.id == id) {
             if field.value.len > 0 && bytes.len() < BYTES_MAX / 2 {
@@ -263,13 +263,10 @@ impl Headers {
     pub(crate) fn set_copy(&mut self, id: HeaderId, value: Span) {
         self.remove(id);
         let name = id.name().as_bytes();
-        if !self.has_room(name.len()) || value.end() > self.bytes.len() {
+        if !self.has_room(name.len() + value.len as usize) || value.end() > self.bytes.len() {
             return;
         }
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(b": ");
-        let value_start = self.bytes.len();
+        let (start, value_start) = self.start_line(name, value.len as usize);
         self.bytes.extend_from_within(value.start()..value.end());
         self.finish_line(id, start, value_start);
     }
@@ -295,12 +292,9 @@ impl Headers {
 
     /// Appends bytes that belong to no field, such as a new target; the span is empty when they do
     /// not fit.
-    pub(crate) fn append_loose(&mut self, pieces: &[&[u8]]) -> Span {
+    pub(crate) fn append_loose(&mut self, piece: &[u8]) -> Span {
         let start = self.bytes.len();
-        if !self.has_room(pieces) {
-            return Span::EMPTY;
-        }
-        for piece in pieces {
+        if self.has_room(piece.len()) {
             self.bytes.extend_from_slice(piece);
         }
         Span::new(start, self.bytes.len() - start)
@@ -318,7 +312,7 @@ impl Headers {
     /// Appends bytes, and behind them a copy of some that are there already.
     pub(crate) fn append_copy(&mut self, first: &[u8], then: Span) -> Span {
         let start = self.bytes.len();
-        if self.bytes.len() < BYTES_MAX / 4 && then.end() <= self.bytes.len() {
+        if self.has_room(first.len() + then.len as usize) && then.end() <= self.bytes.len() {
             self.bytes.extend_from_slice(first);
             self.bytes.extend_from_within(then.start()..then.end());
         }
@@ -379,12 +373,20 @@ impl Headers {
         if !self.has_room(name.len() + value.len()) {
             return;
         }
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(b": ");
-        let value_start = self.bytes.len();
+        let (start, value_start) = self.start_line(name, value.len());
         append_clean(&mut self.bytes, trimmed(value));
         self.finish_line(id, start, value_start);
+    }
+
+    /// Appends `name: `, and makes room for a value. Says where the line and where the value start.
+    #[inline]
+    fn start_line(&mut self, name: &[u8], value_len: usize) -> (usize, usize) {
+        let start = self.bytes.len();
+        // Once, so that the pieces find room.
+        self.bytes.reserve(name.len() + value_len + b": \r\n".len());
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(b": ");
+        (start, self.bytes.len())
     }
 
     /// Ends the line that starts at `start` and enters it in the table.

@@ -229,7 +229,7 @@ impl RequestHead {
         }
         self.method = Method::of(name);
         if self.method == Method::Other {
-            self.line.method = self.headers.append_loose(&[name]);
+            self.line.method = self.headers.append_loose(name);
             self.line.verbatim = None;
         }
         Ok(())
@@ -241,7 +241,7 @@ impl RequestHead {
     /// [`Violation::Target`] if it is not one (RFC 9112 3.2.1); the head is then unchanged.
     pub fn set_path_and_query(&mut self, target: &[u8]) -> Result<(), Violation> {
         let path_len = if target == b"*" { 1 } else { uri::check_path_and_query(target)? };
-        self.line.path_and_query = self.headers.append_loose(&[target]);
+        self.line.path_and_query = self.headers.append_loose(target);
         self.line.path_len = Span::new(0, path_len).len;
         self.line.verbatim = None;
         Ok(())
