@@ -80,7 +80,9 @@ impl Endpoint {
     pub fn spawn(options: EndpointOptions) -> io::Result<Handle> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let mut listener = TcpListener::bind(options.address)?;
+        let listener = limits::listen(options.address)?;
+        listener.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(listener);
         let address = listener.local_addr()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let stop = Arc::new(AtomicBool::new(false));

@@ -17,7 +17,6 @@ use std::ptr::null_mut;
 use io_uring::{IoUring, opcode, squeue, types::Fd};
 use nix::libc::{MSG_NOSIGNAL, MSG_WAITALL};
 use slab::Slab;
-use socket2::SockRef;
 
 use crate::{Error, limits};
 
@@ -39,9 +38,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
     limits::raise_descriptors()?;
     options.cpu.map_or(Ok(()), limits::pin)?;
-    // The standard library's queue of 128 is too short for thousands of clients at once.
-    let listener = TcpListener::bind(options.listen)
-        .and_then(|listener| SockRef::from(&listener).listen(BACKLOG).map(|()| listener))
+    let listener = limits::listen(options.listen)
         .map_err(Error::doing(format!("listen on {}", options.listen)))?;
     relay(&listener, options.to).map_err(Error::doing("relay on the ring"))
 }
@@ -189,7 +186,6 @@ const NAME: &[u8] = b"content-length:";
 const ACCEPT: u64 = u64::MAX;
 /// In flight at once: with one, a busy loop would take one new client per batch of thousands.
 const ACCEPTS: usize = 64;
-const BACKLOG: i32 = 4096;
 const SEND_FLAGS: i32 = MSG_NOSIGNAL | MSG_WAITALL;
 /// Takes a 64 KiB response in one receive. Untouched pages cost nothing, so small answers do not
 /// pay.

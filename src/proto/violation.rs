@@ -8,7 +8,7 @@ use std::fmt;
 
 macro_rules! violations {
     ($($(#[$doc:meta])* $variant:ident $token:literal $status:literal $text:literal,)*) => {
-        /// A message that is not HTTP as RFC 9110 and RFC 9112 write it, or more of it than we take.
+        /// A message that is not HTTP as RFC 9110 and RFC 9112 write it, or more than we take.
         ///
         /// "Answer" names the status for a request; in a response each is a 502.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +55,8 @@ violations! {
     /// Answer 400.
     Target "target" 400 "malformed request target",
     /// The asterisk form with a method other than OPTIONS, RFC 9112 3.2.4. Answer 400.
-    AsteriskWithoutOptions "asterisk_without_options" 400 "target * with a method other than options",
+    AsteriskWithoutOptions "asterisk_without_options" 400
+        "target * with a method other than options",
     /// Not `HTTP/` digit `.` digit, RFC 9112 2.3. Answer 400.
     Version "version" 400 "malformed http version",
     /// A well-formed version that is neither 1.0 nor 1.1, RFC 9110 15.6.6. Answer 505.

@@ -84,10 +84,11 @@ fn chunked_bodies_are_as_written() {
 
 #[test]
 fn there_are_enough_rows_of_either_kind() {
-    for (text, least) in [(REQUESTS, 80), (RESPONSES, 30), (CHUNKED, 30)] {
+    // Of bodies, most legal ones are made by proptest.
+    for (text, least, share) in [(REQUESTS, 80, 3), (RESPONSES, 30, 3), (CHUNKED, 30, 5)] {
         let rows: Vec<Row> = rows(text).collect();
         let legal = rows.iter().filter(|row| row.verdict == "ok").count();
-        assert!(rows.len() >= least && legal * 5 >= rows.len(), "{} of {}", legal, rows.len());
+        assert!(rows.len() >= least && legal * share >= rows.len(), "{legal} of {}", rows.len());
     }
 }
 

@@ -82,7 +82,7 @@ impl ResponseHead {
     }
 }
 
-/// The reason phrase that RFC 9110 15 gives a status, or RFC 6585; empty for those it does not know.
+/// The reason phrase that RFC 9110 15 or RFC 6585 gives a status; empty for those they do not know.
 #[must_use]
 pub const fn phrase(status: u16) -> &'static str {
     match status {

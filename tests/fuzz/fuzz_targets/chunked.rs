@@ -58,7 +58,10 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Body, Violat
         let mut piece = piece.to_vec();
         let step = decoder.decode(&mut piece)?;
         assert!(step.data.start <= step.data.end && step.data.end <= step.consumed);
-        assert!(step.done || step.consumed == piece.len(), "bytes are left in the middle of a body");
+        assert!(
+            step.done || step.consumed == piece.len(),
+            "bytes are left in the middle of a body"
+        );
         assert_eq!(step.done, decoder.is_done());
         assert_eq!(step.done, decoder.on_end().is_ok());
         rest += piece.len() - step.consumed;

@@ -1,4 +1,5 @@
-//! Request heads: any bytes, in any pieces, are refused or come back from their encoding unchanged.
+//! Request heads: any bytes, in any pieces, are refused or come back from their encoding as they
+//! were.
 //!
 //! The first byte says where the input is split. RFC 9112 2 to 6; see `proto::h1`.
 

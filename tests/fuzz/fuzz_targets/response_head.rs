@@ -1,4 +1,5 @@
-//! Response heads: any bytes, in any pieces, are refused or come back from their encoding unchanged.
+//! Response heads: any bytes, in any pieces, are refused or come back from their encoding as they
+//! were.
 //!
 //! The first byte says where the input is split, the second what was asked. RFC 9112 2 to 6; see
 //! `proto::h1`.
@@ -45,7 +46,8 @@ fuzz_target!(|input: &[u8]| {
     let len = len.expect("the bound holds");
     assert_eq!(Scanner::new().scan(&out), Some(len), "the encoded head ends elsewhere");
     let mut again = ResponseHead::new();
-    parse_response(&out[..len], HEADERS_MAX + 2, method, &mut again).expect("we take what we write");
+    parse_response(&out[..len], HEADERS_MAX + 2, method, &mut again)
+        .expect("we take what we write");
     assert_eq!(again.status, head.status);
     assert_eq!(again.reason(), head.reason());
     assert_eq!(again.length, head.length);
