@@ -2,7 +2,8 @@
 //!
 //! A download, an upload, and many slow readers of large bodies at once. A gateway that streams
 //! holds some buffers for each connection; one that collects holds the bodies, and shows it here.
-//! Every step is bounded in time.
+//! Every step is bounded in time. Growth is seen from where the memory stands: start the gateway
+//! afresh, because one that grew before has room to spare and shows nothing.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,7 +21,7 @@ pub(crate) struct Options {
     /// Address of the gateway; `ringway bench endpoint` stands behind it
     #[arg(long)]
     to: SocketAddr,
-    /// Process id of the gateway; its children count too
+    /// Process id of the gateway, freshly started; its children count too
     #[arg(long)]
     pid: u32,
     /// Size of each body [default: 1 GiB]

@@ -2,7 +2,8 @@
 //!
 //! Opens connections, lets each do one request, and reads the resident memory of the gateway at two
 //! counts. The slope between them leaves out everything that does not grow with connections. Memory
-//! that the kernel holds for sockets is not in it: it belongs to every gateway alike.
+//! that the kernel holds for sockets is not in it: it belongs to every gateway alike. Nor is what a
+//! gateway takes for all its connections when it starts, as nginx does for `worker_connections`.
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,5 +1,11 @@
 //! The rules of the house that no compiler checks: module edges, file headers, where `unsafe` is.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says what broke by panicking"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +16,7 @@ const UNSAFE: &[&str] = &["src/worker/net/monoio.rs", "bench/floor.rs"];
 const EDGES: &[(&str, &[&str])] = &[
     ("monoio::", &["src/worker/net/monoio.rs", "src/worker/lib.rs", "src/control/", "src/cli/"]),
     ("io_uring::", &["src/worker/net/monoio.rs", "bench/floor.rs"]),
-    ("httparse::", &["src/proto/"]),
+    ("httparse::", &["src/proto/", "bench/"]),
     ("tokio::", &[]),
 ];
 
@@ -113,7 +119,7 @@ fn filters_and_crates_depend_in_one_direction() {
 fn no_file_is_too_long() {
     let long: Vec<_> = sources()
         .into_iter()
-        .filter(|(_, text)| text.lines().count() > LINES_MAX)
+        .filter(|(name, text)| !name.ends_with("/tests.rs") && text.lines().count() > LINES_MAX)
         .map(|(name, text)| format!("{name}: {} lines", text.lines().count()))
         .collect();
     report(&long);

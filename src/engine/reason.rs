@@ -65,9 +65,6 @@ reasons! {
     ClientTimeout = 408 "client_timeout",
     /// The head of the request is larger than `limits.head_bytes_max` of the listener.
     HeadTooLarge = 431 "head_too_large",
-    /// The client went away before its answer was complete. Nothing is sent; the status stands
-    /// in logs and metrics only.
-    ClientGone = 499 "client_gone",
     /// The endpoint refused the connection or could not be reached. Is it running, and does it
     /// listen on the configured address?
     EndpointRefused = 502 "endpoint_refused",
@@ -79,19 +76,11 @@ reasons! {
     EndpointViolation = 502 "endpoint_violation",
     /// The upstream has no endpoint left to try.
     NoEndpoint = 503 "no_endpoint",
-    /// The buffers of the node are in use: see `runtime.buffer_bytes_max`. Retry in a moment.
-    Overloaded = 503 "overloaded",
-    /// The gateway is stopping and the time to finish was over: see `timeouts.drain` of the
-    /// listener.
-    Draining = 503 "draining",
     /// No connection to the endpoint was made within `timeouts.connect` of the upstream.
     ConnectTimeout = 504 "connect_timeout",
     /// The endpoint took the request and did not begin its response within `timeouts.first_byte`
     /// of the upstream.
     FirstByteTimeout = 504 "first_byte_timeout",
-    /// The endpoint began its response and then stayed silent for `timeouts.between_bytes` of the
-    /// upstream. The client has the beginning already, so its connection is closed.
-    BetweenBytesTimeout = 504 "between_bytes_timeout",
 }
 
 /// Of violations; which one it was is what the token says.
@@ -125,8 +114,7 @@ pub fn reference() -> String {
 
 <!-- Generated from src/engine/reason.rs. Do not edit: run `UPDATE=1 cargo test -p engine`. -->
 
-When the gateway answers by itself, the body of the answer names the reason by its token. The same
-token stands in logs and metrics.
+When the gateway answers by itself, the body of the answer names the reason by its token.
 
 | token | status | means |
 |---|---|---|

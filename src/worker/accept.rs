@@ -46,8 +46,5 @@ pub(crate) async fn run<N: Net>(core: Rc<Core<N>>, listener: Rc<N::Listener>, in
 /// Whether trying again at once would fail the same way. Anything else (`ECONNABORTED`, and the
 /// network errors that accept(2) passes on) belongs to the one connection that is gone.
 fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }

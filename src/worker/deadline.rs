@@ -101,8 +101,7 @@ impl Wheel {
         self.0.sleeps.get()
     }
 
-    /// Deadlines that exist: two per client connection, one per connection under way to an
-    /// endpoint.
+    /// Deadlines that exist: two per client connection, and a few of the core's own.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.table.borrow().entries.len()

@@ -150,11 +150,7 @@ impl<N: Net> Worker<N> {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let core = &self.core;
-        Totals {
-            panics: core.net.panics(),
-            timers: core.wheel.sleeps(),
-            ..core.counters.totals()
-        }
+        Totals { panics: core.net.panics(), timers: core.wheel.sleeps(), ..core.counters.totals() }
     }
 }
 

@@ -191,7 +191,8 @@ impl Incoming {
         stage: Stage,
     ) -> Result<Chunk, Failure> {
         loop {
-            if let Some(buf) = self.ahead.take_if(|ahead| !ahead.is_empty() || self.decoder.is_done())
+            if let Some(buf) =
+                self.ahead.take_if(|ahead| !ahead.is_empty() || self.decoder.is_done())
             {
                 return self.decode(wire, stage, buf);
             }
@@ -236,8 +237,7 @@ impl Incoming {
         }
         buf.truncate(step.data.end);
         buf.consume(step.data.start);
-        let trailers =
-            if step.done { self.decoder.take_trailers().map(Box::new) } else { None };
+        let trailers = if step.done { self.decoder.take_trailers().map(Box::new) } else { None };
         Ok(Chunk { buf, last: step.done, trailers })
     }
 }

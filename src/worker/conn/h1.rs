@@ -46,10 +46,15 @@ const LINGERING_CLOSE_BYTES: usize = 4 << 20;
 const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Serves a client's connection to its end.
-pub async fn serve<N: Net>(core: Rc<Core<N>>, stream: N::Stream, client: SocketAddr, listener: u32) {
+pub async fn serve<N: Net>(
+    core: Rc<Core<N>>,
+    stream: N::Stream,
+    client: SocketAddr,
+    listener: u32,
+) {
     let open = Open::count(&core);
-    let deadline = open.0.wheel.deadline();
-    let connection = Connection { core: &open.0, stream, client, listener, deadline };
+    let (deadline, upload) = (open.0.wheel.deadline(), open.0.wheel.deadline());
+    let connection = Connection { core: &open.0, stream, client, listener, deadline, upload };
     let mut first = true;
     while connection.quiet(first).await && Box::pin(connection.busy()).await == Then::Quiet {
         first = false;
@@ -78,7 +83,10 @@ struct Connection<'a, N: Net> {
     stream: N::Stream,
     client: SocketAddr,
     listener: u32,
+    /// Of every wait but those of an upload.
     deadline: Deadline,
+    /// Of the direction towards an endpoint, while an exchange runs.
+    upload: Deadline,
 }
 
 /// What a busy connection becomes.
@@ -170,6 +178,7 @@ impl<N: Net> Connection<'_, N> {
                 core,
                 table: Rc::clone(&table),
                 download: &self.deadline,
+                upload: &self.upload,
                 forwarded: &forwarded,
                 request_id: core.request_ids.borrow_mut().next(),
             };
@@ -248,7 +257,6 @@ impl<N: Net> Connection<'_, N> {
             let read;
             (read, buf) = wire.read(Stage::Decode, buf).await;
             match read {
-                Ok(0) if buf.is_empty() => return Decoded::Ended,
                 Ok(0) => return Decoded::Ended,
                 Ok(_) => {}
                 Err(Failure { kind: Kind::Timeout, .. }) if buf.is_empty() => {
@@ -381,13 +389,7 @@ struct Sink<'a, N: Net> {
 }
 
 impl<N: Net> Sink<'_, N> {
-    fn encode(
-        &self,
-        head: &ResponseHead,
-        length: BodyLength,
-        persist: Persist,
-        body: Buf,
-    ) -> Buf {
+    fn encode(&self, head: &ResponseHead, length: BodyLength, persist: Persist, body: Buf) -> Buf {
         let len_max = encoded_len_max(&head.headers) + head.reason().len();
         outgoing::put_in_front(self.wire.buffers, body, len_max, |out| {
             encode_response(head, length, persist, self.version, out)

@@ -9,7 +9,6 @@ use engine::snapshot::UpstreamId;
 use engine::stage::Stage;
 
 use super::{End, Exchange, Request, end_of};
-use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
 use crate::net::buffer::Size;
@@ -17,11 +16,9 @@ use crate::upstream::{EndpointSide, Lease, RequestSink, UpstreamSlot, micros};
 use crate::wire::{Chunk, empty};
 
 /// The attempts of one exchange to get its request to an endpoint.
-pub(super) struct Attempts<'a, N: Net> {
+pub(super) struct Attempts<N: Net> {
     /// What the retry is judged from.
     pub(super) ledger: Ledger,
-    /// The deadline of the direction towards the endpoint.
-    upload: &'a Deadline,
     slot: Rc<UpstreamSlot<N>>,
     upstream: UpstreamId,
     /// The endpoint tried last.
@@ -32,17 +29,15 @@ pub(super) struct Attempts<'a, N: Net> {
     first: Option<Chunk>,
 }
 
-impl<'a, N: Net> Attempts<'a, N> {
+impl<N: Net> Attempts<N> {
     pub(super) fn new(
         exchange: &Exchange<'_, N>,
-        upload: &'a Deadline,
         upstream: UpstreamId,
         first: Chunk,
     ) -> Result<Self, End> {
         let slot = exchange.core.upstream(upstream).ok_or(End::Reply(Reason::NoEndpoint))?;
         Ok(Self {
             ledger: Ledger::default(),
-            upload,
             slot,
             upstream,
             tried: None,
@@ -70,7 +65,7 @@ impl<'a, N: Net> Attempts<'a, N> {
                         .first
                         .take()
                         .unwrap_or_else(|| Chunk::last(empty(&exchange.core.buffers, Size::Small)));
-                    let (mut sink, _, _) = lease.split(self.upload, exchange.download);
+                    let (mut sink, _, _) = lease.split(exchange.upload, exchange.download);
                     let Err(unsent) = sink.head(request.head, request.length, first).await else {
                         self.ledger.bytes_out = 1;
                         return Ok(lease);
@@ -119,7 +114,7 @@ impl<'a, N: Net> Attempts<'a, N> {
             None => {
                 // Rare beside requests, and large.
                 let timeout = upstream.timeouts.connect;
-                Box::pin(pool.connect(exchange.core, self.upload, timeout)).await?
+                Box::pin(pool.connect(exchange.core, exchange.upload, timeout)).await?
             }
         };
         lease.first_byte_micros = micros(upstream.timeouts.first_byte);

@@ -49,8 +49,7 @@ pub(super) async fn reply<N: Net, C: ClientSide>(
         buf.truncate(0);
     }
     let after = if exchange.core.draining.get() { After::Close } else { after };
-    let idle = exchange.core.wheel.deadline();
-    let (_, mut sink, _) = client.split(&idle, exchange.download);
+    let (_, mut sink, _) = client.split(exchange.upload, exchange.download);
     match sink.head(&head, length, after, Chunk::last(buf)).await {
         Ok(()) => after,
         Err(_) => After::Close,

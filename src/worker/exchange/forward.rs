@@ -14,7 +14,6 @@ use engine::stage::Stage;
 
 use super::respond::{self, CHUNKS_PER_TURN};
 use super::{After, ClientHandle, ClientSide, End, Exchange, Request, RequestSource, end_of};
-use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
 use crate::upstream::{EndpointHandle, EndpointSide, RequestSink};
@@ -40,12 +39,12 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
     lease: &mut E,
     client: &mut C,
     request: &Request<'_>,
-    upload: &Deadline,
 ) -> Result<After, End> {
     let between = Between::default();
     let version = client.version();
-    let (from_client, mut to_client, client) = client.split(upload, exchange.download);
-    let (to_endpoint, mut from_endpoint, endpoint) = lease.split(upload, exchange.download);
+    let (from_client, mut to_client, client) = client.split(exchange.upload, exchange.download);
+    let (to_endpoint, mut from_endpoint, endpoint) =
+        lease.split(exchange.upload, exchange.download);
     let mut response = exchange.core.response_heads.take();
 
     let mut up = pin!(pump_up(exchange, from_client, to_endpoint, &between));

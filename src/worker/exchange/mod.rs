@@ -120,6 +120,8 @@ pub struct Exchange<'a, N: Net> {
     pub table: Rc<Table>,
     /// The deadline of the direction towards the client.
     pub download: &'a Deadline,
+    /// The deadline of the direction towards the endpoint.
+    pub upload: &'a Deadline,
     /// What the gateway adds to a request.
     pub forwarded: &'a Forwarded,
     /// Its name in logs, in answers, and towards the endpoint.
@@ -161,8 +163,7 @@ impl<N: Net> Exchange<'_, N> {
             }
             Err((End::Abort, _)) => {
                 self.core.counters.broken.add(1);
-                let idle = self.core.wheel.deadline();
-                client.split(&idle, self.download).2.abort();
+                client.split(self.upload, self.download).2.abort();
                 After::Close
             }
             Err((End::ClientGone, _)) => {
@@ -222,14 +223,13 @@ impl<N: Net> Exchange<'_, N> {
     ) -> Result<After, End> {
         let version = client.version();
         let body_bytes = first.buf.len() as u64;
-        let upload = self.core.wheel.deadline();
-        let mut attempts = connect::Attempts::new(self, &upload, upstream, first)?;
+        let mut attempts = connect::Attempts::new(self, upstream, first)?;
         let mut response = self.core.response_heads.take();
         loop {
             let mut lease = attempts.send(self, request).await?;
             attempts.ledger.body_bytes_consumed = body_bytes;
-            let (_, mut sink, handle) = client.split(&upload, self.download);
-            let (_, mut source, _) = lease.split(&upload, self.download);
+            let (_, mut sink, handle) = client.split(self.upload, self.download);
+            let (_, mut source, _) = lease.split(self.upload, self.download);
             let head =
                 respond::head(&mut source, &mut sink, &handle, request, version, &mut response)
                     .await;
@@ -243,7 +243,8 @@ impl<N: Net> Exchange<'_, N> {
                 continue;
             }
             let after =
-                respond::body(self, &mut source, &mut sink, request, version, response, true).await?;
+                respond::body(self, &mut source, &mut sink, request, version, response, true)
+                    .await?;
             lease.give_back(self.core.net.now());
             return Ok(after);
         }
@@ -257,10 +258,9 @@ impl<N: Net> Exchange<'_, N> {
         upstream: UpstreamId,
         first: Chunk,
     ) -> Result<After, End> {
-        let upload = self.core.wheel.deadline();
-        let mut attempts = connect::Attempts::new(self, &upload, upstream, first)?;
+        let mut attempts = connect::Attempts::new(self, upstream, first)?;
         let mut lease = attempts.send(self, request).await?;
-        let after = forward::both_ways(self, &mut lease, client, request, &upload).await?;
+        let after = forward::both_ways(self, &mut lease, client, request).await?;
         lease.give_back(self.core.net.now());
         Ok(after)
     }

@@ -53,7 +53,22 @@ struct Shared {
     budget: usize,
     lent_bytes: Cell<usize>,
     lent: Cell<usize>,
-    free: [RefCell<Vec<Box<[u8]>>>; 3],
+    small: Free,
+    medium: Free,
+    large: Free,
+}
+
+/// The free buffers of one size, the one used last on top.
+type Free = RefCell<Vec<Box<[u8]>>>;
+
+impl Shared {
+    const fn free(&self, size: Size) -> &Free {
+        match size {
+            Size::Small => &self.small,
+            Size::Medium => &self.medium,
+            Size::Large => &self.large,
+        }
+    }
 }
 
 impl Pool {
@@ -64,14 +79,16 @@ impl Pool {
             budget,
             lent_bytes: Cell::new(0),
             lent: Cell::new(0),
-            free: Default::default(),
+            small: Free::default(),
+            medium: Free::default(),
+            large: Free::default(),
         }))
     }
 
     /// Lends an empty buffer, the one that came home last if there is one.
     #[must_use]
     pub fn take(&self, size: Size) -> Buf {
-        let memory = self.0.free[size as usize].borrow_mut().pop();
+        let memory = self.0.free(size).borrow_mut().pop();
         let memory = memory.unwrap_or_else(|| vec![0; size.bytes()].into_boxed_slice());
         self.lend(memory)
     }
@@ -106,8 +123,8 @@ impl Pool {
 
     /// Gives the free buffers back to the allocator.
     pub fn trim(&self) {
-        for free in &self.0.free {
-            free.take();
+        for size in [Size::Small, Size::Medium, Size::Large] {
+            self.0.free(size).take();
         }
     }
 
@@ -237,7 +254,7 @@ impl Drop for Buf {
             n if n == Size::Large.bytes() => Size::Large,
             _ => return,
         };
-        let mut free = shared.free[class as usize].borrow_mut();
+        let mut free = shared.free(class).borrow_mut();
         if free.len() < FREE_MAX {
             free.push(memory);
         }

@@ -83,7 +83,10 @@ pub fn probe(driver: Driver) -> io::Result<()> {
 /// # Errors
 ///
 /// When the driver cannot be built; see [`probe`].
-pub fn block_on<F: Future>(driver: Driver, main: impl FnOnce(MonoioNet) -> F) -> io::Result<F::Output> {
+pub fn block_on<F: Future>(
+    driver: Driver,
+    main: impl FnOnce(MonoioNet) -> F,
+) -> io::Result<F::Output> {
     let run = async || Ok(main(MonoioNet::new(driver)?).await);
     match driver {
         Driver::IoUring | Driver::IoUringPlain => RuntimeBuilder::<IoUringDriver>::new()
@@ -126,10 +129,8 @@ impl MonoioNet {
     fn new(driver: Driver) -> io::Result<Self> {
         // SAFETY: plain calls that take no pointer; each result is checked and owned at once.
         let (timer, always_ready) = unsafe {
-            let timer = libc::timerfd_create(
-                libc::CLOCK_MONOTONIC,
-                libc::TFD_NONBLOCK | libc::TFD_CLOEXEC,
-            );
+            let timer =
+                libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC);
             let timer = owned(timer)?;
             (timer, owned(libc::eventfd(1, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC))?)
         };
@@ -139,6 +140,7 @@ impl MonoioNet {
         };
         let shared = Rc::new(Shared {
             clock: Clock {
+                #[expect(clippy::disallowed_methods, reason = "this is the core's clock")]
                 origin: std::time::Instant::now(),
                 now: Cell::default(),
                 fresh: Cell::new(false),
@@ -211,6 +213,7 @@ impl Net for MonoioNet {
         clock.now.get()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the core's clock")]
     fn unix_seconds(&self) -> u64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since.map_or(0, |since| since.as_secs())
@@ -451,11 +454,8 @@ impl Stream for MonoioStream {
     }
 
     fn quiet(&self) -> Quiet {
-        let mut poll = libc::pollfd {
-            fd: self.fd,
-            events: libc::POLLIN | libc::POLLRDHUP,
-            revents: 0,
-        };
+        let mut poll =
+            libc::pollfd { fd: self.fd, events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
         // SAFETY: one valid pollfd that outlives the call; a zero timeout does not wait.
         unsafe { libc::poll(&raw mut poll, 1, 0) };
         let says = |event: i16| poll.revents & event != 0;

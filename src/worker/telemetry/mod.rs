@@ -58,7 +58,7 @@ counters! {
     replies,
     /// Exchanges that ended without a complete response.
     broken,
-    /// Requests sent a second time.
+    /// Second tries, after a failed connect or on a connection that turned out dead.
     retries,
     /// Client connections accepted.
     client_connections,

@@ -86,7 +86,7 @@ pub trait RequestSink {
 
 /// The incoming direction of an exchange with an endpoint.
 pub trait ResponseSource {
-    /// Waits for a head, final or interim. `while_waiting` is called twice a second or so: it says
+    /// Waits for a head, final or interim. `while_waiting` is called every 0.4 s: it says
     /// whether to go on.
     fn head(
         &mut self,
@@ -120,9 +120,8 @@ impl<N: Net> UpstreamSlot<N> {
     pub fn new(upstream: &Upstream, cores: usize, seed: u64) -> Self {
         let idle_max = upstream.pool.idle_max.div_ceil(cores.max(1));
         let idle_micros = micros(upstream.pool.idle_timeout);
-        let pool = |address| {
-            Rc::new(Pool { address, idle: RefCell::default(), idle_max, idle_micros })
-        };
+        let pool =
+            |address| Rc::new(Pool { address, idle: RefCell::default(), idle_max, idle_micros });
         Self {
             balance: RefCell::new(RoundRobin::new(seed)),
             pools: upstream.endpoints.iter().map(|endpoint| pool(endpoint.address)).collect(),
