@@ -14,6 +14,10 @@ use crate::state::Core;
 /// once would spin; connections wait in the kernel's queue meanwhile.
 const PAUSE_MICROS: u64 = 50_000;
 
+/// Connections taken in one turn: enough to empty a queue of 4,096 in 64 turns, few enough for what
+/// runs not to notice.
+const BURST_MAX: usize = 64;
+
 /// Accepts from one listener until it is told to stop; then takes what already waits in the
 /// queue, because closing the socket would reset it, and ends.
 pub(crate) async fn run<N: Net>(core: Rc<Core<N>>, listener: Rc<N::Listener>, index: u32) {
@@ -22,6 +26,7 @@ pub(crate) async fn run<N: Net>(core: Rc<Core<N>>, listener: Rc<N::Listener>, in
         match listener.accept().await {
             Ok((stream, client)) => {
                 core.net.spawn(conn::h1::serve(Rc::clone(&core), stream, client, index));
+                take_waiting::<N>(&core, &listener, index, BURST_MAX);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
@@ -38,8 +43,20 @@ pub(crate) async fn run<N: Net>(core: Rc<Core<N>>, listener: Rc<N::Listener>, in
             }
         }
     }
-    while let Ok(Some((stream, client))) = listener.try_accept() {
-        core.net.spawn(conn::h1::serve(Rc::clone(&core), stream, client, index));
+    take_waiting::<N>(&core, &listener, index, usize::MAX);
+}
+
+/// Takes up to `max` connections that already wait. One accept in flight brings one connection in
+/// a turn of the core, and a turn is long when the core is busy: a burst would wait in the queue.
+fn take_waiting<N: Net>(core: &Rc<Core<N>>, listener: &N::Listener, index: u32, max: usize) {
+    for _ in 0..max {
+        match listener.try_accept() {
+            Ok(Some((stream, client))) => {
+                core.net.spawn(conn::h1::serve(Rc::clone(core), stream, client, index));
+            }
+            // What is wrong will be said by the accept that waits.
+            Ok(None) | Err(_) => return,
+        }
     }
 }
 

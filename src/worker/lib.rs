@@ -26,7 +26,7 @@ pub mod wire;
 use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::mpsc::Sender;
 use std::task::Poll;
 use std::time::Duration;
@@ -106,7 +106,8 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
 pub struct Worker<N: Net> {
     /// Its state.
     pub core: Rc<Core<N>>,
-    listeners: Vec<Rc<N::Listener>>,
+    /// Owned by their accept tasks: a listener is closed when its task ends.
+    listeners: Vec<Weak<N::Listener>>,
 }
 
 impl<N: Net> Worker<N> {
@@ -122,10 +123,15 @@ impl<N: Net> Worker<N> {
         let core = Core::new(net, table, cores, buffer_bytes_max, seed);
         core.net.spawn(core.wheel.clone().tick_forever(core.net.clone()));
         core.net.spawn(sweep(Rc::clone(&core)));
-        let listeners: Vec<_> = listeners.into_iter().map(Rc::new).collect();
-        for (index, listener) in (0u32..).zip(&listeners) {
-            core.net.spawn(accept::run(Rc::clone(&core), Rc::clone(listener), index));
-        }
+        let listeners = (0u32..)
+            .zip(listeners)
+            .map(|(index, listener)| {
+                let listener = Rc::new(listener);
+                let weak = Rc::downgrade(&listener);
+                core.net.spawn(accept::run(Rc::clone(&core), listener, index));
+                weak
+            })
+            .collect();
         Self { core, listeners }
     }
 
@@ -134,12 +140,13 @@ impl<N: Net> Worker<N> {
     pub async fn drain(&self, deadline: Duration) -> usize {
         let core = &self.core;
         core.draining.set(true);
-        self.listeners.iter().for_each(|listener| listener.cancel_accept());
+        for listener in self.listeners.iter().filter_map(Weak::upgrade) {
+            listener.cancel_accept();
+        }
         core.wheel.wake_all();
         core.close_idle();
         let give_up_at = core.net.now().plus_micros(micros(deadline));
-        // A listener's last reference is its accept task's, which ends with the queue empty.
-        let accepting = || self.listeners.iter().any(|listener| Rc::strong_count(listener) > 1);
+        let accepting = || self.listeners.iter().any(|listener| listener.strong_count() > 0);
         while (core.connections.get() > 0 || accepting()) && core.net.now() < give_up_at {
             pause(core, DRAIN_LOOK_MICROS).await;
         }

@@ -77,7 +77,7 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
                 between.discard.set(true);
                 endpoint.abort();
                 let waits_for_continue = request.expects_continue && !between.moved.get();
-                if done.is_err() || waits_for_continue {
+                if !matches!(done, Ok(After::KeepAlive)) || waits_for_continue {
                     client.cancel_upload();
                 }
             }

@@ -433,9 +433,9 @@ impl Stream for MonoioStream {
     }
 
     fn cancel_read(&self) {
-        let canceller = self.canceller.take();
-        if let Some(canceller) = canceller {
-            self.canceller.replace(Some(canceller.cancel()));
+        // What monoio gives back has been used: its table would stay allocated for nothing.
+        if let Some(canceller) = self.canceller.take() {
+            drop(canceller.cancel());
         }
     }
 

@@ -44,7 +44,7 @@ pub struct Lease<N: Net> {
 /// What is known of the connection's ends.
 struct State {
     /// The request went out whole.
-    sent: bool,
+    sent: Cell<bool>,
     chunked_out: bool,
     /// The response's head was read and lets the connection live.
     keep_alive: bool,
@@ -60,7 +60,7 @@ struct State {
 impl<N: Net> Lease<N> {
     pub(super) fn new(core: &Core<N>, pool: Rc<Pool<N>>, stream: N::Stream, reused: bool) -> Self {
         let state = State {
-            sent: false,
+            sent: Cell::new(false),
             chunked_out: false,
             keep_alive: false,
             begun: false,
@@ -86,7 +86,7 @@ impl<N: Net> Lease<N> {
     pub fn give_back(self, now: Instant) {
         let State { sent, keep_alive, ahead, body, .. } = self.state;
         let body_done = body.as_ref().is_some_and(|body| body.is_done() && !body.has_ahead());
-        if sent && keep_alive && ahead.is_none() && body_done {
+        if sent.get() && keep_alive && ahead.is_none() && body_done {
             self.pool.give_back(self.stream, now);
         }
     }
@@ -112,7 +112,7 @@ impl<N: Net> EndpointSide for Lease<N> {
             write_micros: self.between_bytes_micros,
         };
         let State { sent, chunked_out, keep_alive, begun, broken, ahead, body } = &mut self.state;
-        let broken: &Cell<bool> = broken;
+        let (sent, broken): (&Cell<bool>, &Cell<bool>) = (sent, broken);
         let sink = Sink { wire, sent, chunked: chunked_out, broken };
         let source = Source {
             wire: Wire { deadline: download, ..wire },
@@ -120,6 +120,7 @@ impl<N: Net> EndpointSide for Lease<N> {
             keep_alive,
             begun,
             broken,
+            sent,
             ahead,
             body,
         };
@@ -139,7 +140,7 @@ impl<N: Net> EndpointHandle for Handle<'_, N> {
 /// The request's way out.
 pub struct Sink<'a, N: Net> {
     wire: Wire<'a, N>,
-    sent: &'a mut bool,
+    sent: &'a Cell<bool>,
     chunked: &'a mut bool,
     broken: &'a Cell<bool>,
 }
@@ -181,7 +182,7 @@ impl<N: Net> RequestSink for Sink<'_, N> {
             });
             return Err(Unsent { failure, bytes_out: taken as u64, chunk });
         }
-        *self.sent = last;
+        self.sent.set(last);
         Ok(())
     }
 
@@ -190,7 +191,7 @@ impl<N: Net> RequestSink for Sink<'_, N> {
         let buf = if *self.chunked { outgoing::frame(self.wire.buffers, chunk) } else { chunk.buf };
         let (written, _) = self.wire.write(Stage::Forward, buf).await;
         self.broken.set(self.broken.get() || written.is_err());
-        *self.sent = last && written.is_ok();
+        self.sent.set(last && written.is_ok());
         written
     }
 }
@@ -202,6 +203,7 @@ pub struct Source<'a, N: Net> {
     keep_alive: &'a mut bool,
     begun: &'a mut bool,
     broken: &'a Cell<bool>,
+    sent: &'a Cell<bool>,
     ahead: &'a mut Option<Buf>,
     body: &'a mut Option<Incoming>,
 }
@@ -211,23 +213,27 @@ impl<N: Net> Source<'_, N> {
     async fn read_head_bytes(
         &self,
         buf: Buf,
-        give_up_at: Instant,
+        give_up_at: &mut Instant,
         while_waiting: &mut impl FnMut() -> bool,
     ) -> (Result<usize, Failure>, Buf) {
         let Wire { net, deadline, stream, .. } = self.wire;
-        let look_around = |now: Instant| {
+        let look_around = |now: Instant, give_up_at: Instant| {
             deadline.arm(now, give_up_at.micros_since(now).min(LOOK_AROUND_MICROS));
         };
-        look_around(net.now());
+        look_around(net.now(), *give_up_at);
         let mut ended = None;
         let on_fire = || {
             let now = net.now();
-            if now >= give_up_at {
+            // The endpoint's time runs from the end of the request.
+            if !self.sent.get() {
+                *give_up_at = now.plus_micros(self.first_byte_micros);
+            }
+            if now >= *give_up_at {
                 ended = Some(Kind::Timeout);
             } else if !while_waiting() {
                 ended = Some(Kind::Abandoned);
             } else {
-                look_around(now);
+                look_around(now, *give_up_at);
                 return;
             }
             stream.abort();
@@ -252,7 +258,7 @@ impl<N: Net> ResponseSource for Source<'_, N> {
         mut while_waiting: impl FnMut() -> bool,
     ) -> Result<(), Failure> {
         let fail = |kind| Failure::endpoint(Stage::Respond, kind);
-        let give_up_at = self.wire.net.now().plus_micros(self.first_byte_micros);
+        let mut give_up_at = self.wire.net.now().plus_micros(self.first_byte_micros);
         let mut scanner = Scanner::new();
         let mut buf = match self.ahead.take() {
             Some(ahead) => ahead,
@@ -272,7 +278,7 @@ impl<N: Net> ResponseSource for Source<'_, N> {
                 buf = larger;
             }
             let read;
-            (read, buf) = self.read_head_bytes(buf, give_up_at, &mut while_waiting).await;
+            (read, buf) = self.read_head_bytes(buf, &mut give_up_at, &mut while_waiting).await;
             read?;
             *self.begun = true;
         };

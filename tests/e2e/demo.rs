@@ -1,0 +1,38 @@
+//! `ringway demo`: what it prints works.
+
+use std::process::Command;
+
+use crate::harness::{Process, driver, ready_line, ringway};
+
+#[test]
+fn the_three_lines_that_the_demo_prints_can_be_run_as_they_are() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("skipped: curl is not installed");
+        return;
+    }
+    let mut demo = Process::start(ringway().args(["demo", "--cores", "1", "--driver", &driver()]));
+    let (line, address) = ready_line(&demo);
+    assert!(line.contains(&format!("driver {}", driver())), "{line}");
+    let last = demo.stdout.wait_for(|line| line.contains("Ctrl-C").then_some(()));
+    assert_eq!(last, Some(()));
+    let lines: Vec<_> = demo.stdout.all();
+    let lines: Vec<_> =
+        lines.iter().map(|it| it.trim()).filter(|it| it.starts_with("curl ")).collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let answers: Vec<_> = lines.iter().map(|line| run(line)).collect();
+    for (line, answer) in lines.iter().zip(&answers) {
+        assert!(line.contains(&address.to_string()), "{line}");
+        assert!(answer.starts_with("HTTP/1.1 "), "{line}: {answer}");
+    }
+    assert!(answers[0].contains(" 200 ") && answers[1].contains(" 200 "), "{answers:?}");
+    assert!(answers[2].contains(" 404 ") && answers[2].contains("no_route"), "{answers:?}");
+    demo.terminate();
+    assert_eq!(demo.exit_code(), 0);
+}
+
+/// Runs a line as a person would who copies it, but without their proxy.
+fn run(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", line]).env("no_proxy", "*").output().unwrap();
+    assert!(output.status.success(), "{line}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -1,0 +1,171 @@
+//! What the gateway takes off heads and puts on them: RFC 9110 sections 7.2 and 7.6, and who the
+//! client is.
+
+use crate::harness::{Endpoint, GET, Gateway, Request, is_request_id};
+
+/// The request as it arrives when a client sends `head`.
+fn forwarded(head: &str) -> Request {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).start();
+    let mut client = gateway.client();
+    client.send(head);
+    assert_eq!(client.response().status, 200);
+    endpoint.only_request()
+}
+
+#[test]
+fn hop_by_hop_headers_of_a_request_end_at_the_gateway() {
+    let request = forwarded(
+        "GET /a?b=c HTTP/1.1\r\n\
+         Host: example.com\r\n\
+         Connection: keep-alive, X-Listed\r\n\
+         Connection: x-also\r\n\
+         Keep-Alive: timeout=5\r\n\
+         Proxy-Connection: keep-alive\r\n\
+         TE: trailers\r\n\
+         Trailer: x-t\r\n\
+         Upgrade: websocket\r\n\
+         X-Listed: 1\r\n\
+         X-Also: 2\r\n\
+         X-End-To-End: 3\r\n\
+         Accept: a\r\n\
+         Accept: b\r\n\
+         \r\n",
+    );
+    assert_eq!(request.first_line, "GET /a?b=c HTTP/1.1");
+    for name in ["keep-alive", "proxy-connection", "te", "trailer", "upgrade", "x-listed", "x-also"]
+    {
+        assert!(!request.has(name), "{name}: {:?}", request.headers);
+    }
+    assert!(!request.values("connection").iter().any(|it| it.contains("x-")), "{request:?}");
+    assert_eq!(request.header("x-end-to-end"), Some("3"));
+    assert_eq!(request.values("accept"), ["a", "b"], "repeated headers keep their order");
+}
+
+#[test]
+fn hop_by_hop_headers_of_a_response_end_at_the_gateway() {
+    let endpoint = Endpoint::answering(
+        "HTTP/1.1 200 Fine\r\n\
+         Content-Length: 2\r\n\
+         Connection: keep-alive, x-listed\r\n\
+         Keep-Alive: timeout=5, max=100\r\n\
+         Proxy-Connection: keep-alive\r\n\
+         Upgrade: h2c\r\n\
+         X-Listed: 1\r\n\
+         Set-Cookie: a=1\r\n\
+         Set-Cookie: b=2\r\n\
+         X-End-To-End: 3\r\n\
+         \r\nok",
+    );
+    let gateway = Gateway::in_front_of(&[&endpoint]).start();
+    let mut client = gateway.client();
+    client.send(GET);
+    let response = client.response();
+    assert_eq!(response.first_line, "HTTP/1.1 200 Fine");
+    for name in ["keep-alive", "proxy-connection", "upgrade", "x-listed"] {
+        assert!(!response.has(name), "{name}: {:?}", response.headers);
+    }
+    assert!(!response.values("connection").contains(&"x-listed"));
+    assert_eq!(response.values("set-cookie"), ["a=1", "b=2"]);
+    assert_eq!(response.header("x-end-to-end"), Some("3"));
+}
+
+#[test]
+fn an_endpoint_learns_who_asks_for_which_host_over_what() {
+    let request = forwarded("GET / HTTP/1.1\r\nHost: Example.COM:8080\r\n\r\n");
+    assert_eq!(request.header("host"), Some("Example.COM:8080"), "Host is preserved");
+    assert_eq!(request.header("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(request.header("x-forwarded-proto"), Some("http"));
+    assert_eq!(request.header("x-forwarded-host"), Some("Example.COM:8080"));
+    let id = request.header("x-request-id").unwrap();
+    assert!(is_request_id(id), "{id}");
+}
+
+#[test]
+fn a_chain_of_proxies_is_appended_to_and_claims_are_replaced() {
+    let request = forwarded(
+        "GET / HTTP/1.1\r\n\
+         Host: example.com\r\n\
+         X-Forwarded-For: 192.0.2.1\r\n\
+         X-Forwarded-For: 192.0.2.2, 192.0.2.3\r\n\
+         X-Forwarded-Proto: https\r\n\
+         X-Forwarded-Host: evil.example\r\n\
+         X-Request-Id: mine\r\n\
+         \r\n",
+    );
+    let chain = request.values("x-forwarded-for").join(", ");
+    assert_eq!(chain, "192.0.2.1, 192.0.2.2, 192.0.2.3, 127.0.0.1");
+    assert_eq!(request.header("x-forwarded-proto"), Some("http"));
+    assert_eq!(request.header("x-forwarded-host"), Some("example.com"));
+    let id = request.header("x-request-id").unwrap();
+    assert!(is_request_id(id), "{id}");
+}
+
+#[test]
+fn a_client_cannot_strip_what_the_gateway_adds_by_listing_it_in_connection() {
+    let request = forwarded(
+        "POST / HTTP/1.1\r\n\
+         Host: example.com\r\n\
+         Connection: x-forwarded-for, x-forwarded-proto, x-forwarded-host, x-request-id\r\n\
+         Connection: host, content-length\r\n\
+         Content-Length: 4\r\n\
+         \r\nbody",
+    );
+    assert_eq!(request.header("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(request.header("x-forwarded-proto"), Some("http"));
+    assert_eq!(request.header("x-forwarded-host"), Some("example.com"));
+    assert!(request.header("x-request-id").is_some_and(is_request_id));
+    assert_eq!(request.header("host"), Some("example.com"));
+    assert_eq!(request.text(), "body", "Content-Length frames the body, whoever lists it");
+}
+
+#[test]
+fn every_request_has_an_id_of_its_own() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).start();
+    for _ in 0..2 {
+        let mut client = gateway.client();
+        client.get("/");
+        client.get("/");
+    }
+    let requests = endpoint.requests();
+    let mut ids: Vec<_> = requests.iter().filter_map(|it| it.header("x-request-id")).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 4, "{ids:?}");
+}
+
+#[test]
+fn a_target_in_absolute_form_is_forwarded_in_origin_form() {
+    let request = forwarded("GET http://example.com/a?b HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    assert_eq!(request.first_line, "GET /a?b HTTP/1.1");
+    assert_eq!(request.header("host"), Some("example.com"));
+}
+
+#[test]
+fn a_request_of_http_1_0_is_forwarded_as_1_1() {
+    let request = forwarded("GET / HTTP/1.0\r\nHost: example.com\r\n\r\n");
+    assert_eq!(request.first_line, "GET / HTTP/1.1");
+    assert_eq!(request.header("x-forwarded-for"), Some("127.0.0.1"));
+}
+
+#[test]
+fn methods_and_targets_arrive_as_they_were_sent() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).start();
+    let mut client = gateway.client();
+    let lines = [
+        "GET /%41%2f/../a//b?c=d&e HTTP/1.1",
+        "DELETE /users/1 HTTP/1.1",
+        "OPTIONS * HTTP/1.1",
+        "PROPFIND /dav HTTP/1.1",
+        "get / HTTP/1.1",
+    ];
+    for line in lines {
+        client.send(format!("{line}\r\nHost: example.com\r\n\r\n"));
+        assert_eq!(client.response().status, 200, "{line}");
+    }
+    let received: Vec<_> =
+        endpoint.requests().into_iter().map(|request| request.head.first_line).collect();
+    assert_eq!(received, lines);
+}

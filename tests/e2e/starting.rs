@@ -1,0 +1,171 @@
+//! `ringway run` and `ringway check`: what is refused, with which words and exit code.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use crate::harness::{
+    Endpoint, GET, Gateway, Process, config_file, driver, ready_line, ringway, run,
+};
+
+const GOOD: &str = "version = 1\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+                    [upstreams.app]\nendpoints = [\"127.0.0.1:9000\"]\n\
+                    [routes.all]\nupstream = \"app\"\n";
+
+/// Line 3 has an unknown key, line 7 a name that is nowhere.
+const BAD: &str = "version = 1\n[listeners.web]\nadress = \"127.0.0.1:0\"\naddress = \
+                   \"127.0.0.1:0\"\n[upstreams.app]\nendpoints = [\"127.0.0.1:9000\"]\n\
+                   routes.all.upstream = \"ap\"\n";
+
+/// Runs `ringway run` with `config` and `arguments`; it must end by itself. The exit code and what
+/// it said.
+fn refused(config: &Path, arguments: &[&str]) -> (i32, String) {
+    let (code, process) = Process::run(run(config).args(arguments));
+    (code, process.stderr.text())
+}
+
+fn check(config: &Path) -> (i32, String) {
+    let (code, process) = Process::run(ringway().arg("check").arg(config));
+    (code, process.stderr.text())
+}
+
+#[test]
+fn a_sound_configuration_passes_check() {
+    let (code, said) = check(config_file(GOOD).path());
+    assert_eq!((code, said.as_str()), (0, ""));
+    let minimal = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/minimal.toml");
+    assert_eq!(check(&minimal), (0, String::new()));
+}
+
+#[test]
+fn every_mistake_is_named_with_its_place_by_check_and_run() {
+    let bad = BAD.replace("routes.all.upstream", "[routes.all]\nupstream");
+    let config = config_file(&bad);
+    let place = |line: usize| format!("{}:{line}:", config.path().display());
+    let (code, by_check) = check(config.path());
+    assert_eq!(code, 1);
+    let (code, by_run) = refused(config.path(), &[]);
+    assert_eq!(code, 3);
+    for said in [by_check, by_run] {
+        assert!(said.contains(&place(3)) && said.contains("adress"), "{said}");
+        assert!(said.contains("`address`"), "the cure: {said}");
+        assert!(said.contains(&place(8)) && said.contains("`ap`"), "{said}");
+        assert!(said.contains("2 mistakes"), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let path = Path::new("/nonexistent/ringway.toml");
+    for (code, said) in [check(path), refused(path, &[])] {
+        assert_eq!(code, 3);
+        assert!(said.contains("/nonexistent/ringway.toml"), "{said}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for arguments in [
+        &["run", "--driver", "kqueue"][..],
+        &["run", "--cores", "0"],
+        &["run", "--cpus", "3-1"],
+        &["run", "--unknown"],
+        &["run"],
+        &["walk"],
+        &[],
+    ] {
+        let (code, process) = Process::run(ringway().args(arguments));
+        assert_eq!(code, 2, "{arguments:?}: {}", process.stderr.text());
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named_with_a_way_to_find_the_other() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let config = config_file(&GOOD.replace("127.0.0.1:0", &address));
+    let (code, said) = refused(config.path(), &[]);
+    assert_eq!(code, 3);
+    assert!(said.contains(&address) && said.contains("in use"), "{said}");
+    assert!(said.contains("help:"), "{said}");
+}
+
+#[test]
+fn a_second_gateway_does_not_share_the_port_of_the_first() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).start();
+    let config = config_file(&GOOD.replace("127.0.0.1:0", &gateway.address().to_string()));
+    let (code, said) = refused(config.path(), &[]);
+    assert_eq!(code, 3);
+    assert!(said.contains("in use"), "{said}");
+    assert_eq!(gateway.client().get("/").text(), "ok");
+}
+
+#[test]
+fn a_gateway_starts_again_on_the_port_of_its_predecessor() {
+    let endpoint = Endpoint::ok();
+    let first = Gateway::in_front_of(&[&endpoint]).start();
+    let address = first.address();
+    // The gateway ends these connections, so they linger in TIME_WAIT.
+    let mut clients: Vec<_> = (0..5).map(|_| first.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    first.stop();
+    let config = config_file(&GOOD.replace("127.0.0.1:0", &address.to_string()));
+    let second = Process::start(run(config.path()).args(["--cores", "1"]));
+    assert_eq!(ready_line(&second).1, address);
+}
+
+#[test]
+fn a_cpu_that_is_not_there_is_named() {
+    let config = config_file(GOOD);
+    let (code, said) = refused(config.path(), &["--cpus", "999"]);
+    assert_eq!(code, 3);
+    assert!(said.contains("CPU 999") && said.contains("help:"), "{said}");
+}
+
+#[test]
+fn more_cores_than_cpus_are_counted() {
+    let config = config_file(GOOD);
+    let (code, said) = refused(config.path(), &["--cores", "999"]);
+    assert_eq!(code, 3);
+    assert!(said.contains("999 cores") && said.contains("help:"), "{said}");
+    let (code, said) = refused(config.path(), &["--cores", "2", "--cpus", "0"]);
+    assert_eq!(code, 3);
+    assert!(said.contains("2 cores"), "{said}");
+}
+
+#[test]
+fn a_flag_goes_before_a_variable_and_a_variable_before_the_file() {
+    let config = config_file(
+        &GOOD
+            .replace("version = 1\n", "version = 1\n[runtime]\ncores = 1\ndriver = \"io_uring\"\n"),
+    );
+    let by_variable = Process::start(
+        ringway().arg("run").env("RINGWAY_CONFIG", config.path()).env("RINGWAY_DRIVER", "epoll"),
+    );
+    let (line, _) = ready_line(&by_variable);
+    assert!(line.contains("1 core,") && line.contains("driver epoll"), "{line}");
+    let by_flag = Process::start(
+        run(config.path()).args(["--driver", "epoll"]).env("RINGWAY_DRIVER", "nonsense"),
+    );
+    let (line, _) = ready_line(&by_flag);
+    assert!(line.contains("driver epoll"), "{line}");
+    let (code, said) = refused(config.path(), &["--cores", "998"]);
+    assert!(code == 3 && said.contains("998 cores"), "{said}");
+}
+
+#[test]
+fn the_log_is_one_json_object_per_line_when_nobody_watches() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).start();
+    let mut client = gateway.client();
+    client.send(GET);
+    assert_eq!(client.response().text(), "ok");
+    let log = gateway.process.stderr.clone();
+    gateway.stop();
+    for line in log.all() {
+        assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
+    }
+    assert!(log.text().contains(&format!("driver {}", driver())));
+}

@@ -1,0 +1,343 @@
+//! An endpoint that follows a script: one call of it per connection, on a thread of its own.
+//!
+//! What a script asserts counts: when an endpoint is dropped, the test fails if a script did.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::message::{Body, Framing, Head};
+use super::socket::{Cut, End, Socket};
+use super::{OK, eventually, kernel};
+
+/// A request as an endpoint received it.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) head: Head,
+    pub(crate) framing: Framing,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Vec<(String, String)>,
+}
+
+impl Deref for Request {
+    type Target = Head;
+
+    fn deref(&self) -> &Head {
+        &self.head
+    }
+}
+
+impl Request {
+    pub(crate) fn method(&self) -> &str {
+        self.head.word(0)
+    }
+
+    pub(crate) fn target(&self) -> &str {
+        self.head.word(1)
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> &str {
+        str::from_utf8(&self.body).unwrap()
+    }
+}
+
+/// A listening endpoint. Dropping it ends its connections and fails the test if a script failed.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// The endpoint is being dropped: scripts that wait for the gateway end quietly.
+    stopping: AtomicBool,
+    connections: AtomicUsize,
+    requests: Mutex<Vec<Request>>,
+    /// Connections that are not closed yet.
+    open: AtomicUsize,
+    streams: Mutex<HashMap<usize, Weak<TcpStream>>>,
+    scripts: Mutex<Vec<JoinHandle<()>>>,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Endpoint {
+    /// One that runs `script` for each connection. A connection is closed when its script is done
+    /// with it.
+    pub(crate) fn scripted(script: impl Fn(Connection) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        let script: Arc<dyn Fn(Connection) + Send + Sync> = Arc::new(script);
+        let accepting = thread::spawn(move || of_thread.accept(&listener, &script));
+        Self { address, shared, accepting: Some(accepting) }
+    }
+
+    /// One that answers each request with `response`, raw, and keeps its connections.
+    pub(crate) fn answering(response: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        Self::scripted(move |mut connection| {
+            while connection.next_request().is_some() {
+                connection.send(response.as_ref());
+            }
+        })
+    }
+
+    /// One that answers each request with 200 and `body`.
+    pub(crate) fn saying(body: &str) -> Self {
+        Self::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+    }
+
+    /// One to which nothing matters but what it received.
+    pub(crate) fn ok() -> Self {
+        Self::answering(OK)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The requests received so far, in the order in which they were complete.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        lock(&self.shared.requests).clone()
+    }
+
+    /// The only request received so far.
+    #[track_caller]
+    pub(crate) fn only_request(&self) -> Request {
+        let mut requests = self.requests();
+        assert_eq!(requests.len(), 1, "requests: {requests:?}");
+        requests.remove(0)
+    }
+
+    /// How many connections have been made to it.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many of them it has not closed.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it has had connections and has closed them all, and the kernel has told the
+    /// gateway. It closes a connection when its script is done with it.
+    pub(crate) fn wait_until_all_closed(&self) {
+        let closed = || {
+            self.connections() > 0
+                && self.open_connections() == 0
+                && kernel::all_closed_to(self.address.port())
+        };
+        eventually("all connections to the endpoint are closed", closed);
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        shared.stopping.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+        for stream in lock(&shared.streams).values().filter_map(Weak::upgrade) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        if thread::panicking() {
+            // Scripts may wait for what the test does not do any more.
+            return;
+        }
+        for script in lock(&shared.scripts).drain(..) {
+            let _ = script.join();
+        }
+        let failures = lock(&shared.failures).join("\n");
+        assert!(failures.is_empty(), "an endpoint's script failed: {failures}");
+    }
+}
+
+impl Shared {
+    fn accept(
+        self: &Arc<Self>,
+        listener: &TcpListener,
+        script: &Arc<dyn Fn(Connection) + Send + Sync>,
+    ) {
+        for stream in listener.incoming() {
+            if self.stopping.load(Ordering::SeqCst) {
+                return;
+            }
+            let number = self.connections.fetch_add(1, Ordering::SeqCst) + 1;
+            let socket = Socket::new(stream.unwrap());
+            lock(&self.streams).insert(number, socket.watch());
+            let open = Open::count(self);
+            let connection = Connection { number, socket, endpoint: Arc::clone(self), _open: open };
+            let (shared, script) = (Arc::clone(self), Arc::clone(script));
+            let run = move || {
+                let ended = catch_unwind(AssertUnwindSafe(|| script(connection)));
+                let failure = ended.err().filter(|payload| !payload.is::<Stopped>());
+                lock(&shared.failures).extend(failure.map(|payload| text_of(&*payload)));
+            };
+            lock(&self.scripts).push(thread::spawn(run));
+        }
+    }
+}
+
+/// Counts a connection as open until it is dropped.
+#[derive(Debug)]
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn count(endpoint: &Arc<Shared>) -> Self {
+        endpoint.open.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(endpoint))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The payload with which a script is unwound that waits for a gateway that is gone.
+struct Stopped;
+
+fn text_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref().copied()).unwrap_or("a panic").to_owned()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection in the hands of a script. Dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Counted from 1.
+    pub(crate) number: usize,
+    socket: Socket,
+    endpoint: Arc<Shared>,
+    /// Dropped last: what is not counted any more is closed.
+    _open: Open,
+}
+
+impl Connection {
+    /// The next request, with its body; none if the gateway ended the connection instead.
+    pub(crate) fn next_request(&mut self) -> Option<Request> {
+        let head = self.next_head()?;
+        Some(self.with_body(head))
+    }
+
+    /// The head of the next request; none if the gateway ended the connection instead.
+    pub(crate) fn next_head(&mut self) -> Option<Head> {
+        match self.socket.head() {
+            Ok(head) => Some(head),
+            Err(Cut { got, end }) if got.is_empty() && end != End::Silent => None,
+            Err(cut) => self.fail(&cut),
+        }
+    }
+
+    /// The next request, with its body; it must come.
+    pub(crate) fn request(&mut self) -> Request {
+        let head = self.request_head();
+        self.with_body(head)
+    }
+
+    /// The head of the next request. The request is received, and in the endpoint's list, when its
+    /// body is: see [`Connection::with_body`].
+    pub(crate) fn request_head(&mut self) -> Head {
+        self.socket.head().unwrap_or_else(|cut| self.fail(&cut))
+    }
+
+    /// Reads the body of the request with this head.
+    pub(crate) fn with_body(&mut self, head: Head) -> Request {
+        let framing = head.framing().unwrap_or(Framing::None);
+        let Body { bytes: body, trailers } =
+            self.socket.body(framing).unwrap_or_else(|cut| self.fail(&cut));
+        let request = Request { head, framing, body, trailers };
+        lock(&self.endpoint.requests).push(request.clone());
+        request
+    }
+
+    /// Exactly `len` bytes.
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        self.socket.bytes(len).unwrap_or_else(|cut| self.fail(&cut))
+    }
+
+    /// Sends bytes. The gateway may have gone: what arrived is judged at the client.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.try_send(bytes);
+    }
+
+    /// Sends bytes, and says whether the gateway took them.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.socket.send(bytes.as_ref())
+    }
+
+    /// Waits until all that was sent is with the gateway's kernel.
+    pub(crate) fn wait_until_arrived(&self) {
+        let stream = self.socket.stream();
+        let (local, remote) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+        let arrived = || kernel::all_arrived(local.port(), remote.port());
+        eventually("what the endpoint has sent arrives", arrived);
+    }
+
+    /// How the gateway ends the connection, whatever it still sends.
+    pub(crate) fn end(&mut self) -> End {
+        self.socket.end()
+    }
+
+    /// Ends the endpoint's direction only.
+    pub(crate) fn half_close(&mut self) {
+        self.socket.half_close();
+    }
+
+    /// Ends the connection with a reset.
+    pub(crate) fn reset(self) {
+        self.socket.reset();
+    }
+
+    fn fail(&self, cut: &Cut) -> ! {
+        if self.endpoint.stopping.load(Ordering::SeqCst) {
+            resume_unwind(Box::new(Stopped));
+        }
+        panic!("connection {} of the endpoint: {cut}", self.number);
+    }
+}
+
+/// An address that does not answer a connect: the kernel's queue of connections that nobody
+/// accepts is full, and it drops further ones.
+#[derive(Debug)]
+pub(crate) struct Deaf {
+    listener: socket2::Socket,
+    queued: Vec<TcpStream>,
+}
+
+impl Deaf {
+    pub(crate) fn new() -> Self {
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let listener = listener.unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let mut deaf = Self { listener, queued: Vec::new() };
+        let soon = Duration::from_millis(100);
+        while let Ok(stream) = TcpStream::connect_timeout(&deaf.address(), soon) {
+            deaf.queued.push(stream);
+        }
+        deaf
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap().as_socket().expect("it is an IP address")
+    }
+}

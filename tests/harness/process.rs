@@ -1,0 +1,139 @@
+//! A process and what it prints. Dropping it kills it, and shows its output if the test failed.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{PATIENCE, eventually};
+
+/// The `ringway` of this build, to be given arguments. It hears nothing of the variables that the
+/// tests themselves run under.
+pub(crate) fn ringway() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+    for name in ["RINGWAY_CONFIG", "RINGWAY_CORES", "RINGWAY_CPUS", "RINGWAY_DRIVER", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A process under test.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) stdout: Lines,
+    pub(crate) stderr: Lines,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// The lines that a process has printed so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lines(Arc<(Mutex<Printed>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Printed {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Lines {
+    fn read_from(&self, from: impl Read + Send + 'static) -> JoinHandle<()> {
+        let shared = Arc::clone(&self.0);
+        thread::spawn(move || {
+            let (printed, changed) = &*shared;
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                printed.lock().unwrap_or_else(PoisonError::into_inner).lines.push(line);
+                changed.notify_all();
+            }
+            printed.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+            changed.notify_all();
+        })
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
+    }
+
+    /// All of them, as one text.
+    pub(crate) fn text(&self) -> String {
+        self.all().join("\n")
+    }
+
+    /// Waits for a line of which `wanted` makes something; none when the process closes the stream
+    /// without it.
+    pub(crate) fn wait_for<T>(&self, wanted: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let (printed, changed) = &*self.0;
+        let find = |printed: &Printed| printed.lines.iter().find_map(|line| wanted(line));
+        let printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(printed, PATIENCE, |printed| {
+            find(printed).is_none() && !printed.ended
+        });
+        find(&waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+}
+
+impl Process {
+    /// Starts `command`.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (stdout, stderr) = (Lines::default(), Lines::default());
+        let readers = vec![
+            stdout.read_from(child.stdout.take().expect("it is piped")),
+            stderr.read_from(child.stderr.take().expect("it is piped")),
+        ];
+        Self { child, stdout, stderr, readers }
+    }
+
+    /// Starts `command` and waits for its end: the exit code, and the process for what it printed.
+    pub(crate) fn run(command: &mut Command) -> (i32, Self) {
+        let mut process = Self::start(command);
+        let code = process.exit_code();
+        (code, process)
+    }
+
+    /// Sends it SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let id = i32::try_from(self.child.id()).expect("process ids are small");
+        kill(Pid::from_raw(id), Signal::SIGTERM).expect("it runs");
+    }
+
+    /// The memory that it holds of its own. What the kernel holds for it is not counted.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("it runs");
+        kib.parse::<usize>().unwrap() * 1024
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end. A process that a signal ended has no code, and the test fails.
+    #[track_caller]
+    pub(crate) fn exit_code(&mut self) -> i32 {
+        eventually("the process ends", || !self.is_running());
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        let status = self.child.wait().unwrap();
+        status.code().unwrap_or_else(|| panic!("a signal ended the process: {status}"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let (stdout, stderr) = (self.stdout.text(), self.stderr.text());
+            eprintln!("--- process {}, stdout:\n{stdout}\n--- stderr:\n{stderr}", self.child.id());
+        }
+    }
+}

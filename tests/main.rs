@@ -1,0 +1,37 @@
+//! End to end: the `ringway` binary between a client that sends raw bytes and endpoints that follow
+//! a script.
+//!
+//! One test binary, one file per area in `e2e/`; what the tests are written with is in `harness/`.
+//! `RINGWAY_TEST_DRIVER` (`io_uring`, the default, or `epoll`) says on which driver the gateways
+//! run; every gateway must say that it does. CI runs everything on both.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and says why on stderr"
+)]
+
+mod harness;
+
+mod e2e {
+    mod answers;
+    mod bodies;
+    mod clients;
+    mod connections;
+    mod cores;
+    mod demo;
+    mod drain;
+    mod drivers;
+    mod early;
+    mod headers;
+    mod malformed;
+    mod pool;
+    mod retry;
+    mod routing;
+    mod starting;
+    mod streaming;
+    mod truncation;
+}
