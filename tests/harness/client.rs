@@ -1,6 +1,6 @@
 //! A client that sends raw bytes and reads responses strictly.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -97,19 +97,23 @@ impl Client {
         let _ = self.socket.send(bytes.as_ref());
     }
 
-    /// Sends bytes from a thread of its own, which says whether they all went out.
-    pub(crate) fn send_meanwhile(&self, bytes: Vec<u8>) -> JoinHandle<bool> {
+    /// Sends bytes from a thread of its own, which says how that went.
+    pub(crate) fn send_meanwhile(&self, bytes: Vec<u8>) -> JoinHandle<io::Result<()>> {
         let stream = self.socket.stream();
-        thread::spawn(move || (&*stream).write_all(&bytes).is_ok())
+        thread::spawn(move || (&*stream).write_all(&bytes))
     }
 
     /// The same, and counts in `sent` what the kernel has taken.
-    pub(crate) fn send_counted(&self, bytes: Vec<u8>, sent: Arc<AtomicUsize>) -> JoinHandle<bool> {
+    pub(crate) fn send_counted(
+        &self,
+        bytes: Vec<u8>,
+        sent: Arc<AtomicUsize>,
+    ) -> JoinHandle<io::Result<()>> {
         let stream = self.socket.stream();
         thread::spawn(move || {
-            bytes.chunks(64 << 10).all(|piece| {
+            bytes.chunks(64 << 10).try_for_each(|piece| {
                 sent.fetch_add(piece.len(), Ordering::SeqCst);
-                (&*stream).write_all(piece).is_ok()
+                (&*stream).write_all(piece)
             })
         })
     }

@@ -7,6 +7,7 @@ use engine::reason::Reason;
 use engine::retry::{Ledger, Verdict, judge};
 use engine::snapshot::UpstreamId;
 use engine::stage::Stage;
+use proto::head::BodyLength;
 
 use super::{End, Exchange, Request, end_of};
 use crate::failure::{Failure, Kind};
@@ -60,7 +61,7 @@ impl<N: Net> Attempts<N> {
                 Err(Some(failure)) => (failure, self.first.take()),
                 Err(None) => return Err(End::Reply(Reason::NoEndpoint)),
                 Ok(mut lease) => {
-                    self.ledger.reused = lease.reused;
+                    self.ledger.reused = lease.is_reused();
                     let first = self
                         .first
                         .take()
@@ -71,6 +72,10 @@ impl<N: Net> Attempts<N> {
                         return Ok(lease);
                     };
                     self.ledger.bytes_out = unsent.bytes_out;
+                    if unsent.chunk.is_none() && request.length != BodyLength::None {
+                        // Some of the body went out with the head, and is not held any more.
+                        self.ledger.body_bytes_consumed = 1;
+                    }
                     (unsent.failure, unsent.chunk)
                 }
             };
@@ -117,8 +122,8 @@ impl<N: Net> Attempts<N> {
                 Box::pin(pool.connect(exchange.core, exchange.upload, timeout)).await?
             }
         };
-        lease.first_byte_micros = micros(upstream.timeouts.first_byte);
-        lease.between_bytes_micros = micros(upstream.timeouts.between_bytes);
+        let timeouts = &upstream.timeouts;
+        lease.set_patience(micros(timeouts.first_byte), micros(timeouts.between_bytes));
         Ok(lease)
     }
 }

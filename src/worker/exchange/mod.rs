@@ -269,7 +269,8 @@ impl<N: Net> Exchange<'_, N> {
 /// How an exchange ends over `failure` while no response byte was sent.
 fn end_of(failure: Failure) -> End {
     match (failure.side, failure.kind) {
-        (Side::Client, Kind::Closed | Kind::Broken(_) | Kind::Abandoned) => End::ClientGone,
+        // An endpoint is abandoned while we wait for its answer because the client has gone.
+        (Side::Client, Kind::Closed | Kind::Broken(_)) | (_, Kind::Abandoned) => End::ClientGone,
         (Side::Client, Kind::Timeout) => End::Reply(Reason::ClientTimeout),
         (Side::Client, Kind::Violation(violation)) => End::Reply(Reason::Violation(violation)),
         (Side::Client, Kind::HeadTooLarge) => End::Reply(Reason::HeadTooLarge),

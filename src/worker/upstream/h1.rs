@@ -28,20 +28,26 @@ const LOOK_AROUND_MICROS: u64 = 400_000;
 
 /// A borrowed connection to an endpoint.
 pub struct Lease<N: Net> {
+    pool: Rc<Pool<N>>,
+    connection: Box<Connection<N>>,
+}
+
+/// A connection to an endpoint, boxed for as long as it lives: it changes hands with every request.
+pub(super) struct Connection<N: Net> {
     net: N,
     buffers: crate::net::buffer::Pool,
-    pool: Rc<Pool<N>>,
-    stream: N::Stream,
+    pub(super) stream: N::Stream,
     /// It has carried a request before, so that it may turn out dead.
-    pub reused: bool,
+    reused: bool,
     /// How long to wait for the head of a response, in microseconds.
-    pub first_byte_micros: u64,
+    first_byte_micros: u64,
     /// How long a body may stand still in either direction, in microseconds.
-    pub between_bytes_micros: u64,
+    between_bytes_micros: u64,
     state: State,
 }
 
 /// What is known of the connection's ends.
+#[derive(Default)]
 struct State {
     /// The request went out whole.
     sent: Cell<bool>,
@@ -57,37 +63,48 @@ struct State {
     body: Option<Incoming>,
 }
 
-impl<N: Net> Lease<N> {
-    pub(super) fn new(core: &Core<N>, pool: Rc<Pool<N>>, stream: N::Stream, reused: bool) -> Self {
-        let state = State {
-            sent: Cell::new(false),
-            chunked_out: false,
-            keep_alive: false,
-            begun: false,
-            broken: Cell::new(false),
-            ahead: None,
-            body: None,
-        };
+impl<N: Net> Connection<N> {
+    pub(super) fn new(core: &Core<N>, stream: N::Stream) -> Self {
         Self {
             net: core.net.clone(),
             buffers: core.buffers.clone(),
-            pool,
             stream,
-            reused,
+            reused: false,
             first_byte_micros: 0,
             between_bytes_micros: 0,
-            state,
+            state: State::default(),
         }
+    }
+}
+
+impl<N: Net> Lease<N> {
+    pub(super) const fn new(pool: Rc<Pool<N>>, connection: Box<Connection<N>>) -> Self {
+        Self { pool, connection }
+    }
+
+    /// Whether the connection has carried a request before, so that it may turn out dead.
+    #[must_use]
+    pub fn is_reused(&self) -> bool {
+        self.connection.reused
+    }
+
+    /// Sets how long the endpoint may take for the head of its response, and between two moves of
+    /// a body, in microseconds.
+    pub fn set_patience(&mut self, first_byte_micros: u64, between_bytes_micros: u64) {
+        self.connection.first_byte_micros = first_byte_micros;
+        self.connection.between_bytes_micros = between_bytes_micros;
     }
 
     /// Returns the connection to its pool if it is in the clean end state: the request went out
     /// whole, the response came in whole, nothing came behind it, and both sides want to go on.
     /// Otherwise closes it.
     pub fn give_back(self, now: Instant) {
-        let State { sent, keep_alive, ahead, body, .. } = self.state;
+        let Self { pool, mut connection } = self;
+        let State { sent, keep_alive, ahead, body, .. } = std::mem::take(&mut connection.state);
         let body_done = body.as_ref().is_some_and(|body| body.is_done() && !body.has_ahead());
         if sent.get() && keep_alive && ahead.is_none() && body_done {
-            self.pool.give_back(self.stream, now);
+            connection.reused = true;
+            pool.give_back(connection, now);
         }
     }
 }
@@ -102,21 +119,23 @@ impl<N: Net> EndpointSide for Lease<N> {
         upload: &'a Deadline,
         download: &'a Deadline,
     ) -> (Sink<'a, N>, Source<'a, N>, Handle<'a, N>) {
+        let connection = &mut *self.connection;
         let wire = Wire {
-            net: &self.net,
-            buffers: &self.buffers,
-            stream: &self.stream,
+            net: &connection.net,
+            buffers: &connection.buffers,
+            stream: &connection.stream,
             deadline: upload,
             side: Side::Endpoint,
-            read_micros: self.between_bytes_micros,
-            write_micros: self.between_bytes_micros,
+            read_micros: connection.between_bytes_micros,
+            write_micros: connection.between_bytes_micros,
         };
-        let State { sent, chunked_out, keep_alive, begun, broken, ahead, body } = &mut self.state;
+        let State { sent, chunked_out, keep_alive, begun, broken, ahead, body } =
+            &mut connection.state;
         let (sent, broken): (&Cell<bool>, &Cell<bool>) = (sent, broken);
         let sink = Sink { wire, sent, chunked: chunked_out, broken };
         let source = Source {
             wire: Wire { deadline: download, ..wire },
-            first_byte_micros: self.first_byte_micros,
+            first_byte_micros: connection.first_byte_micros,
             keep_alive,
             begun,
             broken,
@@ -124,7 +143,7 @@ impl<N: Net> EndpointSide for Lease<N> {
             ahead,
             body,
         };
-        (sink, source, Handle(&self.stream))
+        (sink, source, Handle(&connection.stream))
     }
 }
 
