@@ -6,6 +6,8 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use engine::snapshot::ListenerSettings;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -15,6 +17,9 @@ use crate::Error;
 /// Connections that the kernel completes before we accept them, per socket. The kernel lowers it
 /// to `net.core.somaxconn`, which is 4096 since Linux 5.4.
 const BACKLOG: i32 = 4096;
+
+/// How long the sockets of a process that was killed may outlive it; 10 ms were seen.
+const PREDECESSOR_GONE: Duration = Duration::from_millis(500);
 
 /// All listeners, bound.
 #[derive(Debug)]
@@ -49,8 +54,20 @@ pub(super) fn bind(listeners: &[ListenerSettings], cores: usize) -> Result<Bound
 /// With `SO_REUSEPORT` a second gateway of the same user would bind without an error and take
 /// half of the connections, by an older configuration. Without the option the kernel refuses; so
 /// we ask once without, and let go at once.
+///
+/// A process that was killed may hold its port for some milliseconds more: the kernel takes its
+/// rings apart, and with them the sockets that operations were under way on, after its end is
+/// reported. So a refusal counts only when it lasts.
 fn alone(address: SocketAddr) -> io::Result<()> {
-    socket(address)?.bind(&address.into())
+    let give_up_at = Instant::now() + PREDECESSOR_GONE;
+    loop {
+        match socket(address)?.bind(&address.into()) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < give_up_at => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            done => return done,
+        }
+    }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -100,7 +117,6 @@ fn refused(listener: &ListenerSettings, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
-    use std::time::Duration;
 
     use engine::snapshot::{Limits, ListenerTimeouts};
     use socket2::SockRef;

@@ -1,0 +1,26 @@
+//! The real worker on a simulated network: virtual time, seeded faults, clients and endpoints that
+//! behave well and badly, and a shadow model of what must come of it.
+//!
+//! `SEEDS=n` runs n seeds (1,000 by default) from `FIRST` (0) on; `SEED=n` runs one and prints what
+//! happened in it, step by step.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and says why on stderr"
+)]
+
+mod sim {
+    mod cancel;
+    mod client;
+    mod endpoint;
+    mod http;
+    mod model;
+    mod panics;
+    mod seeds;
+    mod steady;
+    mod tools;
+    mod world;
+}

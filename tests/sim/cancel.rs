@@ -1,0 +1,87 @@
+//! Every operation of the gateway, in turn, is cancelled or reset: everything comes home, and
+//! nobody suffers but whose connection it was.
+
+use std::rc::Rc;
+
+use worker::net::sim::{Faults, Force, Random, Sim};
+
+use super::client::{Finally, Script};
+use super::endpoint::Manners;
+use super::model::{Got, Model, Plan};
+use super::world::{Ended, World};
+
+/// Requests of the client with everything in it.
+const VARIED: std::ops::Range<usize> = 0..9;
+/// Of the one beside it.
+const BESIDE: std::ops::Range<usize> = 9..15;
+/// Of the one that comes after.
+const AFTER: std::ops::Range<usize> = 15..20;
+
+/// Runs it all; also says how many operations there were before the last client came.
+fn scenario(seed: u64, faults: Faults, force: Option<(u64, Force)>) -> (Ended, u64) {
+    let sim = Sim::new(seed, faults);
+    if let Some((operation, force)) = force {
+        sim.force(operation, force);
+    }
+    let mut plans = vec![Plan::get(1_000); AFTER.end];
+    plans[1].download = 100_000;
+    plans[2] = Plan { method: "POST", upload: Some(100_000), ..Plan::get(10) };
+    plans[6] = Plan { method: "PUT", upload: Some(30_000), chunked: true, ..Plan::get(10) };
+    plans[8].close = true;
+    let model = Model::new(seed, plans);
+    // The third request of a connection finds it dead, and is sent again.
+    let manners = Manners { reset_at: Some(3), ..Manners::PLAIN };
+    let world = World::new(sim, Rc::clone(&model), &[manners, manners]);
+    let random = Random::new(seed);
+    world.client(
+        vec![
+            Script::plain(vec![0, 1, 2]),
+            Script { pipeline: 3, ..Script::plain(vec![3, 4, 5]) },
+            Script { finally: Finally::Idle, ..Script::plain(vec![6, 7, 8]) },
+        ],
+        &random,
+    );
+    world.client(vec![Script::plain(BESIDE.collect())], &random);
+    world.wait();
+    let before = world.sim.operations();
+    world.client(vec![Script::plain(AFTER.collect())], &random);
+    (world.finish(None, false), before)
+}
+
+/// Whether all of `requests` got what they should.
+fn served(model: &Model, requests: std::ops::Range<usize>) -> bool {
+    let right = Got { status: 200, own: false, whole: true };
+    let got = model.got.borrow();
+    requests.into_iter().all(|id| got.get(&id) == Some(&right))
+}
+
+#[test]
+fn any_operation_may_be_cancelled_or_reset() {
+    let mut forced = 0;
+    let runs = [(1, Faults::none()), (2, Faults::none()), (3, Faults::benign())];
+    for (seed, faults) in runs {
+        let (plain, before) = scenario(seed, faults.clone(), None);
+        assert_eq!(plain.violations(), None, "seed {seed}");
+        assert!(served(&plain.model, 0..AFTER.end), "seed {seed}: {:?}", plain.model.got);
+        assert!(plain.totals.retries > 0, "seed {seed}: {}", plain.totals);
+        for operation in 0..plain.sim.operations() {
+            for force in [Force::Cancel, Force::Reset] {
+                let (ended, _) = scenario(seed, faults.clone(), Some((operation, force)));
+                let model = &ended.model;
+                let at = format!("seed {seed}, {force:?} of operation {operation}");
+                assert_eq!(ended.violations(), None, "{at}");
+                let suffers = |ids: &std::ops::Range<usize>| !served(model, ids.clone());
+                let suffer = [VARIED, BESIDE, AFTER].iter().filter(|ids| suffers(ids)).count();
+                assert!(suffer <= 1, "{at}: several clients suffer: {:?}", model.got);
+                assert!(
+                    operation >= before || !suffers(&AFTER),
+                    "{at}: it does not serve on: {:?}",
+                    model.got
+                );
+                forced += 1;
+            }
+        }
+    }
+    eprintln!("{forced} operations forced");
+    assert!(forced > 200, "{forced}");
+}

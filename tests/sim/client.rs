@@ -1,0 +1,438 @@
+//! The simulated clients: each makes a few connections, one after another, and on each follows a
+//! script. It checks what it gets against the model.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::{future::poll_fn, task::Poll};
+
+use worker::net::sim::{Random, SimNet};
+use worker::net::{Net, Stream};
+
+use super::http::{Event, Head, Length, Parser, chunk};
+use super::model::{Got, Model};
+use super::tools::{Bell, Read, Wire, join, sleep};
+
+/// How long a client waits for a connection, in microseconds.
+const CONNECT_MICROS: u64 = 20_000_000;
+/// How long a client waits for anything, in microseconds: longer than all timeouts of the gateway
+/// together, so that only a gateway that has forgotten the client lets it pass.
+const PATIENCE_MICROS: u64 = 120_000_000;
+
+/// What a client does on one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    /// Ids of the requests, in order.
+    pub(crate) requests: Vec<usize>,
+    /// How many requests may be under way.
+    pub(crate) pipeline: usize,
+    pub(crate) mischief: Option<Mischief>,
+    pub(crate) finally: Finally,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mischief {
+    pub(crate) after: After,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum After {
+    Sent(usize),
+    Received(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Reset,
+    Close,
+    Stall(u64),
+}
+
+/// What follows the last request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finally {
+    Close,
+    /// Nothing, until the gateway closes.
+    Idle,
+    /// The client ends its direction right behind its last request.
+    HalfClose,
+    /// Something that is no request.
+    Garbage,
+}
+
+impl Script {
+    pub(crate) const fn plain(requests: Vec<usize>) -> Self {
+        Self { requests, pipeline: 1, mischief: None, finally: Finally::Close }
+    }
+
+    pub(crate) fn drawn(random: &Random, requests: Vec<usize>, good: bool) -> Self {
+        let pipeline = if random.chance(300) { 1 + random.below(8) } else { 1 };
+        let mut script = Self { pipeline, ..Self::plain(requests) };
+        script.finally = match random.below(8) {
+            0 => Finally::Idle,
+            1 if !good => Finally::HalfClose,
+            2 if !good => Finally::Garbage,
+            _ => Finally::Close,
+        };
+        if !good && random.chance(500) {
+            let at = random.below([300, 300, 3_000, 100_000][random.below(4)]);
+            let after = if random.chance(500) { After::Sent(at) } else { After::Received(at) };
+            let what = match random.below(3) {
+                0 => What::Reset,
+                1 => What::Close,
+                _ => What::Stall([50_000, 1_000_000, 10_000_000][random.below(3)]),
+            };
+            script.mischief = Some(Mischief { after, what });
+        }
+        script
+    }
+}
+
+/// Follows `scripts`, one connection each.
+pub(crate) async fn run(
+    model: Rc<Model>,
+    net: SimNet,
+    to: SocketAddr,
+    scripts: Vec<Script>,
+    random: Random,
+) {
+    let pause = 1 << random.below(21);
+    sleep(&net, random.below(pause) as u64).await;
+    for script in scripts {
+        converse(&model, &net, to, &script, &random).await;
+    }
+    model.clients.set(model.clients.get() - 1);
+    model.bell.ring();
+}
+
+async fn converse(
+    model: &Rc<Model>,
+    net: &SimNet,
+    to: SocketAddr,
+    script: &Script,
+    random: &Random,
+) {
+    let connected = {
+        let mut connect = pin!(net.connect(to));
+        let mut late = pin!(sleep(net, CONNECT_MICROS));
+        poll_fn(|cx| match connect.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(done.ok()),
+            Poll::Pending => late.as_mut().poll(cx).map(|()| None),
+        })
+        .await
+    };
+    let Some(stream) = connected else { return };
+    let conversation = Conversation {
+        model,
+        wire: Wire::new(net.clone(), stream, model.buffers.clone()),
+        script,
+        sent: Cell::new(0),
+        received: Cell::new(0),
+        answered: Cell::new(0),
+        bell: Bell::default(),
+    };
+    // Two sources of chance: the two directions must not disturb each other.
+    let own = Random::new(random.next());
+    join(conversation.send(random), conversation.receive(&own)).await;
+}
+
+struct Conversation<'a> {
+    model: &'a Model,
+    wire: Wire,
+    script: &'a Script,
+    sent: Cell<usize>,
+    received: Cell<usize>,
+    /// Requests that are answered, whole.
+    answered: Cell<usize>,
+    bell: Bell,
+}
+
+impl Conversation<'_> {
+    async fn send(&self, random: &Random) {
+        let _ = self.send_all(random).await;
+    }
+
+    async fn send_all(&self, random: &Random) -> Option<()> {
+        for (n, &id) in self.script.requests.iter().enumerate() {
+            self.turn(n).await?;
+            self.send_piecewise(&self.encode(id, random), random).await?;
+        }
+        match self.script.finally {
+            Finally::HalfClose => self.wire.stream.shutdown_write(),
+            Finally::Garbage => {
+                self.turn(self.script.requests.len()).await?;
+                let garbage: &[u8] = [
+                    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n".as_slice(),
+                    b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                    b"GET /half HTTP/1.1\r\nHo",
+                    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+                ][random.below(4)];
+                self.send_piecewise(garbage, random).await?;
+            }
+            Finally::Close | Finally::Idle => {}
+        }
+        Some(())
+    }
+
+    /// Waits until request `n` may be sent.
+    async fn turn(&self, n: usize) -> Option<()> {
+        let over = || self.wire.over.get();
+        self.bell.until(|| over() || n < self.answered.get() + self.script.pipeline).await;
+        (!over()).then(|| self.model.begun.set(self.model.begun.get() + 1))
+    }
+
+    fn encode(&self, id: usize, random: &Random) -> Vec<u8> {
+        let plan = &self.model.plans[id];
+        let version = if plan.old { "1.0" } else { "1.1" };
+        let mut out =
+            format!("{} /{id}?q HTTP/{version}\r\nHost: sim\r\nx-id: {id}\r\n", plan.method);
+        if plan.close {
+            out += "Connection: close\r\n";
+        } else if plan.old && random.chance(500) {
+            out += "Connection: keep-alive\r\n";
+        }
+        if plan.expect {
+            out += "Expect: 100-continue\r\n";
+        }
+        if random.chance(100) {
+            out += &format!("x-filling: {}\r\n", "f".repeat(random.below(6_000)));
+        }
+        let upload = self.model.upload(id);
+        match plan.upload {
+            None => out += "\r\n",
+            Some(_) if plan.chunked => out += "Transfer-Encoding: chunked\r\n\r\n",
+            Some(len) => out += &format!("Content-Length: {len}\r\n\r\n"),
+        }
+        let mut out = out.into_bytes();
+        if plan.upload.is_some() && plan.chunked {
+            chunk(&mut out, &upload, random);
+        } else {
+            out.extend_from_slice(&upload);
+        }
+        out
+    }
+
+    async fn send_piecewise(&self, bytes: &[u8], random: &Random) -> Option<()> {
+        let mut rest = bytes;
+        if let Some(Mischief { after: After::Sent(at), what }) = self.script.mischief {
+            let from = self.sent.get();
+            if (from..from + bytes.len()).contains(&at) {
+                let (first, second) = bytes.split_at(at - from);
+                self.wire.write_in_pieces(first, random).await?;
+                self.act(what).await?;
+                rest = second;
+            }
+        }
+        self.sent.set(self.sent.get() + bytes.len());
+        self.wire.write_in_pieces(rest, random).await
+    }
+
+    /// Misbehaves; `None` when that is the end.
+    async fn act(&self, what: What) -> Option<()> {
+        match what {
+            What::Stall(micros) => {
+                sleep(&self.wire.net, micros).await;
+                return Some(());
+            }
+            What::Reset => self.wire.reset(),
+            What::Close => self.wire.close(),
+        }
+        self.bell.ring();
+        None
+    }
+
+    async fn receive(&self, random: &Random) {
+        if let Err(violation) = self.receive_all(random).await {
+            self.model.violation(format!("{violation} (client script {:?})", self.script));
+            self.wire.reset();
+        }
+        self.wire.close();
+        self.bell.ring();
+    }
+
+    async fn receive_all(&self, random: &Random) -> Result<(), String> {
+        let mut parser = Parser::new();
+        let mut now: Option<Response> = None;
+        loop {
+            while let Some(event) = parser.next()? {
+                match event {
+                    Event::Head(head) => {
+                        let response = self.begin(&head, &mut parser)?;
+                        if response.is_some() {
+                            now = response;
+                        }
+                    }
+                    Event::Data(data) => match &mut now {
+                        Some(response) => response.take(&data)?,
+                        None => return Err("a body of nothing".to_owned()),
+                    },
+                    Event::End => {
+                        // An interim head's end is nobody's.
+                        let Some(response) = now.take() else { continue };
+                        self.end(&response)?;
+                        if response.closes {
+                            return self.expect_end(&parser).await;
+                        }
+                    }
+                }
+            }
+            let done = self.answered.get() == self.script.requests.len();
+            if done && self.script.finally == Finally::Close {
+                return Ok(());
+            }
+            if random.chance(20) {
+                sleep(&self.wire.net, 1 << random.below(20)).await;
+            }
+            let written = self.wire.written.get();
+            let buf = match self.wire.read(PATIENCE_MICROS).await {
+                Read::Bytes(buf) => buf,
+                Read::Nothing if self.wire.over.get() => return Ok(()),
+                // The request is still on its way, through a pipe of a few bytes.
+                Read::Nothing if self.wire.written.get() > written => continue,
+                Read::Nothing => {
+                    return Err(format!("no answer: {now:?}, {:?}", parser.rest()));
+                }
+                Read::End => {
+                    let clean = !self.wire.broken.get() && !self.wire.over.get();
+                    if let Some(response) = now.take()
+                        && clean
+                        && parser.ends_with_the_stream()
+                    {
+                        self.end(&response)?;
+                    }
+                    return Ok(());
+                }
+            };
+            if let Some(Mischief { after: After::Received(at), what }) = self.script.mischief {
+                let from = self.received.get();
+                if (from..from + buf.len()).contains(&at) && self.act(what).await.is_none() {
+                    return Ok(());
+                }
+            }
+            self.received.set(self.received.get() + buf.len());
+            parser.feed(buf.filled());
+            if self.wire.over.get() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A head has come: the response that begins, unless it is an interim one.
+    fn begin(&self, head: &Head, parser: &mut Parser) -> Result<Option<Response>, String> {
+        let status: u16 = head.word(1).parse().map_err(|_| format!("status: {:?}", head.line))?;
+        if (100..200).contains(&status) {
+            parser.expect(Length::None);
+            return Ok(None);
+        }
+        let n = self.answered.get();
+        let Some(&id) = self.script.requests.get(n) else {
+            let refused = self.script.finally == Finally::Garbage && matches!(status, 400..500);
+            if !refused {
+                return Err(format!("an answer to no request: {head:?}"));
+            }
+            self.model.answered.set(self.model.answered.get() + 1);
+            parser.expect(head.length(Length::UntilClose)?);
+            return Ok(Some(Response { id: None, status, body: None, at: 0, closes: true }));
+        };
+        let plan = &self.model.plans[id];
+        let bodiless = plan.method == "HEAD" || matches!(status, 204 | 304);
+        let announced = head.length(Length::UntilClose)?;
+        if announced == Length::UntilClose && !plan.old && !bodiless {
+            return Err(format!("a length that HTTP/1.1 needs is missing: {head:?}"));
+        }
+        if announced == Length::Chunked && plan.old {
+            return Err(format!("chunks to HTTP/1.0: {head:?}"));
+        }
+        let own = head.only("x-id").is_none();
+        // A request whose head never came whole is refused without regard to its method.
+        let unread = own && status == 408 && plan.method == "HEAD";
+        parser.expect(if bodiless && !unread { Length::None } else { announced });
+        let expected = if own {
+            if !matches!(status, 408 | 502 | 504) {
+                return Err(format!("the gateway answered {id} with {head:?}"));
+            }
+            None
+        } else {
+            if head.only("x-id") != Some(id.to_string().as_str()) {
+                return Err(format!("an answer to another request than {id}: {head:?}"));
+            }
+            if status != plan.status {
+                return Err(format!("{status} is not the answer to {id}: {}", plan.status));
+            }
+            Some(self.model.download(id))
+        };
+        self.model.got(id, Got { status, own, whole: false });
+        Ok(Some(Response {
+            id: Some(id),
+            status,
+            body: expected,
+            at: 0,
+            closes: head.closes() || announced == Length::UntilClose && !bodiless,
+        }))
+    }
+
+    /// A response looks complete: it must be.
+    fn end(&self, response: &Response) -> Result<(), String> {
+        if let Some(body) = &response.body
+            && response.at != body.len()
+        {
+            return Err(format!("looks complete and is not: {response:?}"));
+        }
+        let Some(id) = response.id else { return Ok(()) };
+        if let Some(got) = self.model.got.borrow_mut().get_mut(&id) {
+            got.whole = true;
+        }
+        self.answered.set(self.answered.get() + 1);
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// The gateway said that it would close: nothing else may come.
+    async fn expect_end(&self, parser: &Parser) -> Result<(), String> {
+        if !parser.is_between() && !parser.ends_with_the_stream() {
+            return Err(format!("bytes behind the last response: {:?}", parser.rest()));
+        }
+        match self.wire.read(PATIENCE_MICROS).await {
+            Read::Bytes(buf) => Err(format!(
+                "bytes behind the last response: {:?}",
+                String::from_utf8_lossy(buf.filled())
+            )),
+            Read::End => Ok(()),
+            Read::Nothing if self.wire.over.get() => Ok(()),
+            Read::Nothing => Err("the gateway said close and did not".to_owned()),
+        }
+    }
+}
+
+/// A response that is coming.
+struct Response {
+    /// Of which request; `None` when it answers garbage.
+    id: Option<usize>,
+    status: u16,
+    /// What the body must be; `None` for an answer of the gateway's own.
+    body: Option<Vec<u8>>,
+    /// Bytes of it that have come.
+    at: usize,
+    closes: bool,
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let of = self.body.as_ref().map(Vec::len);
+        write!(f, "response {} to {:?}, {} of {of:?} bytes", self.status, self.id, self.at)
+    }
+}
+
+impl Response {
+    fn take(&mut self, data: &[u8]) -> Result<(), String> {
+        if let Some(body) = &self.body
+            && body.get(self.at..self.at + data.len()) != Some(data)
+        {
+            return Err(format!("a wrong body: {self:?} and {} more", data.len()));
+        }
+        self.at += data.len();
+        Ok(())
+    }
+}

@@ -1,0 +1,289 @@
+//! The simulated endpoints: they log what they see, check it against the model, and answer, well or
+//! badly.
+
+use std::io;
+use std::rc::Rc;
+
+use worker::net::sim::{Random, SimListener, SimNet, SimStream};
+use worker::net::{Listener, Net};
+
+use super::http::{Event, Head, Length, Parser, chunk};
+use super::model::Model;
+use super::tools::{Read, Wire, sleep};
+
+/// How long an endpoint waits for anything, in microseconds: the gateway's timeouts are shorter.
+const PATIENCE_MICROS: u64 = 120_000_000;
+
+/// How an endpoint behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manners {
+    /// Chance of a misdeed at each request, in thousandths.
+    pub(crate) bad_permille: u32,
+    /// Idle connections are closed after so long, in microseconds.
+    pub(crate) idle_micros: u64,
+    /// Only plain answers with a length, at once.
+    pub(crate) plain: bool,
+    /// Which request of a connection is answered by a reset, if it has no body.
+    pub(crate) reset_at: Option<usize>,
+}
+
+impl Manners {
+    pub(crate) const PLAIN: Self =
+        Self { bad_permille: 0, idle_micros: PATIENCE_MICROS, plain: true, reset_at: None };
+}
+
+/// What an endpoint does at one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Answer,
+    /// Answers before it has read the request, then reads it.
+    Early,
+    /// As `Early`, and closes with the request unread.
+    EarlyClose,
+    /// Closes or resets after so many thousandths of the response.
+    Close(usize),
+    Reset(usize),
+    Garbage,
+    /// Answers so much later, in microseconds.
+    Stall(u64),
+}
+
+/// Accepts until the model says stop.
+pub(crate) async fn run(
+    model: Rc<Model>,
+    net: SimNet,
+    listener: Rc<SimListener>,
+    manners: Manners,
+    random: Random,
+) {
+    while !model.stopping.get() {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let serve = serve(
+                    Rc::clone(&model),
+                    net.clone(),
+                    stream,
+                    manners,
+                    Random::new(random.next()),
+                );
+                net.spawn(serve);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => {}
+        }
+    }
+}
+
+async fn serve(model: Rc<Model>, net: SimNet, stream: SimStream, manners: Manners, random: Random) {
+    let wire = Wire::new(net, stream, model.buffers.clone());
+    let mut connection =
+        Connection { model: &model, wire, manners, random, parser: Parser::new(), served: 0 };
+    // Its end is no concern of ours.
+    while connection.serve_one().await.is_some() {}
+}
+
+struct Connection<'a> {
+    model: &'a Model,
+    wire: Wire,
+    manners: Manners,
+    random: Random,
+    parser: Parser,
+    /// Requests that have begun.
+    served: usize,
+}
+
+impl Connection<'_> {
+    /// Serves one request; `None` when the connection ends.
+    async fn serve_one(&mut self) -> Option<()> {
+        let patience = if self.served == 0 { PATIENCE_MICROS } else { self.manners.idle_micros };
+        self.served += 1;
+        let Event::Head(head) = self.event(patience).await? else {
+            self.model.violation("a body without a request");
+            return None;
+        };
+        let Some((id, seen)) = self.recognise(&head) else {
+            self.model.violation(format!("an endpoint cannot make sense of {head:?}"));
+            return None;
+        };
+        let length = match head.length(Length::None) {
+            Ok(length) => length,
+            Err(why) => {
+                self.model.violation(why);
+                return None;
+            }
+        };
+        self.parser.expect(length);
+        if self.manners.reset_at == Some(self.served) && self.model.plans[id].upload.is_none() {
+            self.wire.reset();
+            return None;
+        }
+        let act = self.draw(self.model.plans[id].status);
+        if self.random.chance(if self.manners.plain { 0 } else { 100 }) {
+            let interim = ["103 Early Hints\r\nlink: </a>", "100 Continue"][self.random.below(2)];
+            self.wire.write(format!("HTTP/1.1 {interim}\r\n\r\n").as_bytes()).await?;
+        }
+        let (response, closes) = self.encode(id, act);
+        if matches!(act, Act::Early | Act::EarlyClose) {
+            self.wire.write_in_pieces(&response, &self.random).await?;
+            if act == Act::EarlyClose {
+                return None;
+            }
+        }
+        self.read_body(id, seen).await?;
+        if let Act::Stall(micros) = act {
+            sleep(&self.wire.net, micros).await;
+        }
+        match act {
+            Act::Answer if self.manners.plain => self.wire.write(&response).await?,
+            Act::Answer | Act::Stall(_) => {
+                self.wire.write_in_pieces(&response, &self.random).await?;
+            }
+            Act::Close(permille) | Act::Reset(permille) => {
+                // The last byte is never sent.
+                let cut = (response.len() - 1) * permille / 1_000;
+                self.wire.write_in_pieces(&response[..cut], &self.random).await?;
+                if matches!(act, Act::Reset(_)) {
+                    self.wire.reset();
+                }
+                return None;
+            }
+            Act::Garbage => {
+                self.wire.write(b"HTP/1.1 200 OK\r\nwhat: ever\r\n\r\n").await?;
+                return None;
+            }
+            Act::Early | Act::EarlyClose => {}
+        }
+        (!closes).then_some(())
+    }
+
+    fn draw(&self, status: u16) -> Act {
+        let random = &self.random;
+        if self.manners.plain {
+            return Act::Answer;
+        }
+        if !random.chance(self.manners.bad_permille) {
+            return match random.below(10) {
+                // An early refusal ends the client's connection, whatever else it has asked.
+                0 if self.manners.bad_permille > 0 || status < 400 => Act::Early,
+                1 => Act::Stall(1 << random.below(20)),
+                _ => Act::Answer,
+            };
+        }
+        match random.below(6) {
+            0 => Act::EarlyClose,
+            1 => Act::Close([0, random.below(1_000), 1_000][random.below(3)]),
+            2 | 3 => Act::Reset([0, random.below(1_000), 1_000][random.below(3)]),
+            4 => Act::Garbage,
+            _ => Act::Stall([2_000_000, 20_000_000][random.below(2)]),
+        }
+    }
+
+    /// The id of a request, and the number of its entry in the log.
+    fn recognise(&self, head: &Head) -> Option<(usize, usize)> {
+        let id: usize = head.only("x-id")?.parse().ok()?;
+        let plan = self.model.plans.get(id)?;
+        let line = format!("{} /{id}?q HTTP/1.1", plan.method);
+        let name = head.only("x-request-id").filter(|name| name.len() == 32)?;
+        let forwarded = head.only("x-forwarded-for").is_some_and(|it| it.starts_with("10."));
+        let framed = match (plan.upload, head.length(Length::None).ok()?) {
+            (None, length) => length == Length::None,
+            (Some(_), Length::Chunked) => plan.chunked,
+            (Some(len), length) => length == Length::Bytes(len) && !plan.chunked,
+        };
+        (head.line == line && forwarded && framed).then(|| (id, self.model.saw(id, name)))
+    }
+
+    /// Reads the request's body to its end, and compares it with what was sent.
+    async fn read_body(&mut self, id: usize, seen: usize) -> Option<()> {
+        let expected = self.model.upload(id);
+        let mut at = 0;
+        loop {
+            match self.event(PATIENCE_MICROS).await? {
+                Event::Data(data) => {
+                    if expected.get(at..at + data.len()) != Some(data.as_slice()) {
+                        self.model.violation(format!(
+                            "a wrong request body of {id} ({:?}) at {at}",
+                            self.model.plans[id]
+                        ));
+                        return None;
+                    }
+                    at += data.len();
+                }
+                Event::End if at == expected.len() => {
+                    if let Some(seen) = self.model.seen.borrow_mut().get_mut(seen) {
+                        seen.whole = true;
+                    }
+                    return Some(());
+                }
+                Event::End => {
+                    self.model.violation(format!(
+                        "the request body of {id} ({:?}) looks complete at {at}",
+                        self.model.plans[id]
+                    ));
+                    return None;
+                }
+                Event::Head(head) => {
+                    self.model.violation(format!("a head within a body: {head:?}"));
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The response to `id`, and whether the connection ends with it.
+    fn encode(&self, id: usize, act: Act) -> (Vec<u8>, bool) {
+        let plan = &self.model.plans[id];
+        let body = self.model.download(id);
+        let random = &self.random;
+        let framing = match random.below(4) {
+            _ if self.manners.plain => Length::Bytes(body.len()),
+            0 | 1 => Length::Bytes(body.len()),
+            2 => Length::Chunked,
+            // A clean close in mid-body would look complete, to the gateway as to anybody.
+            _ if matches!(act, Act::Close(_)) => Length::Chunked,
+            _ => Length::UntilClose,
+        };
+        let old = framing == Length::UntilClose && random.chance(500);
+        let closes = framing == Length::UntilClose || !self.manners.plain && random.chance(100);
+        let version = if old { "1.0" } else { "1.1" };
+        let mut head = format!("HTTP/{version} {} Because\r\nX-Id: {id}\r\n", plan.status);
+        if closes {
+            head += "Connection: close\r\n";
+        }
+        if plan.has_download() {
+            match framing {
+                Length::Chunked => head += "Transfer-Encoding: chunked\r\n",
+                Length::Bytes(len) => head += &format!("Content-Length: {len}\r\n"),
+                Length::None | Length::UntilClose => {}
+            }
+        } else if plan.status != 204 && random.chance(500) {
+            head += &format!("Content-Length: {}\r\n", plan.download);
+        }
+        let mut out = (head + "\r\n").into_bytes();
+        if plan.has_download() {
+            match framing {
+                Length::Chunked => chunk(&mut out, &body, random),
+                _ => out.extend_from_slice(&body),
+            }
+        }
+        (out, closes)
+    }
+
+    /// What comes next on the connection, waiting for at most `patience`; `None` when it ends.
+    async fn event(&mut self, patience: u64) -> Option<Event> {
+        loop {
+            match self.parser.next() {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                Err(why) => {
+                    self.model.violation(format!("the gateway sent nonsense: {why}"));
+                    return None;
+                }
+            }
+            match self.wire.read(patience).await {
+                Read::Bytes(buf) => self.parser.feed(buf.filled()),
+                Read::End | Read::Nothing => return None,
+            }
+        }
+    }
+}

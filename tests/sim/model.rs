@@ -1,0 +1,210 @@
+//! The shadow model: what was asked, what endpoints saw, what clients got, and what must be true of
+//! it. Everything is known by the id of a request, which stands in its path and in `x-id`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use worker::net::buffer::Pool;
+use worker::net::sim::Random;
+use worker::telemetry::Totals;
+
+use super::http::body;
+use super::tools::Bell;
+
+/// A request and the response that belongs to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) method: &'static str,
+    pub(crate) old: bool,
+    /// The request says `Connection: close`.
+    pub(crate) close: bool,
+    /// Bytes of the request's body, if it has one.
+    pub(crate) upload: Option<usize>,
+    pub(crate) chunked: bool,
+    pub(crate) expect: bool,
+    pub(crate) status: u16,
+    pub(crate) download: usize,
+}
+
+impl Plan {
+    /// A GET that is answered with `download` bytes.
+    pub(crate) const fn get(download: usize) -> Self {
+        Self {
+            method: "GET",
+            old: false,
+            close: false,
+            upload: None,
+            chunked: false,
+            expect: false,
+            status: 200,
+            download,
+        }
+    }
+
+    pub(crate) fn drawn(random: &Random, bytes_max: usize, good: bool) -> Self {
+        let method = ["GET", "GET", "HEAD", "PUT", "POST", "POST", "DELETE"][random.below(7)];
+        let uploads = match method {
+            "PUT" | "POST" => true,
+            "DELETE" => random.chance(300),
+            _ => false,
+        };
+        let old = random.chance(100);
+        Self {
+            method,
+            old,
+            close: random.chance(80),
+            upload: uploads.then(|| size(random, bytes_max)),
+            chunked: !old && random.chance(500),
+            // One who does not wait for the 100 that he asked for is not well-behaved.
+            expect: !old && !good && uploads && random.chance(100),
+            status: [200, 200, 200, 204, 304, 404, 500][random.below(7)],
+            download: size(random, bytes_max),
+        }
+    }
+
+    /// Whether the gateway may send it again although an endpoint may have seen it.
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.method != "POST"
+    }
+
+    /// Whether the response has a body.
+    pub(crate) fn has_download(&self) -> bool {
+        self.method != "HEAD" && !matches!(self.status, 204 | 304)
+    }
+}
+
+/// Small mostly, and now and then larger than any buffer.
+fn size(random: &Random, bytes_max: usize) -> usize {
+    let scale = [1, 100, 100, 100, 5_000, 5_000, 40_000, 200 << 10][random.below(8)];
+    random.below(scale).min(bytes_max)
+}
+
+/// A request as an endpoint saw it: its head, at least.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) id: usize,
+    /// The body came whole.
+    pub(crate) whole: bool,
+}
+
+/// A response as a client got it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    /// Made by the gateway.
+    pub(crate) own: bool,
+    pub(crate) whole: bool,
+}
+
+/// A run's plan and what has come of it.
+pub(crate) struct Model {
+    pub(crate) seed: u64,
+    pub(crate) plans: Vec<Plan>,
+    pub(crate) seen: RefCell<Vec<Seen>>,
+    pub(crate) got: RefCell<BTreeMap<usize, Got>>,
+    /// `x-request-id` of each request.
+    pub(crate) names: RefCell<BTreeMap<String, usize>>,
+    pub(crate) violations: RefCell<Vec<String>>,
+    /// Requests, sound or not, of which a client has sent a byte.
+    pub(crate) begun: Cell<u64>,
+    /// Final heads that clients have got.
+    pub(crate) answered: Cell<u64>,
+    /// Clients that are still at it.
+    pub(crate) clients: Cell<usize>,
+    pub(crate) bell: Bell,
+    /// Panics of the gateway that are meant.
+    pub(crate) panics: Cell<u64>,
+    /// Endpoints take no more connections.
+    pub(crate) stopping: Cell<bool>,
+    pub(crate) buffers: Pool,
+}
+
+impl Model {
+    pub(crate) fn new(seed: u64, plans: Vec<Plan>) -> Rc<Self> {
+        Rc::new(Self {
+            seed,
+            plans,
+            seen: RefCell::default(),
+            got: RefCell::default(),
+            names: RefCell::default(),
+            violations: RefCell::default(),
+            begun: Cell::default(),
+            answered: Cell::default(),
+            clients: Cell::default(),
+            bell: Bell::default(),
+            panics: Cell::default(),
+            stopping: Cell::default(),
+            buffers: Pool::new(usize::MAX),
+        })
+    }
+
+    pub(crate) fn violation(&self, what: impl Into<String>) {
+        self.violations.borrow_mut().push(what.into());
+    }
+
+    pub(crate) fn upload(&self, id: usize) -> Vec<u8> {
+        let len = self.plans[id].upload.unwrap_or(0);
+        body(self.seed ^ (2 * id as u64 + 1) << 32, len)
+    }
+
+    pub(crate) fn download(&self, id: usize) -> Vec<u8> {
+        let plan = &self.plans[id];
+        let len = if plan.has_download() { plan.download } else { 0 };
+        body(self.seed ^ (2 * id as u64 + 2) << 32, len)
+    }
+
+    /// An endpoint has seen the head of request `id`, which the gateway calls `name`; gives the
+    /// number of what it saw.
+    pub(crate) fn saw(&self, id: usize, name: &str) -> usize {
+        if self.names.borrow_mut().insert(name.to_owned(), id).is_some_and(|other| other != id) {
+            self.violation(format!("two requests are called {name}"));
+        }
+        let mut seen = self.seen.borrow_mut();
+        seen.push(Seen { id, whole: false });
+        seen.len() - 1
+    }
+
+    /// A client got the final head of a response to `id`.
+    pub(crate) fn got(&self, id: usize, got: Got) {
+        self.answered.set(self.answered.get() + 1);
+        self.got.borrow_mut().insert(id, got);
+    }
+
+    /// What must be true once all has ended, beside what was found on the way. `strict`: nobody
+    /// misbehaved and the network lost nothing.
+    pub(crate) fn check(&self, totals: &Totals, strict: bool) {
+        let mut times = vec![0; self.plans.len()];
+        for seen in self.seen.borrow().iter() {
+            times[seen.id] += 1;
+        }
+        for (id, (&times, plan)) in times.iter().zip(&self.plans).enumerate() {
+            let most = if plan.is_idempotent() && !strict { 2 } else { 1 };
+            if times > most {
+                self.violation(format!("{} {id} reached endpoints {times} times", plan.method));
+            }
+            let got = self.got.borrow().get(&id).copied();
+            let right = Got { status: plan.status, own: false, whole: true };
+            if strict && got != Some(right) {
+                self.violation(format!("{} {id} got {got:?}, not {right:?}", plan.method));
+            }
+        }
+        let sends = totals.endpoint_opened + totals.endpoint_reused;
+        if (self.seen.borrow().len() as u64) > sends {
+            self.violation(format!("endpoints saw more requests than the {sends} sent: {totals}"));
+        }
+        let answered = self.answered.get();
+        let most = if strict { answered } else { self.begun.get() };
+        // An exchange that panicked is not counted.
+        let possible = answered.saturating_sub(self.panics.get())..=most;
+        if !possible.contains(&totals.requests) {
+            self.violation(format!("{possible:?} requests were made, counted {totals}"));
+        }
+        if totals.replies + totals.broken > totals.requests {
+            self.violation(format!("more ends than exchanges: {totals}"));
+        }
+        if strict && totals.replies + totals.broken + totals.retries > 0 {
+            self.violation(format!("something went wrong where nothing could: {totals}"));
+        }
+    }
+}

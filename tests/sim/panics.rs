@@ -1,0 +1,182 @@
+//! A panic in mid-exchange ends the connection it happened on, and nothing else. There is no way
+//! to make the gateway panic, so its network does: at each operation in turn.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use worker::net::buffer::Buf;
+use worker::net::sim::{Faults, Random, Sim, SimListener, SimNet, SimStream};
+use worker::net::{Instant, Listener, Net, Quiet, Stream};
+
+use super::client::Script;
+use super::endpoint::Manners;
+use super::model::{Got, Model, Plan};
+use super::world::{Ended, World};
+
+/// Counts down to the operation that panics.
+type Fuse = Rc<Cell<Option<u64>>>;
+
+/// A simulated network that panics once.
+#[derive(Clone)]
+struct Panicky<T> {
+    inner: T,
+    fuse: Fuse,
+}
+
+impl<T> Panicky<T> {
+    fn with<U>(&self, inner: U) -> Panicky<U> {
+        Panicky { inner, fuse: Rc::clone(&self.fuse) }
+    }
+
+    fn burn(&self) {
+        match self.fuse.get() {
+            Some(0) => {
+                self.fuse.set(None);
+                panic!("as the test wants it");
+            }
+            left => self.fuse.set(left.map(|left| left - 1)),
+        }
+    }
+}
+
+impl Net for Panicky<SimNet> {
+    type Stream = Panicky<SimStream>;
+    type Listener = Panicky<SimListener>;
+
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        self.inner.unix_seconds()
+    }
+
+    async fn connect(&self, to: SocketAddr) -> io::Result<Self::Stream> {
+        self.burn();
+        Ok(self.with(self.inner.connect(to).await?))
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.inner.spawn(task);
+    }
+
+    fn panics(&self) -> u64 {
+        self.inner.panics()
+    }
+
+    async fn sleep_until(&self, at: Instant) {
+        self.inner.sleep_until(at).await;
+    }
+
+    async fn yield_now(&self) {
+        self.inner.yield_now().await;
+    }
+}
+
+impl Listener for Panicky<SimListener> {
+    type Stream = Panicky<SimStream>;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)> {
+        let (stream, from) = self.inner.accept().await?;
+        Ok((self.with(stream), from))
+    }
+
+    fn cancel_accept(&self) {
+        self.inner.cancel_accept();
+    }
+
+    fn try_accept(&self) -> io::Result<Option<(Self::Stream, SocketAddr)>> {
+        Ok(self.inner.try_accept()?.map(|(stream, from)| (self.with(stream), from)))
+    }
+}
+
+impl Stream for Panicky<SimStream> {
+    async fn read(&self, buf: Buf) -> (io::Result<usize>, Buf) {
+        self.burn();
+        self.inner.read(buf).await
+    }
+
+    async fn read_cancelable(&self, buf: Buf) -> (io::Result<usize>, Buf) {
+        self.burn();
+        self.inner.read_cancelable(buf).await
+    }
+
+    fn cancel_read(&self) {
+        self.inner.cancel_read();
+    }
+
+    async fn write(&self, buf: Buf) -> (io::Result<usize>, Buf) {
+        self.burn();
+        self.inner.write(buf).await
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        self.burn();
+        self.inner.readable().await
+    }
+
+    fn quiet(&self) -> Quiet {
+        self.inner.quiet()
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.try_write(bytes)
+    }
+
+    fn shutdown_write(&self) {
+        self.inner.shutdown_write();
+    }
+
+    fn abort(&self) {
+        self.inner.abort();
+    }
+}
+
+/// One client whose exchanges meet the panic, one beside it, one after it.
+fn run(panic_at: Option<u64>) -> (Ended, Option<u64>) {
+    const FUSE: u64 = u64::MAX;
+    let fuse: Fuse = Rc::new(Cell::new(Some(panic_at.unwrap_or(FUSE))));
+    let sim = Sim::new(1, Faults::none());
+    let mut plans = vec![Plan::get(1_000); 8];
+    plans[1] = Plan { method: "POST", upload: Some(100_000), ..Plan::get(100_000) };
+    let model = Model::new(1, plans);
+    model.panics.set(u64::from(panic_at.is_some()));
+    let manners = [Manners::PLAIN; 2];
+    let net = |inner| Panicky { inner, fuse: Rc::clone(&fuse) };
+    let listener = |inner| Panicky { inner, fuse: Rc::clone(&fuse) };
+    let world = World::on(sim, model, &manners, net, listener);
+    let random = Random::new(1);
+    world.client(vec![Script::plain(vec![0, 1, 2])], &random);
+    world.client(vec![Script::plain(vec![3, 4, 5])], &random);
+    world.wait();
+    world.client(vec![Script::plain(vec![6, 7])], &random);
+    let ended = world.finish(None, false);
+    let burnt = fuse.get().map(|left| FUSE - left);
+    (ended, burnt)
+}
+
+#[test]
+fn a_panic_ends_its_connection_and_nothing_else() {
+    let (plain, operations) = run(None);
+    assert_eq!(plain.violations(), None);
+    let served = |ended: &Ended, ids: std::ops::Range<usize>| {
+        let right = Got { status: 200, own: false, whole: true };
+        ids.into_iter().all(|id| ended.model.got.borrow().get(&id) == Some(&right))
+    };
+    assert!(served(&plain, 0..8));
+    let operations = operations.unwrap();
+    assert!(operations > 30, "{operations}");
+    for operation in 0..operations {
+        let (ended, _) = run(Some(operation));
+        assert_eq!(ended.violations(), None, "panic at operation {operation}");
+        assert_eq!(ended.totals.panics, 1);
+        assert!(served(&ended, 0..3) || served(&ended, 3..6), "two clients suffer: {operation}");
+        // One of them suffers alone, which may be the one that comes after.
+        assert!(
+            served(&ended, 6..8) || served(&ended, 0..6),
+            "panic at operation {operation}: it does not serve on"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! The steady state: clients that ask and ask again on connections that stay.
+
+use std::rc::Rc;
+
+use worker::net::sim::{Faults, Sim, SimNet};
+use worker::net::{Instant, Net};
+
+use super::endpoint::Manners;
+use super::http::{Event, Length, Parser};
+use super::model::{Model, Plan};
+use super::tools::{Read, Wire, sleep};
+use super::world::World;
+
+/// Clients; few, so that connections opened at the start are few beside requests.
+const CLIENTS: usize = 4;
+/// Requests of each.
+const REQUESTS: usize = 2_500;
+
+/// Asks for `ids`, one after another, 5 ms apart.
+async fn ask(model: Rc<Model>, net: SimNet, to: std::net::SocketAddr, ids: std::ops::Range<usize>) {
+    let stream = net.connect(to).await.unwrap();
+    let wire = Wire::new(net, stream, model.buffers.clone());
+    let mut parser = Parser::new();
+    for id in ids {
+        let request = format!("GET /{id}?q HTTP/1.1\r\nHost: sim\r\nx-id: {id}\r\n\r\n");
+        wire.write(request.as_bytes()).await.unwrap();
+        loop {
+            match parser.next().unwrap() {
+                Some(Event::Head(head)) => {
+                    assert_eq!(head.only("x-id"), Some(id.to_string().as_str()));
+                    parser.expect(head.length(Length::None).unwrap());
+                }
+                Some(Event::Data(data)) => assert_eq!(data, model.download(id)),
+                Some(Event::End) => break,
+                None => match wire.read(10_000_000).await {
+                    Read::Bytes(buf) => parser.feed(buf.filled()),
+                    Read::End | Read::Nothing => panic!("the gateway fell silent"),
+                },
+            }
+        }
+        sleep(&wire.net, 5_000).await;
+    }
+    model.clients.set(model.clients.get() - 1);
+    model.bell.ring();
+}
+
+#[test]
+fn steady_requests_reuse_connections_and_set_no_timers() {
+    let sim = Sim::new(1, Faults::none());
+    let requests = CLIENTS * REQUESTS;
+    let model = Model::new(1, vec![Plan::get(100); requests]);
+    model.clients.set(CLIENTS);
+    let world = World::new(sim, Rc::clone(&model), &[Manners::PLAIN; 2]);
+    for client in 0..CLIENTS {
+        let net = world.sim.net();
+        let ids = client * REQUESTS..(client + 1) * REQUESTS;
+        net.spawn(ask(Rc::clone(&model), net.clone(), world.web, ids));
+    }
+    world.wait();
+    let totals = world.worker.totals();
+    let seconds = world.sim.now().micros_since(Instant(0)) / 1_000_000;
+    eprintln!("{totals}; {seconds} s of virtual time");
+    assert_eq!(totals.requests, requests as u64);
+    assert_eq!(totals.replies + totals.broken + totals.retries, 0);
+    let sends = totals.endpoint_opened + totals.endpoint_reused;
+    assert!(totals.endpoint_opened * 1_000 <= sends, "fewer than 99.9 % reused: {totals}");
+    // Each client's deadline, and the sweep's, are looked at twice a second, if not together.
+    let looks = 2 * (CLIENTS as u64 + 1) * (seconds + 1);
+    assert!(totals.timers <= looks, "{totals} in {seconds} s");
+    assert!(totals.timers * 50 < totals.requests, "{totals}");
+    // The model counts what its own clients get.
+    model.answered.set(totals.requests);
+    model.begun.set(totals.requests);
+    let ended = world.finish(None, false);
+    assert_eq!(ended.violations(), None);
+}

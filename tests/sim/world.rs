@@ -1,0 +1,235 @@
+//! A gateway between simulated clients and endpoints: how a run is set up, drained and ended, and
+//! what must be home after it.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::snapshot::Table;
+use worker::Worker;
+use worker::net::sim::{Faults, Random, Sim, SimListener, SimNet};
+use worker::net::{Listener, Net};
+use worker::state::Core;
+use worker::telemetry::Totals;
+
+use super::client::{self, Script};
+use super::endpoint::{self, Manners};
+use super::model::Model;
+use super::tools::sleep;
+
+/// Timeouts as short as the benign faults allow (a stall is below 300 ms): virtual time is cheap,
+/// not free.
+const CONFIG: &str = r#"
+version = 1
+[listeners.web]
+address = "10.9.9.1:80"
+timeouts = { head = "6s", body_idle = "3s", idle = "8s", write_idle = "3s" }
+[upstreams.app]
+endpoints = ["10.9.9.2:9000", "10.9.9.3:9000"]
+timeouts = { connect = "1s", first_byte = "6s", between_bytes = "3s" }
+pool = { idle_timeout = "5s" }
+[routes.all]
+match = { path_prefix = "/" }
+upstream = "app"
+"#;
+
+/// How long a drain may take, in virtual time: nothing waits that long, but a large body may take
+/// its time through a pipe of a few bytes.
+const DRAIN: Duration = Duration::from_secs(1_800);
+
+pub(crate) fn table() -> Table {
+    let model = engine::config::parse(CONFIG, "sim.toml").unwrap();
+    engine::snapshot::compile(&model, 1).unwrap()
+}
+
+/// The simulated world around one gateway.
+pub(crate) struct World<N: Net> {
+    pub(crate) sim: Sim,
+    pub(crate) model: Rc<Model>,
+    pub(crate) worker: Worker<N>,
+    /// Where clients connect to.
+    pub(crate) web: SocketAddr,
+    pub(crate) endpoints: Vec<Rc<SimListener>>,
+}
+
+impl World<SimNet> {
+    pub(crate) fn new(sim: Sim, model: Rc<Model>, manners: &[Manners]) -> Self {
+        Self::on(sim, model, manners, |net| net, |listener| listener)
+    }
+}
+
+impl<N: Net> World<N> {
+    /// With the gateway on a network made of the simulated one.
+    pub(crate) fn on(
+        sim: Sim,
+        model: Rc<Model>,
+        manners: &[Manners],
+        net: impl Fn(SimNet) -> N,
+        listener: impl Fn(SimListener) -> N::Listener,
+    ) -> Self {
+        let table = table();
+        let web = table.listeners[0].address;
+        let addresses: Vec<_> = table.upstreams[0].endpoints.iter().map(|it| it.address).collect();
+        let random = Random::new(model.seed ^ 0xE4D_0147);
+        let gateway = sim.net_named("gateway");
+        let listener = listener(gateway.listen(web));
+        let worker = Worker::start(net(gateway), table, vec![listener], 1, 64 << 20, model.seed);
+        let mut endpoints = Vec::new();
+        for (&address, &manners) in addresses.iter().zip(manners) {
+            let net = sim.net();
+            let listener = Rc::new(net.listen(address));
+            endpoints.push(Rc::clone(&listener));
+            let random = Random::new(random.next());
+            net.spawn(endpoint::run(Rc::clone(&model), net.clone(), listener, manners, random));
+        }
+        Self { sim, model, worker, web, endpoints }
+    }
+
+    /// Starts a client.
+    pub(crate) fn client(&self, scripts: Vec<Script>, random: &Random) {
+        let net = self.sim.net();
+        self.model.clients.set(self.model.clients.get() + 1);
+        let random = Random::new(random.next());
+        net.spawn(client::run(Rc::clone(&self.model), net.clone(), self.web, scripts, random));
+    }
+
+    /// Runs until the clients are done.
+    pub(crate) fn wait(&self) {
+        self.sim.block_on(self.model.bell.until(|| self.model.clients.get() == 0));
+    }
+
+    /// Runs until the clients are done, or until the gateway is to drain; then drains, ends, and
+    /// looks whether everything came home. `strict` as in [`Model::check`].
+    pub(crate) fn finish(self, drain_after: Option<u64>, strict: bool) -> Ended {
+        let Self { sim, model, worker, endpoints, .. } = self;
+        let net = sim.net();
+        let core = Rc::clone(&worker.core);
+        let clients_done = || model.clients.get() == 0;
+        let cut = sim.block_on(async {
+            match drain_after {
+                Some(micros) => sleep(&net, micros).await,
+                None => model.bell.until(clients_done).await,
+            }
+            worker.drain(DRAIN).await
+        });
+        let totals = worker.totals();
+        drop(worker);
+        sim.block_on(model.bell.until(clients_done));
+        core.close_idle();
+        model.stopping.set(true);
+        endpoints.iter().for_each(|listener| listener.cancel_accept());
+        drop(endpoints);
+        // Longer than an endpoint's longest stall.
+        sim.run_for(30_000_000);
+        if cut > 0 {
+            model.violation(format!("{cut} connections outlived the drain"));
+        }
+        model.check(&totals, strict);
+        check_home(&sim, &core, &model);
+        Ended { sim, model, totals }
+    }
+}
+
+/// A run that is over.
+pub(crate) struct Ended {
+    pub(crate) sim: Sim,
+    pub(crate) model: Rc<Model>,
+    pub(crate) totals: Totals,
+}
+
+impl Ended {
+    /// The violations found, joined; `None` when all is well.
+    pub(crate) fn violations(&self) -> Option<String> {
+        let violations = self.model.violations.borrow();
+        (!violations.is_empty()).then(|| violations.join("\n  "))
+    }
+}
+
+/// Everything that was lent, opened or started is home.
+fn check_home<N: Net>(sim: &Sim, core: &Core<N>, model: &Model) {
+    let expect = |what: &str, found: u64, expected: u64| {
+        if found != expected {
+            model.violation(format!("at the end {what}: {found}, not {expected}"));
+        }
+    };
+    expect("buffers lent", core.buffers.lent() as u64, 0);
+    expect("bytes lent", core.buffers.lent_bytes() as u64, 0);
+    expect("client connections", core.connections.get() as u64, 0);
+    expect("streams of the gateway", sim.open_streams_of("gateway") as u64, 0);
+    expect("streams", sim.open_streams() as u64, 0);
+    expect("operations dropped under way", sim.dropped_operations(), 0);
+    expect("panics", sim.panics(), model.panics.get());
+    expect("panics of the gateway", core.net.panics(), model.panics.get());
+    // The sweep's.
+    expect("deadlines", core.wheel.len() as u64, 1);
+    // The ticker and the sweep.
+    expect("tasks", sim.tasks() as u64, 2);
+}
+
+/// Runs what a seed draws; says whether it was strict.
+pub(crate) fn run_seed(seed: u64, history: bool) -> (Ended, bool) {
+    let random = Random::new(seed ^ 0x0005_1ED5_EED5);
+    let (clients_good, endpoints_good) = (random.chance(350), random.chance(350));
+    let faults = match random.below(6) {
+        0 => Faults::none(),
+        1 | 2 => Faults::benign(),
+        3 => Faults::some(),
+        _ => Faults::drawn(seed),
+    };
+    let harmless = faults.reset_permille == 0
+        && faults.accept_error_permille == 0
+        && faults.connect_refused_permille == 0
+        && faults.connect_slow_permille == 0
+        && faults.backlog_max > 1
+        && *faults.latency_micros.end() <= 2_000
+        && faults.stall_permille <= 10
+        && *faults.capacity_bytes.end() > 16;
+    // A pipe of a few bytes makes of every request a thousand segments.
+    let bytes_max = if *faults.capacity_bytes.end() <= 16 { 1_000 } else { 200 << 10 };
+    let drain_after = random.chance(150).then(|| random.next() % 3_000_000);
+    let strict = clients_good && endpoints_good && harmless && drain_after.is_none();
+
+    let sim = Sim::new(seed, faults);
+    if history {
+        sim.keep_history();
+    }
+    let plans = Cell::new(Vec::new());
+    let clients: Vec<Vec<Script>> = (0..1 + random.below(6))
+        .map(|_| {
+            let script = |_| {
+                let mut all = plans.take();
+                let from = all.len();
+                for _ in 0..1 + random.below(8) {
+                    let plan = super::model::Plan::drawn(&random, bytes_max, clients_good);
+                    let last = clients_good && (plan.old || plan.close);
+                    all.push(plan);
+                    if last {
+                        break;
+                    }
+                }
+                let requests = (from..all.len()).collect();
+                plans.set(all);
+                Script::drawn(&random, requests, clients_good)
+            };
+            (0..1 + random.below(3)).map(script).collect()
+        })
+        .collect();
+    let manners = |_| Manners {
+        bad_permille: if endpoints_good { 0 } else { [50, 300][random.below(2)] },
+        idle_micros: if endpoints_good || random.chance(500) {
+            120_000_000
+        } else {
+            [50_000, 500_000, 2_000_000][random.below(3)]
+        },
+        plain: endpoints_good && random.chance(300),
+        reset_at: None,
+    };
+    let manners: Vec<_> = (0..2).map(manners).collect();
+    let model = Model::new(seed, plans.take());
+    let world = World::new(sim, model, &manners);
+    for scripts in clients {
+        world.client(scripts, &random);
+    }
+    (world.finish(drain_after, strict), strict)
+}
