@@ -17,8 +17,9 @@ use super::tools::{Bell, Read, Wire, join, sleep};
 /// How long a client waits for a connection, in microseconds.
 const CONNECT_MICROS: u64 = 20_000_000;
 /// How long a client waits for anything, in microseconds: longer than all timeouts of the gateway
-/// together, so that only a gateway that has forgotten the client lets it pass.
-const PATIENCE_MICROS: u64 = 120_000_000;
+/// together, and than a buffer takes through a pipe of one byte, so that only a gateway that has
+/// forgotten the client lets it pass.
+const PATIENCE_MICROS: u64 = 600_000_000;
 
 /// What a client does on one connection.
 #[derive(Clone, Debug)]

@@ -9,10 +9,10 @@ use worker::net::{Listener, Net};
 
 use super::http::{Event, Head, Length, Parser, chunk};
 use super::model::Model;
-use super::tools::{Read, Wire, sleep};
+use super::tools::{Read, Wire, join, sleep};
 
 /// How long an endpoint waits for anything, in microseconds: the gateway's timeouts are shorter.
-const PATIENCE_MICROS: u64 = 120_000_000;
+const PATIENCE_MICROS: u64 = 600_000_000;
 
 /// How an endpoint behaves.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ impl Manners {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
     Answer,
-    /// Answers before it has read the request, then reads it.
+    /// Answers while it reads the request, or before that.
     Early,
     /// As `Early`, and closes with the request unread.
     EarlyClose,
@@ -97,7 +97,8 @@ impl Connection<'_> {
     async fn serve_one(&mut self) -> Option<()> {
         let patience = if self.served == 0 { PATIENCE_MICROS } else { self.manners.idle_micros };
         self.served += 1;
-        let Event::Head(head) = self.event(patience).await? else {
+        let next = event(self.model, &self.wire, &mut self.parser, patience).await?;
+        let Event::Head(head) = next else {
             self.model.violation("a body without a request");
             return None;
         };
@@ -123,13 +124,23 @@ impl Connection<'_> {
             self.wire.write(format!("HTTP/1.1 {interim}\r\n\r\n").as_bytes()).await?;
         }
         let (response, closes) = self.encode(id, act);
-        if matches!(act, Act::Early | Act::EarlyClose) {
+        if act == Act::EarlyClose {
             self.wire.write_in_pieces(&response, &self.random).await?;
-            if act == Act::EarlyClose {
-                return None;
-            }
+            return None;
         }
-        self.read_body(id, seen).await?;
+        if act == Act::Early {
+            // Both at once: who writes a long response first does not get the request that lies
+            // behind it.
+            let mut whole = None;
+            let (wire, random) = (&self.wire, &self.random);
+            let parser = &mut self.parser;
+            let mut written = None;
+            let write = async { written = wire.write_in_pieces(&response, random).await };
+            join(write, async { whole = read_body(self.model, wire, parser, id, seen).await })
+                .await;
+            return written.and(whole).filter(|()| !closes);
+        }
+        read_body(self.model, &self.wire, &mut self.parser, id, seen).await?;
         if let Act::Stall(micros) = act {
             sleep(&self.wire.net, micros).await;
         }
@@ -193,43 +204,6 @@ impl Connection<'_> {
         (head.line == line && forwarded && framed).then(|| (id, self.model.saw(id, name)))
     }
 
-    /// Reads the request's body to its end, and compares it with what was sent.
-    async fn read_body(&mut self, id: usize, seen: usize) -> Option<()> {
-        let expected = self.model.upload(id);
-        let mut at = 0;
-        loop {
-            match self.event(PATIENCE_MICROS).await? {
-                Event::Data(data) => {
-                    if expected.get(at..at + data.len()) != Some(data.as_slice()) {
-                        self.model.violation(format!(
-                            "a wrong request body of {id} ({:?}) at {at}",
-                            self.model.plans[id]
-                        ));
-                        return None;
-                    }
-                    at += data.len();
-                }
-                Event::End if at == expected.len() => {
-                    if let Some(seen) = self.model.seen.borrow_mut().get_mut(seen) {
-                        seen.whole = true;
-                    }
-                    return Some(());
-                }
-                Event::End => {
-                    self.model.violation(format!(
-                        "the request body of {id} ({:?}) looks complete at {at}",
-                        self.model.plans[id]
-                    ));
-                    return None;
-                }
-                Event::Head(head) => {
-                    self.model.violation(format!("a head within a body: {head:?}"));
-                    return None;
-                }
-            }
-        }
-    }
-
     /// The response to `id`, and whether the connection ends with it.
     fn encode(&self, id: usize, act: Act) -> (Vec<u8>, bool) {
         let plan = &self.model.plans[id];
@@ -241,6 +215,8 @@ impl Connection<'_> {
             2 => Length::Chunked,
             // A clean close in mid-body would look complete, to the gateway as to anybody.
             _ if matches!(act, Act::Close(_)) => Length::Chunked,
+            // It would end with the request, which may be slow, and be taken for stuck.
+            _ if act == Act::Early => Length::Chunked,
             _ => Length::UntilClose,
         };
         let old = framing == Length::UntilClose && random.chance(500);
@@ -268,22 +244,65 @@ impl Connection<'_> {
         }
         (out, closes)
     }
+}
 
-    /// What comes next on the connection, waiting for at most `patience`; `None` when it ends.
-    async fn event(&mut self, patience: u64) -> Option<Event> {
-        loop {
-            match self.parser.next() {
-                Ok(Some(event)) => return Some(event),
-                Ok(None) => {}
-                Err(why) => {
-                    self.model.violation(format!("the gateway sent nonsense: {why}"));
+/// Reads the request's body to its end, and compares it with what was sent.
+async fn read_body(
+    model: &Model,
+    wire: &Wire,
+    parser: &mut Parser,
+    id: usize,
+    seen: usize,
+) -> Option<()> {
+    let expected = model.upload(id);
+    let mut at = 0;
+    loop {
+        match event(model, wire, parser, PATIENCE_MICROS).await? {
+            Event::Data(data) => {
+                if expected.get(at..at + data.len()) != Some(data.as_slice()) {
+                    model.violation(format!(
+                        "a wrong request body of {id} ({:?}) at {at}",
+                        model.plans[id]
+                    ));
                     return None;
                 }
+                at += data.len();
             }
-            match self.wire.read(patience).await {
-                Read::Bytes(buf) => self.parser.feed(buf.filled()),
-                Read::End | Read::Nothing => return None,
+            Event::End if at == expected.len() => {
+                if let Some(seen) = model.seen.borrow_mut().get_mut(seen) {
+                    seen.whole = true;
+                }
+                return Some(());
             }
+            Event::End => {
+                model.violation(format!(
+                    "the request body of {id} ({:?}) looks complete at {at}",
+                    model.plans[id]
+                ));
+                return None;
+            }
+            Event::Head(head) => {
+                model.violation(format!("a head within a body: {head:?}"));
+                return None;
+            }
+        }
+    }
+}
+
+/// What comes next on the connection, waiting for at most `patience`; `None` when it ends.
+async fn event(model: &Model, wire: &Wire, parser: &mut Parser, patience: u64) -> Option<Event> {
+    loop {
+        match parser.next() {
+            Ok(Some(event)) => return Some(event),
+            Ok(None) => {}
+            Err(why) => {
+                model.violation(format!("the gateway sent nonsense: {why}"));
+                return None;
+            }
+        }
+        match wire.read(patience).await {
+            Read::Bytes(buf) => parser.feed(buf.filled()),
+            Read::End | Read::Nothing => return None,
         }
     }
 }

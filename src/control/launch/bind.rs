@@ -63,6 +63,10 @@ fn alone(address: SocketAddr) -> io::Result<()> {
     loop {
         match socket(address)?.bind(&address.into()) {
             Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < give_up_at => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a socket that goes away tells nobody"
+                )]
                 thread::sleep(Duration::from_millis(10));
             }
             done => return done,
