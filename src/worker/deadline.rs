@@ -347,6 +347,7 @@ impl Drop for Deadline {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "a waker must be Sync")]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -354,7 +355,6 @@ mod tests {
 
     use super::*;
 
-    #[expect(clippy::disallowed_types, reason = "a waker must be Sync; this is a test")]
     #[derive(Default)]
     struct Count(AtomicU64);
 

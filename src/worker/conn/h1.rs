@@ -49,39 +49,29 @@ const LINGERING_CLOSE_BYTES: usize = 64 << 20;
 const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Serves a client's connection to its end.
-pub async fn serve<N: Net>(
+///
+/// Not an `async fn`, which would keep its arguments twice: this future is what a quiet connection
+/// costs.
+pub fn serve<N: Net>(
     core: Rc<Core<N>>,
     stream: N::Stream,
     client: SocketAddr,
     listener: u32,
-) {
-    let open = Open::count(&core);
-    let (deadline, upload) = (open.0.wheel.deadline(), open.0.wheel.deadline());
-    let connection = Connection { core: &open.0, stream, client, listener, deadline, upload };
-    // A new connection mostly has its request right behind it.
-    let mut served = false;
-    if core.buffers.lent() < LINGER_BUFFERS_MAX && core.buffers.has_room() {
-        match Box::pin(connection.busy(&mut served)).await {
-            Then::Quiet => {}
-            Then::Closed => return,
-        }
-    }
-    while connection.quiet(!served).await {
-        match Box::pin(connection.busy(&mut served)).await {
-            Then::Quiet => {}
-            Then::Closed => return,
-        }
-    }
+) -> impl Future<Output = ()> {
+    let (deadline, upload) = (core.wheel.deadline(), core.wheel.deadline());
+    let connection =
+        Connection { core: Open::count(core), stream, client, listener, deadline, upload };
+    async move { connection.live().await }
 }
 
-/// Counts a connection as open for as long as it lives.
+/// A core, with a connection counted as open for as long as this lives.
 struct Open<N: Net>(Rc<Core<N>>);
 
 impl<N: Net> Open<N> {
-    fn count(core: &Rc<Core<N>>) -> Self {
+    fn count(core: Rc<Core<N>>) -> Self {
         core.connections.set(core.connections.get() + 1);
         core.counters.client_connections.add(1);
-        Self(Rc::clone(core))
+        Self(core)
     }
 }
 
@@ -91,8 +81,8 @@ impl<N: Net> Drop for Open<N> {
     }
 }
 
-struct Connection<'a, N: Net> {
-    core: &'a Core<N>,
+struct Connection<N: Net> {
+    core: Open<N>,
     stream: N::Stream,
     client: SocketAddr,
     listener: u32,
@@ -121,10 +111,27 @@ enum Decoded {
     Refused(Reason),
 }
 
-impl<N: Net> Connection<'_, N> {
+impl<N: Net> Connection<N> {
+    fn core(&self) -> &Core<N> {
+        &self.core.0
+    }
+
+    async fn live(&self) {
+        // A new connection mostly has its request right behind it.
+        let mut served = false;
+        let buffers = &self.core().buffers;
+        let mut busy = buffers.lent() < LINGER_BUFFERS_MAX && buffers.has_room();
+        while busy || self.quiet(!served).await {
+            busy = false;
+            if Box::pin(self.busy(&mut served)).await == Then::Closed {
+                return;
+            }
+        }
+    }
+
     /// Waits for bytes, holding nothing. `false` when the connection is to be closed.
     async fn quiet(&self, first: bool) -> bool {
-        let core = self.core;
+        let core = self.core();
         let patience = {
             let table = core.table();
             let Some(listener) = table.listeners.get(self.listener as usize) else { return false };
@@ -161,7 +168,7 @@ impl<N: Net> Connection<'_, N> {
 
     /// Serves requests for as long as they keep coming.
     async fn busy(&self, served: &mut bool) -> Then {
-        let core = self.core;
+        let core = self.core();
         let forwarded = Forwarded::plain(self.client);
         let mut ahead = None;
         // Bytes are known to be there.
@@ -232,7 +239,7 @@ impl<N: Net> Connection<'_, N> {
         ahead: Option<Buf>,
         into: &mut RequestHead,
     ) -> Decoded {
-        let core = self.core;
+        let core = self.core();
         let mut wire = Wire {
             net: &core.net,
             buffers: &core.buffers,
@@ -299,7 +306,7 @@ impl<N: Net> Connection<'_, N> {
 
     /// Ends our direction and reads on for a while before closing (RFC 9112 section 9.6).
     async fn close_politely(&self) {
-        let core = self.core;
+        let core = self.core();
         self.stream.shutdown_write();
         let give_up_at = core.net.now().plus_micros(LINGERING_CLOSE_MICROS);
         let mut buf = core.buffers.take(Size::Medium);
@@ -481,5 +488,22 @@ impl<N: Net> ClientHandle for Handle<'_, N> {
 
     fn abort(&self) {
         self.stream.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::monoio::{MonoioNet, MonoioStream};
+
+    #[test]
+    fn a_quiet_connection_is_a_small_future() {
+        fn size<F>(
+            _: impl FnOnce(Rc<Core<MonoioNet>>, MonoioStream, SocketAddr, u32) -> F,
+        ) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size(serve::<MonoioNet>);
+        assert!(bytes <= 512, "{bytes} bytes");
     }
 }
