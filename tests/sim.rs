@@ -16,6 +16,7 @@ mod sim {
     mod cancel;
     mod client;
     mod endpoint;
+    mod fixed;
     mod http;
     mod model;
     mod panics;

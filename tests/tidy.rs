@@ -14,7 +14,7 @@ const UNSAFE: &[&str] = &["src/worker/net/monoio.rs", "bench/floor.rs"];
 
 /// Who may name what: a word, and the paths that may contain it.
 const EDGES: &[(&str, &[&str])] = &[
-    ("monoio::", &["src/worker/net/monoio.rs", "src/worker/lib.rs", "src/control/", "src/cli/"]),
+    ("monoio::", &["src/worker/net/monoio.rs"]),
     ("io_uring::", &["src/worker/net/monoio.rs", "bench/floor.rs"]),
     ("httparse::", &["src/proto/", "bench/"]),
     ("tokio::", &[]),
@@ -89,7 +89,8 @@ fn modules_name_only_what_they_may() {
                 continue;
             }
             for (index, line) in text.lines().enumerate() {
-                let code = line.split("//").next().unwrap_or("");
+                // Our own module has the same name as the crate.
+                let code = line.split("//").next().unwrap_or("").replace("net::monoio::", "");
                 if code.contains(word) {
                     problems.push(format!("{name}:{}: names `{word}`", index + 1));
                 }

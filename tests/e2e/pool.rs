@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::harness::{Endpoint, GET, Gate, Gateway, OK, eventually, holds_within};
+use crate::harness::{Endpoint, GET, Gate, Gateway, OK, eventually, holds_within, stay_on_one_cpu};
 
 #[test]
 fn a_hundred_requests_need_one_connection_to_the_endpoint() {
@@ -176,21 +176,22 @@ fn a_second_response_that_nobody_asked_for_reaches_nobody() {
     let (unasked, sent) = (Turn::default(), Turn::default());
     let turns = (Arc::clone(&unasked), Arc::clone(&sent));
     let endpoint = Endpoint::scripted(move |mut connection| {
+        stay_on_one_cpu();
         let (unasked, sent) = (current(&turns.0), current(&turns.1));
         connection.request();
         connection.send(OK);
         unasked.wait();
         connection.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
-        connection.wait_until_arrived();
         sent.open();
         connection.end();
     });
     let gateway = Gateway::in_front_of(&[&endpoint]).start();
+    // What the endpoint sends is then there before what the client sends next.
+    stay_on_one_cpu();
     let mut client = gateway.client();
     for round in 1..=ROUNDS {
         assert_eq!(client.get("/").text(), "ok", "round {round}");
         next(&unasked).open();
-        // The kernel has the unasked bytes before the next request is sent.
         next(&sent).wait();
     }
     assert_eq!(endpoint.connections(), ROUNDS, "each connection is condemned");

@@ -284,14 +284,6 @@ impl Connection {
         self.socket.send(bytes.as_ref())
     }
 
-    /// Waits until all that was sent is with the gateway's kernel.
-    pub(crate) fn wait_until_arrived(&self) {
-        let stream = self.socket.stream();
-        let (local, remote) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
-        let arrived = || kernel::all_arrived(local.port(), remote.port());
-        eventually("what the endpoint has sent arrives", arrived);
-    }
-
     /// How the gateway ends the connection, whatever it still sends.
     pub(crate) fn end(&mut self) -> End {
         self.socket.end()

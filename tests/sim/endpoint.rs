@@ -25,11 +25,18 @@ pub(crate) struct Manners {
     pub(crate) plain: bool,
     /// Which request of a connection is answered by a reset, if it has no body.
     pub(crate) reset_at: Option<usize>,
+    /// How much later a plain answer comes, in microseconds.
+    pub(crate) slow_micros: u64,
 }
 
 impl Manners {
-    pub(crate) const PLAIN: Self =
-        Self { bad_permille: 0, idle_micros: PATIENCE_MICROS, plain: true, reset_at: None };
+    pub(crate) const PLAIN: Self = Self {
+        bad_permille: 0,
+        idle_micros: PATIENCE_MICROS,
+        plain: true,
+        reset_at: None,
+        slow_micros: 0,
+    };
 }
 
 /// What an endpoint does at one request.
@@ -145,7 +152,12 @@ impl Connection<'_> {
             sleep(&self.wire.net, micros).await;
         }
         match act {
-            Act::Answer if self.manners.plain => self.wire.write(&response).await?,
+            Act::Answer if self.manners.plain => {
+                if self.manners.slow_micros > 0 {
+                    sleep(&self.wire.net, self.manners.slow_micros).await;
+                }
+                self.wire.write(&response).await?;
+            }
             Act::Answer | Act::Stall(_) => {
                 self.wire.write_in_pieces(&response, &self.random).await?;
             }

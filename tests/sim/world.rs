@@ -228,6 +228,7 @@ pub(crate) fn run_seed(seed: u64, history: bool) -> (Ended, bool) {
         },
         plain: endpoints_good && random.chance(300),
         reset_at: None,
+        slow_micros: 0,
     };
     let manners: Vec<_> = (0..2).map(manners).collect();
     let model = Model::new(seed, plans.take());

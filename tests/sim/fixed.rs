@@ -1,0 +1,53 @@
+//! What the seeds have found, each reduced to a test of its own.
+
+use worker::net::sim::{Faults, Force, Random, Sim};
+
+use super::client::{Finally, Script};
+use super::endpoint::Manners;
+use super::model::{Model, Plan};
+use super::world::{Ended, World};
+
+fn run(
+    capacity: usize,
+    plans: Vec<Plan>,
+    manners: Manners,
+    finally: Finally,
+    force: Option<u64>,
+) -> Ended {
+    let faults = Faults { capacity_bytes: capacity..=capacity, ..Faults::none() };
+    let sim = Sim::new(1, faults);
+    if let Some(operation) = force {
+        sim.force(operation, Force::Reset);
+    }
+    let requests = (0..plans.len()).collect();
+    let world = World::new(sim, Model::new(1, plans), &[manners; 2]);
+    let script = Script { finally, ..Script::plain(requests) };
+    world.client(vec![script], &Random::new(1));
+    world.finish(None, false)
+}
+
+/// A write that failed half-way on a pooled connection had taken some of the body along; the
+/// request was sent again, with an empty body under the same length.
+#[test]
+fn a_request_is_not_sent_again_without_the_body_that_went_out_with_its_head() {
+    let put = Plan { method: "PUT", upload: Some(300), ..Plan::get(10) };
+    let delete = Plan { method: "DELETE", chunked: true, ..put.clone() };
+    let plans = vec![Plan::get(10), Plan::get(10), put.clone(), put, delete.clone(), delete];
+    let again = |force| run(64, plans.clone(), Manners::PLAIN, Finally::Close, force);
+    let plain = again(None);
+    assert_eq!(plain.violations(), None);
+    for operation in 0..plain.sim.operations() {
+        assert_eq!(again(Some(operation)).violations(), None, "reset of operation {operation}");
+    }
+}
+
+/// A client that had ended its direction was probed, did not take the probe whole, was taken to be
+/// gone, and was then sent a 502 behind the half of the probe.
+#[test]
+fn a_client_that_is_taken_to_be_gone_is_sent_nothing_more() {
+    let plans = vec![Plan { method: "PUT", upload: Some(300), ..Plan::get(10) }];
+    let slow = Manners { slow_micros: 1_000_000, ..Manners::PLAIN };
+    let ended = run(16, plans, slow, Finally::HalfClose, None);
+    assert_eq!(ended.violations(), None);
+    assert_eq!((ended.totals.broken, ended.totals.replies), (1, 0), "{}", ended.totals);
+}
