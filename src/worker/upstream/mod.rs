@@ -152,15 +152,14 @@ impl<N: Net> Pool<N> {
     /// An idle connection that is still fit, or none.
     ///
     /// Whether the other side has closed it, or sent bytes that nobody asked for, costs a system
-    /// call to ask. A connection that came back within this batch of completions, some microseconds
-    /// ago, is not asked.
+    /// call to ask, and is asked every time: unasked bytes would be the answer to somebody else's
+    /// request.
     pub fn checkout(self: &Rc<Self>, core: &Core<N>) -> Option<Lease<N>> {
         let now = core.net.now();
         loop {
             let idle = self.idle.borrow_mut().pop()?;
-            let fit = idle.since == now
-                || (now.micros_since(idle.since) < self.idle_micros
-                    && idle.connection.stream.quiet() == Quiet::Quiet);
+            let fit = now.micros_since(idle.since) < self.idle_micros
+                && idle.connection.stream.quiet() == Quiet::Quiet;
             if fit {
                 core.counters.endpoint_reused.add(1);
                 return Some(Lease::new(Rc::clone(self), idle.connection));
