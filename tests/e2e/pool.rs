@@ -98,7 +98,7 @@ fn an_idle_connection_is_closed_after_its_time() {
 /// Requests right behind the end of the pooled connection. Client and endpoint are both the test's
 /// thread, so that the end is with the gateway before the next request is, but only just.
 fn assert_is_served_after_the_endpoint_ended(method: &str, end: impl Fn(Connection)) {
-    const ROUNDS: usize = 100;
+    const ROUNDS: usize = 25;
     stay_on_one_cpu();
     let (endpoint, connections) = Endpoint::by_hand();
     let gateway = Gateway::in_front_of(&[&endpoint]).start();
