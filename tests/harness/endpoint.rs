@@ -9,13 +9,14 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::message::{Body, Framing, Head};
 use super::socket::{Cut, End, Socket};
-use super::{OK, eventually, kernel};
+use super::{OK, PATIENCE, eventually, kernel};
 
 /// A request as an endpoint received it.
 #[derive(Clone, Debug)]
@@ -81,6 +82,16 @@ impl Endpoint {
         let script: Arc<dyn Fn(Connection) + Send + Sync> = Arc::new(script);
         let accepting = thread::spawn(move || of_thread.accept(&listener, &script));
         Self { address, shared, accepting: Some(accepting) }
+    }
+
+    /// One whose connections are served by the test itself.
+    pub(crate) fn by_hand() -> (Self, Connections) {
+        let (hand_over, connections) = channel();
+        let endpoint = Self::scripted(move |connection| {
+            // Nobody takes it when the test is over.
+            let _ = hand_over.send(connection);
+        });
+        (endpoint, Connections(connections))
     }
 
     /// One that answers each request with `response`, raw, and keeps its connections.
@@ -218,6 +229,18 @@ fn text_of(payload: &(dyn Any + Send)) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The connections to an endpoint that is served by hand.
+#[derive(Debug)]
+pub(crate) struct Connections(Receiver<Connection>);
+
+impl Connections {
+    /// The next one; it must come.
+    #[track_caller]
+    pub(crate) fn next(&self) -> Connection {
+        self.0.recv_timeout(PATIENCE).expect("the gateway makes a connection")
+    }
 }
 
 /// A connection in the hands of a script. Dropping it closes it.
