@@ -6,7 +6,6 @@
 //! more than that.
 
 use std::cell::{Cell, RefCell};
-use std::ops::Range;
 use std::rc::Rc;
 
 /// The sizes a buffer comes in.
@@ -121,13 +120,6 @@ impl Pool {
         self.0.lent_bytes.get()
     }
 
-    /// Gives the free buffers back to the allocator.
-    pub fn trim(&self) {
-        for size in [Size::Small, Size::Medium, Size::Large] {
-            self.0.free(size).take();
-        }
-    }
-
     fn lend(&self, memory: Box<[u8]>) -> Buf {
         self.0.lent_bytes.set(self.0.lent_bytes.get() + memory.len());
         self.0.lent.set(self.0.lent.get() + 1);
@@ -227,18 +219,6 @@ impl Buf {
     #[must_use]
     pub fn room(&self) -> usize {
         self.memory.len().saturating_sub(TAILROOM).saturating_sub(self.end)
-    }
-
-    /// Bytes of the whole buffer.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.memory.len()
-    }
-
-    /// Where the filled part lies in the buffer.
-    #[must_use]
-    pub fn range(&self) -> Range<usize> {
-        self.start..self.end
     }
 }
 
