@@ -91,6 +91,7 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
     let deadline = loop {
         match inbox.next() {
             Some(ToWorker::Drain { deadline }) => break deadline,
+            Some(_) => {}
             None => {
                 let buf = worker.core.buffers.take(net::buffer::Size::Small);
                 bell.read(buf).await.0?;

@@ -1,17 +1,42 @@
 //! What the control thread and the workers say to each other: all of it.
+//!
+//! Boxes go to and fro: a worker fills blocks of counts and batches of records and sends them, the
+//! control thread empties them and sends them back, so that a data core neither frees what another
+//! core has allocated nor allocates in the steady state.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
+use engine::snapshot::{ListenerId, Table};
+
 use crate::telemetry::Totals;
+use crate::telemetry::record::Records;
+use crate::telemetry::report::{Gauges, RouteBlock};
 
 /// From the control thread to one worker.
 #[derive(Debug)]
 pub enum ToWorker {
+    /// Serve by this version from now on.
+    Switch(Box<Switch>),
+    /// Emptied blocks, to be filled again.
+    Blocks(Vec<Box<RouteBlock>>),
+    /// An emptied batch, to be filled again.
+    Records(Box<Records>),
     /// Take no new connection, finish what runs, close what is idle, and end.
     Drain {
         /// What still runs after this long is cut.
         deadline: Duration,
     },
+}
+
+/// A version of the configuration on its way to a worker.
+#[derive(Debug)]
+pub struct Switch {
+    /// The worker's own route table.
+    pub table: Box<Table>,
+    /// Sockets of listeners that the worker does not have yet, bound and non-blocking. Listeners
+    /// that it has and that the table does not name any more are drained and closed.
+    pub listeners: Vec<(ListenerId, TcpListener)>,
 }
 
 /// From a worker to the control thread.
@@ -22,6 +47,33 @@ pub enum Report {
         /// Which worker.
         core: usize,
     },
+    /// Every request whose head is read from now on is served by this version.
+    Switched {
+        /// Which worker.
+        core: usize,
+        /// The number of the version.
+        version: u64,
+    },
+    /// A table that no exchange uses any more, to be dropped where that hurts nobody.
+    Retired {
+        /// Which worker.
+        core: usize,
+        /// The table.
+        table: Box<Table>,
+    },
+    /// What has changed since the last such report; sent once a second and before a drain ends.
+    Counts {
+        /// Which worker.
+        core: usize,
+        /// Its counts since it started.
+        totals: Totals,
+        /// How it stands at this moment.
+        gauges: Gauges,
+        /// What exchanges of each route used since the last report counted *since* then.
+        routes: Vec<Box<RouteBlock>>,
+    },
+    /// Access records.
+    Records(Box<Records>),
     /// The worker has ended.
     Drained {
         /// Which worker.

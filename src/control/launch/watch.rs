@@ -138,6 +138,7 @@ impl Watch {
                 self.cut += cut;
                 Step::Wait
             }
+            Event::Report(_) => Step::Wait,
             Event::Ended { core, end } => self.ended(core, end)?,
             Event::Signal(signal) if self.draining => {
                 tracing::warn!("stopping at once");

@@ -51,6 +51,11 @@ impl Table {
     }
 }
 
+/// A listener for as long as it is bound to the same address: the same in every version. Not used
+/// again for another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(pub u32);
+
 /// A bound address and its protocol settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {

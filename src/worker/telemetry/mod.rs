@@ -1,5 +1,9 @@
 //! What a core counts. Plain cells, core-local; the control thread gets sums.
 
+pub mod histogram;
+pub mod record;
+pub mod report;
+
 use std::cell::Cell;
 use std::fmt;
 use std::ops::AddAssign;
