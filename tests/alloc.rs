@@ -17,6 +17,7 @@ use worker::Worker;
 use worker::net::buffer::{Buf, Pool, Size};
 use worker::net::sim::{Faults, Sim, SimStream};
 use worker::net::{Instant, Listener, Net, Stream};
+use worker::state::Place;
 
 const CONFIG: &str = r#"
 version = 1
@@ -51,8 +52,9 @@ fn allocations(request: &'static [u8], exchanges: u64, through_gateway: bool) ->
 }
 
 fn run(request: &'static [u8], exchanges: u64, through_gateway: bool) {
-    let model = engine::config::parse(CONFIG, "alloc.toml").expect("it is sound");
-    let table = engine::snapshot::compile(&model, 1).expect("it is sound");
+    let model = engine::config::parse(&engine::config::Sources::new("alloc.toml", CONFIG))
+        .expect("it is sound");
+    let table = engine::snapshot::compile(&model, 1, &mut engine::snapshot::Identities::default());
     let web = table.listeners[0].address;
     let endpoint = table.upstreams[0].endpoints[0].address;
     let sim = Sim::new(1, Faults::none());
@@ -61,7 +63,10 @@ fn run(request: &'static [u8], exchanges: u64, through_gateway: bool) {
     if through_gateway {
         let gateway = sim.net_named("gateway");
         let listener = gateway.listen(web);
-        let worker = Worker::start(gateway, table, vec![listener], 1, 64 << 20, 1);
+        let worker = {
+            let place = Place { core: 0, cores: 1, buffer_bytes_max: 64 << 20, seed: 1 };
+            Worker::start(gateway, Box::new(table), vec![listener], place, Box::new(drop))
+        };
         sim.block_on(ask(&sim, web, &buffers, request, exchanges));
         let totals = worker.totals();
         assert_eq!((totals.requests, totals.replies + totals.broken), (exchanges, 0), "{totals}");

@@ -17,6 +17,8 @@
 mod harness;
 
 mod e2e {
+    mod actions;
+    mod admin;
     mod answers;
     mod bodies;
     mod clients;
@@ -27,11 +29,14 @@ mod e2e {
     mod drivers;
     mod early;
     mod headers;
+    mod live;
+    mod log;
     mod malformed;
     mod pool;
     mod retry;
     mod routing;
     mod starting;
     mod streaming;
+    mod systemd;
     mod truncation;
 }

@@ -17,7 +17,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("monoio::", &["src/worker/net/monoio.rs"]),
     ("io_uring::", &["src/worker/net/monoio.rs", "bench/floor.rs"]),
     ("httparse::", &["src/proto/", "bench/"]),
-    ("tokio::", &[]),
+    ("tokio::", &["src/control/"]),
+    ("hyper::", &["src/control/admin/"]),
 ];
 
 /// Lines of a source file before it must be split; STYLE: near 800 look for the seam.

@@ -84,6 +84,8 @@ backend app
 pub(super) fn ringway(listen: SocketAddr, endpoint: SocketAddr) -> String {
     format!(
         "version = 1
+[admin]
+address = \"off\"
 [listeners.web]
 address = \"{listen}\"
 [upstreams.app]

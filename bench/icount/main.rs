@@ -13,6 +13,7 @@ use worker::Worker;
 use worker::net::buffer::{Buf, Pool, Size};
 use worker::net::sim::{Faults, Sim, SimStream};
 use worker::net::{Listener, Net, Stream};
+use worker::state::Place;
 
 const CONFIG: &str = r#"
 version = 1
@@ -70,14 +71,17 @@ fn request(scenario: &str) -> Option<Vec<u8>> {
 }
 
 fn run(request: &[u8], exchanges: u32) -> Option<u64> {
-    let model = engine::config::parse(CONFIG, "icount.toml").ok()?;
-    let table = engine::snapshot::compile(&model, 1).ok()?;
+    let model = engine::config::parse(&engine::config::Sources::new("icount.toml", CONFIG)).ok()?;
+    let table = engine::snapshot::compile(&model, 1, &mut engine::snapshot::Identities::default());
     let web = table.listeners.first()?.address;
     let endpoint = table.upstreams.first()?.endpoints.first()?.address;
     let sim = Sim::new(1, Faults::none());
     let gateway = sim.net_named("gateway");
     let listener = gateway.listen(web);
-    let worker = Worker::start(gateway, table, vec![listener], 1, 64 << 20, 1);
+    let worker = {
+        let place = Place { core: 0, cores: 1, buffer_bytes_max: 64 << 20, seed: 1 };
+        Worker::start(gateway, Box::new(table), vec![listener], place, Box::new(drop))
+    };
     let buffers = Pool::new(64 << 20);
     serve_endpoint(&sim, endpoint, &buffers, request.len());
     sim.block_on(ask(&sim, web, &buffers, request, exchanges))?;

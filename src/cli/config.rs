@@ -3,7 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use engine::config::{Diagnostic, Model, parse};
+use control::launch::Configuration;
+use control::source;
+use engine::config::{DIAGNOSTICS_SHOWN_MAX, Diagnostic, Model, parse, summary};
 
 /// Why there is no model.
 pub(super) enum Unusable {
@@ -15,8 +17,14 @@ pub(super) enum Unusable {
 
 /// Reads and checks `file`.
 pub(super) fn read(file: &Path) -> Result<Model, Unusable> {
-    let text = std::fs::read_to_string(file).map_err(Unusable::File)?;
-    parse(&text, &file.display().to_string()).map_err(Unusable::Text)
+    load(file).map(|it| it.model)
+}
+
+/// Reads and checks `file`, for a gateway that reads it again when it changes.
+pub(super) fn load(file: &Path) -> Result<Configuration, Unusable> {
+    let sources = source::read(file).sources.map_err(Unusable::File)?;
+    let model = parse(&sources).map_err(Unusable::Text)?;
+    Ok(Configuration { sources, model, file: Some(file.to_owned()) })
 }
 
 impl Unusable {
@@ -25,12 +33,11 @@ impl Unusable {
         let file = file.display();
         match self {
             Self::File(error) => say(&format!("error: cannot read {file}: {error}")),
-            Self::Text(diagnostics) => {
-                for diagnostic in diagnostics {
-                    say(&format!("{}\n", diagnostic.render(colours)));
+            Self::Text(mistakes) => {
+                for mistake in mistakes.iter().take(DIAGNOSTICS_SHOWN_MAX) {
+                    say(&format!("{}\n", mistake.render(colours)));
                 }
-                let noun = if diagnostics.len() == 1 { "mistake" } else { "mistakes" };
-                say(&format!("error: {} {noun} in {file}", diagnostics.len()));
+                say(&format!("error: {} in {file}", summary(mistakes)));
             }
         }
     }

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use bench::endpoint::{Endpoint, EndpointOptions, Handle, Mode};
-use control::launch::plan;
-use engine::config::{Model, parse};
+use control::launch::{Configuration, plan};
+use engine::config::{Sources, parse, render};
 
 use super::{CANNOT_START, Machine, ended, log};
 
@@ -20,13 +20,16 @@ pub(super) struct Arguments {
 /// The port to try first.
 const PORT: u16 = 8080;
 
+/// The port of the admin API, if nobody else has it.
+const ADMIN_PORT: u16 = 9901;
+
 /// Ports to try; when so many are taken, the next one is hardly what is wrong.
 const PORTS_TRIED_MAX: u16 = 100;
 
 /// Runs until Ctrl-C. The endpoints end with it.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
     log::start();
-    let (endpoints, model) = match prepare() {
+    let (endpoints, configuration) = match prepare() {
         Ok(prepared) => prepared,
         Err(why) => {
             log::last_words(&format!("error: {why}"));
@@ -34,7 +37,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         }
     };
     let addresses = endpoints.each_ref().map(Handle::address);
-    let plan = plan(&model, &arguments.machine.into());
+    let plan = plan(configuration, arguments.machine.into());
     ended(plan.and_then(|plan| {
         let gateway = plan.addresses().first().copied();
         plan.run(|| explain(gateway, addresses))
@@ -42,14 +45,15 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 }
 
 /// Starts the endpoints and writes the gateway's configuration.
-fn prepare() -> Result<([Handle; 2], Model), String> {
+fn prepare() -> Result<([Handle; 2], Configuration), String> {
     let endpoint = |name| endpoint(name).map_err(|it| format!("cannot start an endpoint: {it}"));
     let endpoints = [endpoint("one")?, endpoint("two")?];
     let last = PORT + PORTS_TRIED_MAX - 1;
     let taken = || format!("every port from {PORT} to {last} is taken");
     let port = free_port().ok_or_else(taken)?;
-    let model = model(port, endpoints.each_ref().map(Handle::address))?;
-    Ok((endpoints, model))
+    let admin = is_free(ADMIN_PORT).then_some(ADMIN_PORT);
+    let configuration = configuration(port, admin, endpoints.each_ref().map(Handle::address))?;
+    Ok((endpoints, configuration))
 }
 
 fn endpoint(name: &str) -> io::Result<Handle> {
@@ -65,15 +69,26 @@ fn endpoint(name: &str) -> io::Result<Handle> {
 /// The first port that can be had. Somebody may take it before the gateway does; then that is
 /// what the gateway says.
 fn free_port() -> Option<u16> {
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    (PORT..PORT + PORTS_TRIED_MAX).find(free)
+    (PORT..PORT + PORTS_TRIED_MAX).find(|&port| is_free(port))
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 /// The same text that a file would hold.
-fn model(port: u16, endpoints: [SocketAddr; 2]) -> Result<Model, String> {
+fn configuration(
+    port: u16,
+    admin: Option<u16>,
+    endpoints: [SocketAddr; 2],
+) -> Result<Configuration, String> {
     let [one, two] = endpoints;
+    let admin = admin.map_or_else(|| "off".to_owned(), |port| format!("127.0.0.1:{port}"));
     let text = format!(
         r#"version = 1
+
+[admin]
+address = "{admin}"
 
 [listeners.demo]
 address = "127.0.0.1:{port}"
@@ -86,7 +101,9 @@ match    = {{ path_prefix = "/hello" }}
 upstream = "hello"
 "#
     );
-    parse(&text, "demo").map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+    let sources = Sources::new("demo", text);
+    let model = parse(&sources).map_err(|mistakes| render(&mistakes, false))?;
+    Ok(Configuration { sources, model, file: None })
 }
 
 /// Says what runs and what to try.
@@ -117,7 +134,8 @@ mod tests {
     #[test]
     fn the_demo_configuration_is_sound() {
         let endpoints = [9001, 9002].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let model = model(8080, endpoints);
-        assert!(model.is_ok(), "{model:?}");
+        let configuration = configuration(8080, Some(ADMIN_PORT), endpoints);
+        assert!(configuration.is_ok(), "{configuration:?}");
+        assert!(super::configuration(8080, None, endpoints).is_ok());
     }
 }

@@ -1,13 +1,16 @@
 //! The command line: one subcommand per file, each ends with an exit code.
 //!
-//! 0 done, 1 the answer is no, 2 wrong usage, 3 cannot start; a worker that panics ends the
+//! 0 done, 1 the answer is no, 2 wrong usage, 3 cannot start or cannot reach the node; a worker that panics ends the
 //! process with 101, a second signal with 128 and its number.
 
 mod check;
 mod config;
 mod demo;
+mod docs;
 mod log;
 mod run;
+mod schema;
+mod status;
 
 use std::process::ExitCode;
 
@@ -37,6 +40,12 @@ enum Command {
     Check(check::Arguments),
     /// Start two endpoints and a gateway in front of them, to try it; needs no file
     Demo(demo::Arguments),
+    /// Print the reference of the configuration, in Markdown
+    Docs,
+    /// Print a JSON Schema of the configuration, for editors
+    Schema,
+    /// Say how a running gateway stands
+    Status(status::Arguments),
     /// Measure gateways
     Bench(bench::cli::Args),
 }
@@ -67,6 +76,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Docs => docs::run(),
+        Command::Schema => schema::run(),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Bench(arguments) => match bench::cli::run(arguments) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::from(NO),

@@ -17,15 +17,16 @@ pub(super) struct Arguments {
     machine: Machine,
 }
 
-/// Runs until a signal: SIGTERM or SIGINT drains, a second one stops at once.
+/// Runs until a signal: SIGTERM or SIGINT drains, a second one stops at once. SIGHUP reads the
+/// file again.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
     log::start();
-    let model = match config::read(&arguments.config) {
-        Ok(model) => model,
+    let configuration = match config::load(&arguments.config) {
+        Ok(configuration) => configuration,
         Err(unusable) => {
             unusable.tell(&arguments.config, log::colours(), log::last_words);
             return ExitCode::from(CANNOT_START);
         }
     };
-    ended(plan(&model, &arguments.machine.into()).and_then(|plan| plan.run(|| ())))
+    ended(plan(configuration, arguments.machine.into()).and_then(|plan| plan.run(|| ())))
 }

@@ -1,15 +1,33 @@
 //! Feeds all cores: one thread and its helpers, beside the workers.
 //!
-//! [`launch`] decides which CPUs and which driver, binds the listeners and starts the workers;
-//! then it waits for signals and for the workers' reports until all have drained. Nothing here is
-//! on the path of a request.
+//! [`launch`] decides which CPUs and which driver, binds the listeners and starts the workers. Then
+//! the thread that did it is the control thread: `launch::watch` waits for what happens, `apply`
+//! changes the configuration, `state` knows how the node stands, `node` is what others may ask of
+//! it. [`source`] reads the configuration and watches its files, [`admin`] asks, `export` takes in
+//! what the workers count. Nothing here is on the path of a request.
 //!
-//! Invariant: all that can fail does so before the first worker starts, and a worker that dies
-//! ends the process: a gateway with half of its cores would look well and serve badly.
+//! Invariant: all that can fail does so before the first worker starts, or before the workers hear
+//! of a change; and a worker that dies ends the process: a gateway with half of its cores would
+//! look well and serve badly.
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
+mod apply;
+mod changes;
+mod control;
 mod error;
+mod export;
 pub mod launch;
+mod node;
+mod reports;
+mod sink;
+pub mod source;
+mod state;
+mod systemd;
+#[cfg(test)]
+mod tests;
+mod version;
+mod watched;
 
 pub use error::Error;

@@ -60,11 +60,20 @@ reasons! {
     /// No route matches the host and path of the request. `ringway check` shows that the
     /// configuration is sound, not that it covers this request: compare host and path prefix.
     NoRoute = 404 "no_route",
+    /// Routes match the host and path of the request, but none its method. The `Allow` header of
+    /// the answer lists those that would do.
+    MethodNotAllowed = 405 "method_not_allowed",
     /// The client began a request and did not send the rest of it in time: see `timeouts.head`
     /// and `timeouts.body_idle` of the listener.
     ClientTimeout = 408 "client_timeout",
+    /// The client did not read its response for as long as `timeouts.write_idle` of the listener
+    /// allows. Its connection was reset.
+    ClientStalled = 408 "client_stalled",
     /// The head of the request is larger than `limits.head_bytes_max` of the listener.
     HeadTooLarge = 431 "head_too_large",
+    /// The client closed its connection before it had its response. Never sent: it marks in logs
+    /// and metrics that nobody was left to answer.
+    ClientGone = 499 "client_gone",
     /// The endpoint refused the connection or could not be reached. Is it running, and does it
     /// listen on the configured address?
     EndpointRefused = 502 "endpoint_refused",
@@ -74,6 +83,12 @@ reasons! {
     /// The endpoint sent something that is not HTTP/1.1, or a response whose end cannot be known
     /// for certain.
     EndpointViolation = 502 "endpoint_violation",
+    /// The endpoint broke off, or stood still for `timeouts.between_bytes`, when its response had
+    /// already begun to go to the client. The client's connection was reset, so that the response
+    /// does not look complete.
+    ResponseTruncated = 502 "response_truncated",
+    /// Every connection that `pool.connections_max` of the upstream allows is in use.
+    PoolFull = 503 "pool_full",
     /// The upstream has no endpoint left to try.
     NoEndpoint = 503 "no_endpoint",
     /// No connection to the endpoint was made within `timeouts.connect` of the upstream.

@@ -1,14 +1,16 @@
 //! Stage 1, accept: connections into a core.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
+
+use engine::snapshot::{Limits, ListenerId, ListenerSettings, ListenerTimeouts};
 
 use crate::conn;
 use crate::net::{Listener, Net};
-use crate::state::Core;
+use crate::state::{Core, Place};
 
 /// How long accepting pauses when descriptors or memory have run out, in microseconds. Trying at
 /// once would spin; connections wait in the kernel's queue meanwhile.
@@ -18,15 +20,113 @@ const PAUSE_MICROS: u64 = 50_000;
 /// runs not to notice.
 const BURST_MAX: usize = 64;
 
+/// A listener as one core sees it, for as long as it is bound or has connections. Its settings
+/// change under the connections that it has.
+#[derive(Debug)]
+pub struct ListenerSlot {
+    /// Which one.
+    pub id: ListenerId,
+    /// What a request may ask of memory.
+    pub limits: Cell<Limits>,
+    /// How long a client may keep us waiting.
+    pub timeouts: Cell<ListenerTimeouts>,
+    /// It takes no new connection, and those that it has end with the request that they serve.
+    pub closing: Cell<bool>,
+    connections: Cell<usize>,
+    /// This core's share of the most connections that it may have.
+    connections_max: Cell<usize>,
+    /// Accepting waits for a connection to end.
+    waits_for_room: RefCell<Option<Waker>>,
+}
+
+impl ListenerSlot {
+    pub(crate) fn new(settings: &ListenerSettings, place: Place) -> Self {
+        Self {
+            id: settings.id,
+            limits: Cell::new(settings.limits),
+            timeouts: Cell::new(settings.timeouts),
+            closing: Cell::new(false),
+            connections: Cell::new(0),
+            connections_max: Cell::new(place.share(settings.limits.connections_max)),
+            waits_for_room: RefCell::default(),
+        }
+    }
+
+    /// Takes over changed settings.
+    pub(crate) fn set(&self, settings: &ListenerSettings, place: Place) {
+        self.limits.set(settings.limits);
+        self.timeouts.set(settings.timeouts);
+        self.connections_max.set(place.share(settings.limits.connections_max));
+        self.look_around();
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.get()
+    }
+
+    /// Makes a wait for room look again.
+    pub(crate) fn look_around(&self) {
+        if let Some(waker) = self.waits_for_room.take() {
+            waker.wake();
+        }
+    }
+
+    fn room(&self) -> usize {
+        self.connections_max.get().saturating_sub(self.connections.get())
+    }
+}
+
+/// A connection that counts as open for as long as this lives.
+pub(crate) struct Open<N: Net> {
+    pub(crate) core: Rc<Core<N>>,
+    pub(crate) listener: Rc<ListenerSlot>,
+}
+
+impl<N: Net> Open<N> {
+    pub(crate) fn count(core: Rc<Core<N>>, listener: Rc<ListenerSlot>) -> Self {
+        core.connections.set(core.connections.get() + 1);
+        core.counters.client_connections.add(1);
+        listener.connections.set(listener.connections.get() + 1);
+        Self { core, listener }
+    }
+}
+
+impl<N: Net> Drop for Open<N> {
+    fn drop(&mut self) {
+        self.core.connections.set(self.core.connections.get() - 1);
+        self.listener.connections.set(self.listener.connections.get() - 1);
+        self.listener.look_around();
+    }
+}
+
 /// Accepts from one listener until it is told to stop; then takes what already waits in the
 /// queue, because closing the socket would reset it, and ends.
-pub(crate) async fn run<N: Net>(core: Rc<Core<N>>, listener: Rc<N::Listener>, index: u32) {
+pub(crate) async fn run<N: Net>(
+    core: Rc<Core<N>>,
+    socket: Rc<N::Listener>,
+    slot: Rc<ListenerSlot>,
+) {
     let pause = core.wheel.deadline();
-    while !core.draining.get() {
-        match listener.accept().await {
+    let stops = || core.draining.get() || slot.closing.get();
+    while !stops() {
+        if slot.room() == 0 {
+            // Further clients wait in the kernel's queue.
+            poll_fn(|cx| {
+                if slot.room() > 0 || stops() {
+                    return Poll::Ready(());
+                }
+                slot.waits_for_room.replace(Some(cx.waker().clone()));
+                Poll::Pending
+            })
+            .await;
+            continue;
+        }
+        match socket.accept().await {
             Ok((stream, client)) => {
-                core.net.spawn(conn::h1::serve(Rc::clone(&core), stream, client, index));
-                take_waiting::<N>(&core, &listener, index, BURST_MAX);
+                core.net.spawn(conn::h1::serve(Rc::clone(&core), stream, client, Rc::clone(&slot)));
+                take_waiting::<N>(&core, &socket, &slot, BURST_MAX.min(slot.room()));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
@@ -35,7 +135,7 @@ pub(crate) async fn run<N: Net>(core: Rc<Core<N>>, listener: Rc<N::Listener>, in
                     pause.arm(core.net.now(), PAUSE_MICROS);
                     let over = Cell::new(false);
                     poll_fn(|cx| {
-                        over.set(pause.poll_fired(cx) || core.draining.get());
+                        over.set(pause.poll_fired(cx) || stops());
                         if over.get() { Poll::Ready(()) } else { Poll::Pending }
                     })
                     .await;
@@ -43,16 +143,21 @@ pub(crate) async fn run<N: Net>(core: Rc<Core<N>>, listener: Rc<N::Listener>, in
             }
         }
     }
-    take_waiting::<N>(&core, &listener, index, usize::MAX);
+    take_waiting::<N>(&core, &socket, &slot, usize::MAX);
 }
 
 /// Takes up to `max` connections that already wait. One accept in flight brings one connection in
 /// a turn of the core, and a turn is long when the core is busy: a burst would wait in the queue.
-fn take_waiting<N: Net>(core: &Rc<Core<N>>, listener: &N::Listener, index: u32, max: usize) {
+fn take_waiting<N: Net>(
+    core: &Rc<Core<N>>,
+    socket: &N::Listener,
+    slot: &Rc<ListenerSlot>,
+    max: usize,
+) {
     for _ in 0..max {
-        match listener.try_accept() {
+        match socket.try_accept() {
             Ok(Some((stream, client))) => {
-                core.net.spawn(conn::h1::serve(Rc::clone(core), stream, client, index));
+                core.net.spawn(conn::h1::serve(Rc::clone(core), stream, client, Rc::clone(slot)));
             }
             // What is wrong will be said by the accept that waits.
             Ok(None) | Err(_) => return,

@@ -8,8 +8,12 @@
 //! simulation runs it on a simulated network.
 
 #![deny(unsafe_code)]
+#![expect(
+    clippy::vec_box,
+    reason = "blocks and batches travel between cores: the boxes move, and not what is in them"
+)]
 
-mod accept;
+pub mod accept;
 pub mod conn;
 pub mod deadline;
 pub mod exchange;
@@ -18,27 +22,31 @@ pub mod mailbox;
 pub mod message;
 #[expect(unsafe_code, reason = "the network layer talks to the kernel; listed in tests/tidy.rs")]
 pub mod net;
+pub mod snapshot;
 pub mod state;
 pub mod telemetry;
 pub mod upstream;
+
 pub mod wire;
 
 use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
-use std::rc::{Rc, Weak};
-use std::sync::mpsc::Sender;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use engine::snapshot::Table;
+use engine::snapshot::{ListenerId, Table};
 
-use mailbox::Inbox;
-use message::{Report, ToWorker};
+use mailbox::{Inbox, ReportSender};
+use message::{Report, Switch, ToWorker};
 use net::monoio::{Driver, MonoioNet};
-use net::{Listener, Net, Stream};
-use state::Core;
+use net::{Net, Stream};
+use state::{Core, Place};
 use telemetry::Totals;
+use telemetry::record::Records;
+use telemetry::report::RouteBlock;
+use telemetry::reporter::Outbox;
 use upstream::micros;
 
 /// How often a core looks after what nobody waits for, in microseconds.
@@ -49,24 +57,18 @@ const DRAIN_LOOK_MICROS: u64 = 10_000;
 /// What a worker is started with.
 #[derive(Debug)]
 pub struct Setup {
-    /// Which of the workers this is, from 0.
-    pub core: usize,
-    /// How many workers there are: limits per node are divided by it.
-    pub cores: usize,
+    /// Which of the workers it is, and what of the node is its own.
+    pub place: Place,
     /// How it does its I/O.
     pub driver: Driver,
     /// Listening sockets, one per listener of the table, in its order; non-blocking.
     pub listeners: Vec<TcpListener>,
     /// The worker's own route table.
-    pub table: Table,
-    /// This worker's share of the node's buffers, in bytes.
-    pub buffer_bytes_max: usize,
-    /// Differs from worker to worker; request ids and balancing start from it.
-    pub seed: u64,
+    pub table: Box<Table>,
     /// Where it hears of the control thread.
     pub inbox: Inbox,
     /// Where it reports to.
-    pub reports: Sender<Report>,
+    pub reports: ReportSender,
 }
 
 /// Runs a worker on this thread, which its caller has pinned, until it is drained.
@@ -79,19 +81,30 @@ pub fn run(setup: Setup) -> io::Result<()> {
 }
 
 async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
-    let Setup { core: index, cores, listeners, table, buffer_bytes_max, seed, .. } = setup;
+    let Setup { place, listeners, table, reports, .. } = setup;
     let mut inbox = setup.inbox;
     let bell = inbox.take_bell().ok_or(io::ErrorKind::NotConnected)?;
     let bell = net.stream(bell)?;
     let listeners =
         listeners.into_iter().map(|bound| net.listener(bound)).collect::<io::Result<Vec<_>>>()?;
-    let worker = Worker::start(net, table, listeners, cores, buffer_bytes_max, seed);
-    // Nobody listens any more only when the process ends.
-    let _ = setup.reports.send(Report::Ready { core: index });
+    let outbox = Box::new(move |report| reports.send(report));
+    let worker = Worker::start(net.clone(), table, listeners, place, outbox);
+    let reporter = Rc::clone(&worker.core.reporter);
+    reporter.send(Report::Ready { core: place.core });
     let deadline = loop {
         match inbox.next() {
+            Some(ToWorker::Switch(switch)) => {
+                let Switch { table, listeners } = *switch;
+                let sockets = listeners.into_iter().map(|(id, it)| Ok((id, net.listener(it)?)));
+                // Without its sockets a version cannot be served: the control thread hears nothing,
+                // and says that this core stays behind.
+                if let Ok(sockets) = sockets.collect::<io::Result<Vec<_>>>() {
+                    worker.switch(table, sockets);
+                }
+            }
+            Some(ToWorker::Blocks(blocks)) => worker.take_back(blocks, Vec::new()),
+            Some(ToWorker::Records(batch)) => worker.take_back(Vec::new(), vec![batch]),
             Some(ToWorker::Drain { deadline }) => break deadline,
-            Some(_) => {}
             None => {
                 let buf = worker.core.buffers.take(net::buffer::Size::Small);
                 bell.read(buf).await.0?;
@@ -99,7 +112,9 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
         }
     };
     let cut = worker.drain(deadline).await;
-    let _ = setup.reports.send(Report::Drained { core: index, totals: worker.totals(), cut });
+    reporter.send(Report::Drained { core: place.core, totals: worker.totals(), cut });
+    // Tasks that were cut outlive the runtime.
+    reporter.close();
     Ok(())
 }
 
@@ -107,58 +122,67 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
 pub struct Worker<N: Net> {
     /// Its state.
     pub core: Rc<Core<N>>,
-    /// Owned by their accept tasks: a listener is closed when its task ends.
-    listeners: Vec<Weak<N::Listener>>,
 }
 
 impl<N: Net> Worker<N> {
-    /// Starts a worker's tasks on `net`.
+    /// Starts a worker's tasks on `net`. `listeners` are the sockets of the table's listeners, in
+    /// its order.
     pub fn start(
         net: N,
-        table: Table,
+        table: Box<Table>,
         listeners: Vec<N::Listener>,
-        cores: usize,
-        buffer_bytes_max: usize,
-        seed: u64,
+        place: Place,
+        outbox: Outbox,
     ) -> Self {
-        let core = Core::new(net, table, cores, buffer_bytes_max, seed);
+        let core = Core::new(net, table, place, outbox);
         core.net.spawn(core.wheel.clone().tick_forever(core.net.clone()));
-        core.net.spawn(sweep(Rc::clone(&core)));
-        let listeners = (0u32..)
-            .zip(listeners)
-            .map(|(index, listener)| {
-                let listener = Rc::new(listener);
-                let weak = Rc::downgrade(&listener);
-                core.net.spawn(accept::run(Rc::clone(&core), listener, index));
-                weak
-            })
-            .collect();
-        Self { core, listeners }
+        core.net.spawn(look_after(Rc::clone(&core)));
+        let ids: Vec<_> = core.snapshot().table().listeners.iter().map(|it| it.id).collect();
+        let worker = Self { core };
+        worker.listen(ids.into_iter().zip(listeners));
+        worker
+    }
+
+    fn listen(&self, sockets: impl IntoIterator<Item = (ListenerId, N::Listener)>) {
+        let core = &self.core;
+        let snapshot = core.snapshot();
+        for (id, socket) in sockets {
+            if let Some((socket, slot)) = core.listen(&snapshot, id, socket) {
+                core.net.spawn(accept::run(Rc::clone(core), socket, slot));
+            }
+        }
+    }
+
+    /// Serves by `table` from now on, with `sockets` for the listeners that are new in it.
+    pub fn switch(&self, table: Box<Table>, sockets: Vec<(ListenerId, N::Listener)>) {
+        let version = table.number;
+        self.core.switch(table);
+        self.listen(sockets);
+        self.core.reporter.send(Report::Switched { core: self.core.reporter.core, version });
     }
 
     /// Takes no more connections, lets what runs finish, closes what is idle; after `deadline`
     /// says how many connections are still open.
     pub async fn drain(&self, deadline: Duration) -> usize {
         let core = &self.core;
-        core.draining.set(true);
-        for listener in self.listeners.iter().filter_map(Weak::upgrade) {
-            listener.cancel_accept();
-        }
-        core.wheel.wake_all();
-        core.close_idle();
+        core.drain();
         let give_up_at = core.net.now().plus_micros(micros(deadline));
-        let accepting = || self.listeners.iter().any(|listener| listener.strong_count() > 0);
-        while (core.connections.get() > 0 || accepting()) && core.net.now() < give_up_at {
+        while (core.connections.get() > 0 || core.accepts()) && core.net.now() < give_up_at {
             pause(core, DRAIN_LOOK_MICROS).await;
         }
+        core.report();
         core.connections.get()
+    }
+
+    /// Takes emptied boxes back.
+    pub fn take_back(&self, blocks: Vec<Box<RouteBlock>>, records: Vec<Box<Records>>) {
+        self.core.reporter.take_back(blocks, records);
     }
 
     /// What the worker has counted.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let core = &self.core;
-        Totals { panics: core.net.panics(), timers: core.wheel.sleeps(), ..core.counters.totals() }
+        self.core.totals()
     }
 }
 
@@ -168,9 +192,11 @@ async fn pause<N: Net>(core: &Core<N>, micros: u64) {
     poll_fn(|cx| if deadline.poll_fired(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-async fn sweep<N: Net>(core: Rc<Core<N>>) {
+/// What is done once a second.
+async fn look_after<N: Net>(core: Rc<Core<N>>) {
     loop {
         pause(&core, SWEEP_MICROS).await;
         core.sweep();
+        core.report();
     }
 }

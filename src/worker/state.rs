@@ -3,18 +3,49 @@
 //! Nothing in here is seen by another core.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use engine::request_id::Generator;
-use engine::snapshot::{Table, UpstreamId};
+use engine::snapshot::{ListenerId, Table, UpstreamId};
 use proto::head::{RequestHead, ResponseHead};
 
+use crate::accept::ListenerSlot;
 use crate::deadline::Wheel;
-use crate::net::Net;
 use crate::net::buffer::Pool;
-use crate::telemetry::Counters;
+use crate::net::{Listener, Net};
+use crate::snapshot::Snapshot;
+use crate::telemetry::report::{Gauges, RouteBlock};
+use crate::telemetry::reporter::{Outbox, Reporter};
+use crate::telemetry::{Counters, Totals};
 use crate::upstream::UpstreamSlot;
+
+/// Which core of how many, and what of the node is its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Which of the workers this is, from 0.
+    pub core: usize,
+    /// How many workers there are.
+    pub cores: usize,
+    /// Its part of the node's buffers, in bytes.
+    pub buffer_bytes_max: usize,
+    /// Differs from worker to worker; request ids and balancing start from it.
+    pub seed: u64,
+}
+
+impl Place {
+    /// This core's part of a limit per node: an equal share, at least one unless the limit is 0,
+    /// since the kernel may send any connection to any core. `usize::MAX` stands for "off".
+    #[must_use]
+    pub fn share(self, per_node: usize) -> usize {
+        let cores = self.cores.max(1);
+        match per_node {
+            0 | usize::MAX => per_node,
+            _ => (per_node / cores + usize::from(self.core < per_node % cores)).max(1),
+        }
+    }
+}
 
 /// One core's state.
 pub struct Core<N: Net> {
@@ -32,67 +63,187 @@ pub struct Core<N: Net> {
     pub response_heads: Shelf<ResponseHead>,
     /// Makes request ids.
     pub request_ids: RefCell<Generator>,
+    /// Its way to the control thread.
+    pub reporter: Rc<Reporter>,
     /// Client connections open now.
     pub connections: Cell<usize>,
     /// No new request is taken; what runs may finish.
     pub draining: Cell<bool>,
-    table: RefCell<Rc<Table>>,
-    upstreams: RefCell<Vec<Rc<UpstreamSlot<N>>>>,
+    place: Place,
+    snapshot: RefCell<Rc<Snapshot<N>>>,
+    listeners: RefCell<Vec<Bound<N>>>,
+    /// The upstreams in use, by their identity: what a change leaves as it is keeps its slot.
+    upstreams: RefCell<BTreeMap<u64, Rc<UpstreamSlot<N>>>>,
+}
+
+/// A listener and its socket, which its accept task owns: it is closed when that ends.
+struct Bound<N: Net> {
+    slot: Rc<ListenerSlot>,
+    socket: Weak<N::Listener>,
 }
 
 impl<N: Net> Core<N> {
-    /// The state of one of `cores` cores, with nothing open.
+    /// The state of a core with nothing open.
     #[must_use]
-    pub fn new(net: N, table: Table, cores: usize, buffer_bytes_max: usize, seed: u64) -> Rc<Self> {
-        let slots = table
-            .upstreams
-            .iter()
-            .map(|upstream| Rc::new(UpstreamSlot::new(upstream, cores, seed)))
-            .collect();
+    pub fn new(net: N, table: Box<Table>, place: Place, outbox: Outbox) -> Rc<Self> {
+        let reporter = Rc::new(Reporter::new(place.core, outbox));
         Rc::new(Self {
             net,
-            buffers: Pool::new(buffer_bytes_max),
+            buffers: Pool::new(place.buffer_bytes_max),
             wheel: Wheel::default(),
             counters: Counters::default(),
             request_heads: Shelf::default(),
             response_heads: Shelf::default(),
-            request_ids: RefCell::new(Generator::new(seed)),
+            request_ids: RefCell::new(Generator::new(place.seed)),
             connections: Cell::new(0),
             draining: Cell::new(false),
-            table: RefCell::new(Rc::new(table)),
-            upstreams: RefCell::new(slots),
+            place,
+            snapshot: RefCell::new(Rc::new(Snapshot::new(table, Rc::clone(&reporter)))),
+            reporter,
+            listeners: RefCell::default(),
+            upstreams: RefCell::default(),
         })
     }
 
-    /// The table that an exchange starting now keeps to its end.
+    /// The version that an exchange starting now keeps to its end.
     #[must_use]
-    pub fn table(&self) -> Rc<Table> {
-        Rc::clone(&self.table.borrow())
+    pub fn snapshot(&self) -> Rc<Snapshot<N>> {
+        Rc::clone(&self.snapshot.borrow())
     }
 
-    /// The pools and balancer of an upstream.
+    /// The pools and balancer of an upstream of `snapshot`.
     #[must_use]
-    pub fn upstream(&self, id: UpstreamId) -> Option<Rc<UpstreamSlot<N>>> {
-        self.upstreams.borrow().get(id.0 as usize).cloned()
+    pub fn upstream(&self, snapshot: &Snapshot<N>, id: UpstreamId) -> Option<Rc<UpstreamSlot<N>>> {
+        let find = || {
+            let upstream = snapshot.table().upstream(id);
+            let mut upstreams = self.upstreams.borrow_mut();
+            let slot = upstreams
+                .entry(upstream.identity)
+                .or_insert_with(|| Rc::new(UpstreamSlot::new(upstream, self.place)));
+            Rc::clone(slot)
+        };
+        snapshot.upstream(id, find).cloned()
     }
 
-    /// Closes idle endpoint connections that are too old or that their endpoint has closed.
+    /// Begins to listen: the caller runs the accept task of what is returned.
+    pub(crate) fn listen(
+        &self,
+        snapshot: &Snapshot<N>,
+        id: ListenerId,
+        socket: N::Listener,
+    ) -> Option<(Rc<N::Listener>, Rc<ListenerSlot>)> {
+        let slot = Rc::new(ListenerSlot::new(snapshot.table().listener(id)?, self.place));
+        let socket = Rc::new(socket);
+        let bound = Bound { slot: Rc::clone(&slot), socket: Rc::downgrade(&socket) };
+        self.listeners.borrow_mut().push(bound);
+        Some((socket, slot))
+    }
+
+    /// Serves by `table` from now on. What it does not change keeps its connections and counts;
+    /// listeners that it does not name end with the requests under way on them.
+    pub(crate) fn switch(&self, table: Box<Table>) {
+        let mut ends = false;
+        for Bound { slot, socket } in self.listeners.borrow().iter() {
+            if let Some(settings) = table.listener(slot.id) {
+                slot.set(settings, self.place);
+            } else if !slot.closing.replace(true) {
+                ends = true;
+                slot.look_around();
+                if let Some(socket) = socket.upgrade() {
+                    socket.cancel_accept();
+                }
+            }
+        }
+        self.upstreams.borrow_mut().retain(|&identity, slot| {
+            let stays = table.upstream_by_identity(identity).is_some();
+            if !stays {
+                slot.retire();
+            }
+            stays
+        });
+        let snapshot = Rc::new(Snapshot::new(table, Rc::clone(&self.reporter)));
+        let before = self.snapshot.replace(snapshot);
+        // Exchanges may keep it for hours; what it has counted so far is not theirs to keep.
+        self.reporter.keep(before.take_blocks());
+        if ends {
+            self.wheel.wake_all();
+        }
+    }
+
+    /// Counts the end of an exchange of `snapshot`.
+    pub(crate) fn count(
+        &self,
+        snapshot: &Rc<Snapshot<N>>,
+        route: Option<engine::snapshot::RouteId>,
+        count: impl FnOnce(&mut RouteBlock),
+    ) {
+        snapshot.count(route, count);
+        if !Rc::ptr_eq(&self.snapshot.borrow(), snapshot) {
+            self.reporter.keep(snapshot.take_blocks());
+        }
+    }
+
+    /// Takes no more connections.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        for Bound { slot, socket } in self.listeners.borrow().iter() {
+            slot.look_around();
+            if let Some(socket) = socket.upgrade() {
+                socket.cancel_accept();
+            }
+        }
+        self.wheel.wake_all();
+        self.close_idle();
+    }
+
+    /// Whether connections still come in.
+    pub(crate) fn accepts(&self) -> bool {
+        self.listeners.borrow().iter().any(|bound| bound.socket.strong_count() > 0)
+    }
+
+    /// Closes idle endpoint connections that are too old or that their endpoint has closed, and
+    /// forgets listeners that have ended.
     pub fn sweep(&self) {
         let now = self.net.now();
-        for upstream in self.upstreams.borrow().iter() {
+        for upstream in self.upstreams.borrow().values() {
             for pool in &upstream.pools {
                 pool.sweep(now);
             }
         }
+        self.listeners.borrow_mut().retain(|Bound { slot, socket }| {
+            !slot.closing.get() || slot.connections() > 0 || socket.strong_count() > 0
+        });
     }
 
     /// Closes every idle endpoint connection.
     pub fn close_idle(&self) {
-        for upstream in self.upstreams.borrow().iter() {
+        for upstream in self.upstreams.borrow().values() {
             for pool in &upstream.pools {
                 pool.close_idle();
             }
         }
+    }
+
+    /// What the core has counted.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals { panics: self.net.panics(), timers: self.wheel.sleeps(), ..self.counters.totals() }
+    }
+
+    /// Reports counts and records to the control thread.
+    pub(crate) fn report(&self) {
+        let snapshot = self.snapshot();
+        let connections = |bound: &Bound<N>| (bound.slot.id, bound.slot.connections() as u64);
+        let gauges = Gauges {
+            version: snapshot.table().number,
+            client_connections: self.listeners.borrow().iter().map(connections).collect(),
+            endpoint_connections: self.upstreams.borrow().values().map(|it| it.gauge()).collect(),
+            buffer_bytes_lent: self.buffers.lent_bytes() as u64,
+            buffer_bytes_idle: self.buffers.idle_bytes() as u64,
+            cpu_micros: self.net.cpu_micros(),
+        };
+        self.reporter.report(self.totals(), gauges, || snapshot.take_blocks());
+        self.reporter.flush_records();
     }
 }
 

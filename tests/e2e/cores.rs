@@ -54,3 +54,19 @@ fn two_cores_serve_many_clients_at_the_same_time() {
     assert!(gateway.stop().contains("drained: 400 requests"));
     assert_eq!(endpoint.requests().len(), 400);
 }
+
+#[test]
+fn workers_are_pinned_and_the_control_thread_makes_way_for_them() {
+    if skips_for_want_of_cpus() {
+        return;
+    }
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).cores(2).start();
+    let threads = gateway.process.threads();
+    let (workers, others): (Vec<_>, Vec<_>) =
+        threads.iter().partition(|(name, ..)| name.starts_with("ringway-"));
+    let (mine, pinned) = (workers[0].1, workers.iter().all(|(_, _, cpus)| *cpus == 1));
+    assert!(workers.len() == 2 && pinned, "{threads:?}");
+    let (_, nice, cpus) = others.iter().find(|(name, ..)| name == "ringway").unwrap();
+    assert!(*nice > mine && *cpus > 1, "{threads:?}");
+}

@@ -10,7 +10,7 @@ use std::thread;
 
 use tempfile::NamedTempFile;
 
-use super::client::Client;
+use super::client::{Client, Response};
 use super::endpoint::Endpoint;
 use super::process::{Process, ringway};
 
@@ -25,11 +25,18 @@ pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).unwrap()
 }
 
-/// A configuration in a file of its own.
+/// A configuration in a file of its own; see [`without_admin`].
 pub(crate) fn config_file(text: &str) -> NamedTempFile {
     let mut file = tempfile::Builder::new().prefix("ringway-").suffix(".toml").tempfile().unwrap();
-    file.write_all(text.as_bytes()).unwrap();
+    file.write_all(without_admin(text).as_bytes()).unwrap();
     file
+}
+
+/// A configuration as it is, but for the admin API, which is off if nothing is said of it: many
+/// gateways run at once, and there is one default port.
+fn without_admin(text: &str) -> String {
+    let off = "\n[admin]\naddress = \"off\"\n";
+    if text.contains("[admin]") { text.to_owned() } else { format!("{text}{off}") }
 }
 
 /// A configuration in the making: one listener, one upstream, one route for everything.
@@ -38,6 +45,7 @@ pub(crate) struct Builder {
     endpoints: Vec<SocketAddr>,
     listener: String,
     upstream: String,
+    more: String,
     arguments: Vec<String>,
 }
 
@@ -56,6 +64,18 @@ impl Builder {
         self
     }
 
+    /// Adds sections.
+    pub(crate) fn and(mut self, sections: &str) -> Self {
+        self.more.push_str(sections);
+        self.more.push('\n');
+        self
+    }
+
+    /// Lets the admin API listen, at a port of its own.
+    pub(crate) fn admin(self) -> Self {
+        self.and("[admin]\naddress = \"127.0.0.1:0\"")
+    }
+
     /// Runs it with so many cores instead of one.
     pub(crate) fn cores(mut self, cores: usize) -> Self {
         self.arguments = vec!["--cores".to_owned(), cores.to_string()];
@@ -65,14 +85,20 @@ impl Builder {
     /// The configuration as text.
     pub(crate) fn text(&self) -> String {
         let endpoints: Vec<_> = self.endpoints.iter().map(|it| format!("\"{it}\"")).collect();
-        let (listener, upstream) = (&self.listener, &self.upstream);
+        let Self { listener, upstream, more, .. } = self;
         let endpoints = endpoints.join(", ");
         format!(
             "version = 1\n\n\
              [listeners.web]\naddress = \"127.0.0.1:0\"\n{listener}\n\
              [upstreams.app]\nendpoints = [{endpoints}]\n{upstream}\n\
-             [routes.all]\nupstream = \"app\"\n"
+             [routes.all]\nupstream = \"app\"\n\n{more}"
         )
+    }
+
+    /// Starts the gateway with another text, but the same arguments.
+    #[track_caller]
+    pub(crate) fn start_with(&self, text: &str) -> Gateway {
+        Gateway::start(text, &self.arguments)
     }
 
     /// Starts the gateway.
@@ -87,7 +113,7 @@ impl Builder {
 pub(crate) struct Gateway {
     pub(crate) process: Process,
     address: SocketAddr,
-    _config: NamedTempFile,
+    config: NamedTempFile,
 }
 
 impl Gateway {
@@ -104,6 +130,7 @@ impl Gateway {
             endpoints: endpoints.into_iter().collect(),
             listener: String::new(),
             upstream: String::new(),
+            more: String::new(),
             arguments: vec!["--cores".to_owned(), "1".to_owned()],
         }
     }
@@ -122,12 +149,60 @@ impl Gateway {
         let process = Process::start(command.args(["--driver", &driver]).args(arguments));
         let (line, address) = ready_line(&process);
         assert!(line.contains(&format!("driver {driver}")), "not on {driver}: {line}");
-        Self { process, address, _config: config }
+        Self { process, address, config }
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its admin API listens.
+    #[track_caller]
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        let address = self.process.stderr.wait_for(|line| {
+            let (_, rest) = line.split_once("admin API on ")?;
+            rest.trim_start_matches("http://").split([' ', '"', '/']).next()?.parse().ok()
+        });
+        address.expect("the gateway says where its admin API listens")
+    }
+
+    /// A request to the admin API, on a connection of its own.
+    #[track_caller]
+    pub(crate) fn admin(&self, method: &str, target: &str, body: &str) -> Response {
+        let address = self.admin_address();
+        let mut client = Client::connect(address);
+        let len = body.len();
+        client.send(format!(
+            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Content-Type: application/toml\r\nContent-Length: {len}\r\n\r\n{body}"
+        ));
+        client.response()
+    }
+
+    /// A sum over the metrics named `name` whose labels contain all of `labels`.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let metrics = self.admin("GET", "/metrics", "");
+        assert_eq!(metrics.status, 200, "{}", metrics.text());
+        let of_name = |line: &&str| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        let lines = metrics.text().lines().filter(of_name);
+        let lines = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// The file of its configuration.
+    pub(crate) fn config_path(&self) -> &Path {
+        self.config.path()
+    }
+
+    /// Writes its configuration anew, in place. As at the start, without a word about the admin API
+    /// it is off.
+    pub(crate) fn save(&self, text: &str) {
+        std::fs::write(self.config_path(), without_admin(text)).unwrap();
     }
 
     /// A client's connection to it.

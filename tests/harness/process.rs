@@ -17,6 +17,9 @@ pub(crate) fn ringway() -> Command {
     for name in ["RINGWAY_CONFIG", "RINGWAY_CORES", "RINGWAY_CPUS", "RINGWAY_DRIVER", "RUST_LOG"] {
         command.env_remove(name);
     }
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -98,8 +101,36 @@ impl Process {
 
     /// Sends it SIGTERM.
     pub(crate) fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).expect("process ids are small");
-        kill(Pid::from_raw(id), Signal::SIGTERM).expect("it runs");
+        kill(Pid::from_raw(id), signal).expect("it runs");
+    }
+
+    /// Its threads: name, nice value, and on how many CPUs each may run.
+    pub(crate) fn threads(&self) -> Vec<(String, i32, usize)> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let thread = |path: std::path::PathBuf| {
+            let read = |file: &str| std::fs::read_to_string(path.join(file)).unwrap();
+            let stat = read("stat");
+            // The name may hold anything; behind it the nice value is the 17th word.
+            let (_, words) = stat.rsplit_once(')').expect("the name ends");
+            let nice = words.split_whitespace().nth(16).expect("it is there").parse().unwrap();
+            let status = read("status");
+            let mask = status.lines().find_map(|it| it.strip_prefix("Cpus_allowed:")).unwrap();
+            let bits = |digit: char| digit.to_digit(16).map_or(0, u32::count_ones);
+            let cpus = mask.chars().map(bits).sum::<u32>();
+            (read("comm").trim_end().to_owned(), nice, cpus as usize)
+        };
+        tasks.map(|task| thread(task.unwrap().path())).collect()
+    }
+
+    /// Descriptors that it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     /// The memory that it holds of its own. What the kernel holds for it is not counted.

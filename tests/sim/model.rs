@@ -2,12 +2,15 @@
 //! it. Everything is known by the id of a request, which stands in its path and in `x-id`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use worker::message::Report;
 use worker::net::buffer::Pool;
 use worker::net::sim::Random;
 use worker::telemetry::Totals;
+use worker::telemetry::record::Records;
+use worker::telemetry::report::RouteBlock;
 
 use super::http::body;
 use super::tools::Bell;
@@ -115,6 +118,10 @@ pub(crate) struct Model {
     pub(crate) bell: Bell,
     /// Panics of the gateway that are meant.
     pub(crate) panics: Cell<u64>,
+    /// Requests in the counts that the gateway reported, by route.
+    pub(crate) counted: Cell<u64>,
+    /// Request ids of the access records.
+    pub(crate) recorded: RefCell<BTreeSet<String>>,
     /// Endpoints take no more connections.
     pub(crate) stopping: Cell<bool>,
     pub(crate) buffers: Pool,
@@ -134,6 +141,8 @@ impl Model {
             clients: Cell::default(),
             bell: Bell::default(),
             panics: Cell::default(),
+            counted: Cell::default(),
+            recorded: RefCell::default(),
             stopping: Cell::default(),
             buffers: Pool::new(usize::MAX),
         })
@@ -163,6 +172,34 @@ impl Model {
         let mut seen = self.seen.borrow_mut();
         seen.push(Seen { id, whole: false });
         seen.len() - 1
+    }
+
+    /// The gateway's core reports; gives back the boxes, emptied.
+    pub(crate) fn report(&self, report: Report) -> (Vec<Box<RouteBlock>>, Vec<Box<Records>>) {
+        match report {
+            Report::Counts { mut routes, .. } => {
+                for block in &mut routes {
+                    let requests: u64 = block.cells.iter().map(|cell| cell.count).sum();
+                    if requests != block.seconds.count() {
+                        self.violation(format!("{requests} requests, other times: {block:?}"));
+                    }
+                    self.counted.set(self.counted.get() + requests);
+                    block.clear();
+                }
+                (routes, Vec::new())
+            }
+            Report::Records(mut batch) => {
+                for record in &batch.records {
+                    let id = String::from_utf8_lossy(&record.request_id).into_owned();
+                    if !self.recorded.borrow_mut().insert(id) {
+                        self.violation(format!("recorded twice: {record:?}"));
+                    }
+                }
+                batch.clear();
+                (Vec::new(), vec![batch])
+            }
+            _ => (Vec::new(), Vec::new()),
+        }
     }
 
     /// A client got the final head of a response to `id`.
@@ -199,6 +236,11 @@ impl Model {
         let possible = answered.saturating_sub(self.panics.get())..=most;
         if !possible.contains(&totals.requests) {
             self.violation(format!("{possible:?} requests were made, counted {totals}"));
+        }
+        let recorded = self.recorded.borrow().len() as u64;
+        if (self.counted.get(), recorded) != (totals.requests, totals.requests) {
+            let counted = self.counted.get();
+            self.violation(format!("{counted} counted by route, {recorded} recorded: {totals}"));
         }
         if totals.replies + totals.broken > totals.requests {
             self.violation(format!("more ends than exchanges: {totals}"));

@@ -49,8 +49,12 @@ impl Net for Panicky<SimNet> {
         self.inner.now()
     }
 
-    fn unix_seconds(&self) -> u64 {
-        self.inner.unix_seconds()
+    fn unix_micros(&self) -> u64 {
+        self.inner.unix_micros()
+    }
+
+    fn cpu_micros(&self) -> u64 {
+        self.inner.cpu_micros()
     }
 
     async fn connect(&self, to: SocketAddr) -> io::Result<Self::Stream> {

@@ -1,16 +1,16 @@
 //! A gateway between simulated clients and endpoints: how a run is set up, drained and ended, and
 //! what must be home after it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use engine::snapshot::Table;
+use engine::snapshot::{Identities, Table, compile};
 use worker::Worker;
 use worker::net::sim::{Faults, Random, Sim, SimListener, SimNet};
 use worker::net::{Listener, Net};
-use worker::state::Core;
+use worker::state::{Core, Place};
 use worker::telemetry::Totals;
 
 use super::client::{self, Script};
@@ -32,15 +32,16 @@ pool = { idle_timeout = "5s" }
 [routes.all]
 match = { path_prefix = "/" }
 upstream = "app"
+[access_log]
 "#;
 
 /// How long a drain may take, in virtual time: nothing waits that long, but a large body may take
 /// its time through a pipe of a few bytes.
 const DRAIN: Duration = Duration::from_secs(1_800);
 
-pub(crate) fn table() -> Table {
-    let model = engine::config::parse(CONFIG, "sim.toml").unwrap();
-    engine::snapshot::compile(&model, 1).unwrap()
+fn table(text: &str, number: u64) -> Table {
+    let model = engine::config::parse(&engine::config::Sources::new("sim.toml", text)).unwrap();
+    compile(&model, number, &mut Identities::default())
 }
 
 /// The simulated world around one gateway.
@@ -68,13 +69,25 @@ impl<N: Net> World<N> {
         net: impl Fn(SimNet) -> N,
         listener: impl Fn(SimListener) -> N::Listener,
     ) -> Self {
-        let table = table();
+        let table = table(CONFIG, 1);
         let web = table.listeners[0].address;
         let addresses: Vec<_> = table.upstreams[0].endpoints.iter().map(|it| it.address).collect();
         let random = Random::new(model.seed ^ 0xE4D_0147);
         let gateway = sim.net_named("gateway");
         let listener = listener(gateway.listen(web));
-        let worker = Worker::start(net(gateway), table, vec![listener], 1, 64 << 20, model.seed);
+        let place = Place { core: 0, cores: 1, buffer_bytes_max: 64 << 20, seed: model.seed };
+        let (reports, control) = (Rc::clone(&model), Rc::new(OnceCell::new()));
+        let outbox = {
+            let control = Rc::clone(&control);
+            Box::new(move |report| {
+                let (blocks, records) = reports.report(report);
+                if let Some(core) = control.get().and_then(Weak::upgrade) {
+                    Worker { core }.take_back(blocks, records);
+                }
+            })
+        };
+        let worker = Worker::start(net(gateway), Box::new(table), vec![listener], place, outbox);
+        let _ = control.set(Rc::downgrade(&worker.core));
         let mut endpoints = Vec::new();
         for (&address, &manners) in addresses.iter().zip(manners) {
             let net = sim.net();
@@ -92,6 +105,22 @@ impl<N: Net> World<N> {
         self.model.clients.set(self.model.clients.get() + 1);
         let random = Random::new(random.next());
         net.spawn(client::run(Rc::clone(&self.model), net.clone(), self.web, scripts, random));
+    }
+
+    /// Changes the configuration every now and then, `times` times.
+    pub(crate) fn change(&self, times: usize, random: &Random) {
+        let (net, random) = (self.sim.net(), Random::new(random.next()));
+        let worker = Worker { core: Rc::clone(&self.worker.core) };
+        self.sim.net().spawn(async move {
+            for number in 2..2 + times as u64 {
+                sleep(&net, random.next() % 2_000_000).await;
+                // Every other version has the same upstream under another identity.
+                let idle_max = 1000 + number / 2;
+                let timeout = "idle_timeout = ";
+                let text = CONFIG.replace(timeout, &format!("idle_max = {idle_max}, {timeout}"));
+                worker.switch(Box::new(table(&text, number)), Vec::new());
+            }
+        });
     }
 
     /// Runs until the clients are done.
@@ -233,6 +262,7 @@ pub(crate) fn run_seed(seed: u64, history: bool) -> (Ended, bool) {
     let manners: Vec<_> = (0..2).map(manners).collect();
     let model = Model::new(seed, plans.take());
     let world = World::new(sim, model, &manners);
+    world.change(random.below(4), &random);
     for scripts in clients {
         world.client(scripts, &random);
     }

@@ -2,7 +2,11 @@
 //!
 //! Each core has a socket of its own on the same address (`SO_REUSEPORT`), and the kernel spreads
 //! connections over them. They are bound here, by one thread, so that a mistake is said before
-//! anything runs, and handed to the workers.
+//! anything runs, and handed to the workers. At the start that is all of them, later those that a
+//! change brings.
+//!
+//! Invariant: a socket begins to listen only when every one of them is bound. Of a change that is
+//! refused no client has been in a queue.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -21,32 +25,57 @@ const BACKLOG: i32 = 4096;
 /// How long the sockets of a process that was killed may outlive it; 10 ms were seen.
 const PREDECESSOR_GONE: Duration = Duration::from_millis(500);
 
-/// All listeners, bound.
+/// Listeners, bound.
 #[derive(Debug)]
-pub(super) struct Bound {
+pub(crate) struct Bound {
     /// Where each listener listens, with the port that the kernel chose for port 0.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<SocketAddr>,
     /// For each core one socket per listener, in the order of `addresses`.
-    pub(super) per_core: Vec<Vec<TcpListener>>,
+    pub(crate) per_core: Vec<Vec<TcpListener>>,
 }
 
-/// Binds every listener `cores` times.
-pub(super) fn bind(listeners: &[ListenerSettings], cores: usize) -> Result<Bound, Error> {
-    let mut bound =
-        Bound { addresses: Vec::new(), per_core: (0..cores).map(|_| Vec::new()).collect() };
+/// Binds every listener `cores` times. `ours` are the addresses at which this process listens:
+/// there it may listen once more, so that an address can move from one listener to another.
+pub(crate) fn bind(
+    listeners: &[&ListenerSettings],
+    cores: usize,
+    ours: &[SocketAddr],
+) -> Result<Bound, Error> {
+    let mut addresses = Vec::new();
+    let mut per_core: Vec<Vec<Socket>> = (0..cores).map(|_| Vec::new()).collect();
     for listener in listeners {
-        let refused = |error| refused(listener, &error);
-        alone(listener.address).map_err(refused)?;
+        let refused = |error: io::Error| refused(listener, &error);
         let mut address = listener.address;
-        for sockets in &mut bound.per_core {
-            let socket = listen(address).map_err(refused)?;
+        if !ours.iter().any(|it| overlap(*it, address)) {
+            alone(address).map_err(refused)?;
+        }
+        for sockets in &mut per_core {
+            let socket = bound(address).map_err(refused)?;
             // The first socket settles the port for the others.
-            address = socket.local_addr().map_err(refused)?;
+            let local = socket.local_addr().map_err(refused)?;
+            address = local.as_socket().unwrap_or(address);
             sockets.push(socket);
         }
-        bound.addresses.push(address);
+        addresses.push(address);
     }
-    Ok(bound)
+    let listen = |sockets: Vec<Socket>| {
+        let listening = listeners.iter().zip(sockets).map(|(listener, socket)| {
+            socket.listen(BACKLOG).map_err(|error| refused(listener, &error))?;
+            Ok(TcpListener::from(socket))
+        });
+        listening.collect::<Result<Vec<_>, Error>>()
+    };
+    let per_core = per_core.into_iter().map(listen).collect::<Result<_, _>>()?;
+    Ok(Bound { addresses, per_core })
+}
+
+/// Whether the kernel takes a socket at one address for a rival of one at the other. "[::]" takes
+/// IPv4 too.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (here, there) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() != 0
+        && one.port() == other.port()
+        && (here == there || here.is_unspecified() || there.is_unspecified())
 }
 
 /// Fails when somebody else listens on `address`.
@@ -74,12 +103,11 @@ fn alone(address: SocketAddr) -> io::Result<()> {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = socket(address)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
@@ -122,17 +150,23 @@ fn refused(listener: &ListenerSettings, error: &io::Error) -> Error {
 mod tests {
     use std::net::TcpStream;
 
-    use engine::snapshot::{Limits, ListenerTimeouts};
+    use engine::snapshot::{Limits, ListenerId, ListenerTimeouts};
     use socket2::SockRef;
 
     use super::*;
 
+    /// As at the start: nothing is ours yet.
+    fn bind_first(listeners: &[ListenerSettings], cores: usize) -> Result<Bound, Error> {
+        bind(&listeners.iter().collect::<Vec<_>>(), cores, &[])
+    }
+
     fn listener(address: &str) -> ListenerSettings {
         let second = Duration::from_secs(1);
         ListenerSettings {
+            id: ListenerId(0),
             name: "web".into(),
             address: address.parse().unwrap(),
-            limits: Limits { head_bytes_max: 1024, headers_max: 10 },
+            limits: Limits { connections_max: 10, head_bytes_max: 1024, headers_max: 10 },
             timeouts: ListenerTimeouts {
                 head: second,
                 body_idle: second,
@@ -145,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_core_has_a_socket_on_the_same_port() {
-        let bound = bind(&[listener("127.0.0.1:0"), listener("127.0.0.1:0")], 3).unwrap();
+        let bound = bind_first(&[listener("127.0.0.1:0"), listener("127.0.0.1:0")], 3).unwrap();
         assert_eq!(bound.per_core.len(), 3);
         assert_ne!(bound.addresses[0], bound.addresses[1]);
         for sockets in &bound.per_core {
@@ -156,7 +190,7 @@ mod tests {
 
     #[test]
     fn accepted_sockets_do_not_delay_small_segments() {
-        let bound = bind(&[listener("127.0.0.1:0")], 1).unwrap();
+        let bound = bind_first(&[listener("127.0.0.1:0")], 1).unwrap();
         let _client = TcpStream::connect(bound.addresses[0]).unwrap();
         let socket = &bound.per_core[0][0];
         socket.set_nonblocking(false).unwrap();
@@ -166,8 +200,9 @@ mod tests {
 
     #[test]
     fn a_second_gateway_on_the_same_port_is_refused() {
-        let first = bind(&[listener("127.0.0.1:0")], 2).unwrap();
-        let error = bind(&[listener(&first.addresses[0].to_string())], 2).unwrap_err().to_string();
+        let first = bind_first(&[listener("127.0.0.1:0")], 2).unwrap();
+        let error =
+            bind_first(&[listener(&first.addresses[0].to_string())], 2).unwrap_err().to_string();
         assert!(error.contains("listener `web` cannot listen on 127.0.0.1:"), "{error}");
         assert!(error.contains("ss -ltnp"), "{error}");
     }
@@ -175,16 +210,52 @@ mod tests {
     #[test]
     fn an_address_of_another_host_is_refused() {
         // Documentation addresses, RFC 5737: no host has them.
-        let error = bind(&[listener("192.0.2.1:0")], 1).unwrap_err();
+        let error = bind_first(&[listener("192.0.2.1:0")], 1).unwrap_err();
         assert!(error.to_string().contains("ip addr"), "{error}");
         assert_eq!(error.exit_code(), 3);
     }
 
     #[test]
     fn the_port_is_free_again_once_the_sockets_are_gone() {
-        let bound = bind(&[listener("127.0.0.1:0")], 2).unwrap();
+        let bound = bind_first(&[listener("127.0.0.1:0")], 2).unwrap();
         let address = bound.addresses[0].to_string();
         drop(bound);
-        assert!(bind(&[listener(&address)], 2).is_ok());
+        assert!(bind_first(&[listener(&address)], 2).is_ok());
+    }
+
+    #[test]
+    fn an_address_of_our_own_can_be_had_once_more() {
+        let first = bind_first(&[listener("127.0.0.1:0")], 1).unwrap();
+        let again = listener(&first.addresses[0].to_string());
+        let second = bind(&[&again], 2, &first.addresses).unwrap();
+        assert_eq!(second.addresses, first.addresses);
+    }
+
+    #[test]
+    fn nothing_listens_when_one_of_them_is_refused() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = bind_first(&[listener("127.0.0.1:0")], 1).unwrap();
+        let moved = listener(&ours.addresses[0].to_string());
+        let taken = listener(&other.local_addr().unwrap().to_string());
+        assert!(bind(&[&moved, &taken], 1, &ours.addresses).is_err());
+        // Every connection comes to the socket that stays.
+        let clients: Vec<_> = (0..32).map(|_| TcpStream::connect(ours.addresses[0])).collect();
+        assert!(clients.iter().all(Result::is_ok));
+        for _ in &clients {
+            assert!(ours.per_core[0][0].accept().is_ok());
+        }
+    }
+
+    #[test]
+    fn addresses_that_rival_have_one_port_and_a_host_in_common() {
+        let overlap =
+            |one: &str, other: &str| overlap(one.parse().unwrap(), other.parse().unwrap());
+        assert!(overlap("127.0.0.1:80", "127.0.0.1:80"));
+        assert!(overlap("0.0.0.0:80", "127.0.0.1:80"));
+        assert!(overlap("[::1]:80", "[::]:80"));
+        assert!(overlap("[::]:80", "127.0.0.1:80"));
+        assert!(!overlap("127.0.0.1:80", "127.0.0.2:80"));
+        assert!(!overlap("127.0.0.1:80", "127.0.0.1:81"));
+        assert!(!overlap("127.0.0.1:0", "127.0.0.1:0"));
     }
 }

@@ -1,35 +1,53 @@
-//! From a model to running workers, and on to their end.
+//! From a configuration to running workers, and on to their end.
 //!
 //! [`plan`] decides and binds; nothing runs yet and everything that can be refused has been.
-//! [`Plan::run`] starts one pinned thread per core, waits until all are ready, and then for
-//! signals: the first SIGTERM or SIGINT drains, a second one stops at once.
+//! [`Plan::run`] starts one pinned thread per core and waits until all are ready. From then on the
+//! calling thread is the control thread: it takes reports, changes and signals.
 
-mod bind;
+pub(crate) mod bind;
 mod cpus;
 mod driver;
+mod signals;
 mod watch;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc::{Sender, channel};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use core_affinity::CoreId;
-use engine::config::{ByteSize, Cores, CpuList, DriverChoice, Model};
-use engine::snapshot::{Table, compile};
+use engine::config::{ByteSize, Cores, CpuList, DriverChoice, Model, Sources};
+use engine::snapshot::Identities;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use worker::mailbox::{self, Mailbox};
-use worker::message::Report;
+use tokio::runtime;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, interval};
+use worker::mailbox::{self, Mailbox, ReportSender};
 use worker::net::monoio::{Driver, probe};
 
-use crate::Error;
+use crate::admin::Endpoint;
+use crate::control::{Control, unix_seconds};
+use crate::export::Export;
+use crate::reports::Reports;
+use crate::sink::Sink;
+use crate::state::State;
+use crate::version::{Draft, Part, Prepared};
+use crate::watched::{Watched, follow};
+use crate::{Error, systemd};
 use watch::{End, Event, Watch};
 
 pub use watch::Outcome;
+
+/// Helper threads at most: one reads and compiles; a second one when the first hangs on a disk.
+const HELPERS_MAX: usize = 2;
+
+/// For the end of the access log to be written, when everything else has ended.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The least that a core can work with: some tens of exchanges at once.
 const BUFFER_SHARE_MIN: ByteSize = ByteSize::mib(1);
@@ -45,53 +63,73 @@ pub struct Options {
     pub driver: Option<DriverChoice>,
 }
 
+/// A configuration to start with.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// What it was read from.
+    pub sources: Sources,
+    /// What that says.
+    pub model: Model,
+    /// The file to read again when it changes or a reload is asked for; none when there is none.
+    pub file: Option<PathBuf>,
+}
+
 /// Everything decided and bound, nothing started.
 #[derive(Debug)]
 pub struct Plan {
     /// One per worker.
     cpus: Vec<usize>,
     driver: Driver,
-    table: Table,
+    prepared: Prepared,
     addresses: Vec<SocketAddr>,
-    /// For each worker one socket per listener.
-    sockets: Vec<Vec<TcpListener>>,
     /// Each worker's part of the node's buffers.
     buffer_share: usize,
+    file: Option<PathBuf>,
+    options: Options,
+    /// Where the admin API listens; none: it is off.
+    admin: Option<Endpoint>,
+    export: Export,
 }
 
-/// Decides where the model runs and binds its listeners.
+/// Decides where the configuration runs and binds its listeners.
 ///
 /// # Errors
 /// What is refused, with the cure: CPUs, driver, addresses, memory.
-pub fn plan(model: &Model, options: &Options) -> Result<Plan, Error> {
-    let table = compile(model, 1).map_err(|diagnostics| {
-        let texts: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
-        Error::fatal(texts.join("\n"))
-    })?;
-    let runtime = &model.document.runtime;
-    let cores = options.cores.or(runtime.cores).unwrap_or_default();
+pub fn plan(configuration: Configuration, options: Options) -> Result<Plan, Error> {
+    let Configuration { sources, model, file } = configuration;
+    let runtime = model.document.runtime.clone();
+    let draft = Draft::compile(sources, model, 1, Identities::default());
+    let cores = options.cores.unwrap_or(runtime.cores);
     let listed = options.cpus.as_ref().or(runtime.cpus.as_ref());
     let cpus = cpus::resolve(cores, listed, &cpus::permitted())?;
     let buffer_share = share(runtime.buffer_bytes_max, cpus.len())?;
-    let choice = options.driver.or(runtime.driver).unwrap_or_default();
+    let choice = options.driver.unwrap_or(runtime.driver);
     let chosen = driver::choose(choice, probe)?;
     if let Some(why) = &chosen.step_down {
         tracing::warn!("{why}");
     }
     raise_descriptors();
-    let bound = bind::bind(&table.listeners, cpus.len())?;
+    let prepared = draft.bind(&[], &[], cpus.len())?;
+    let addresses = prepared.live.listeners.iter().map(|it| it.address).collect();
+    let live = &prepared.live;
+    let admin = Endpoint::bind(&live.model.document.admin.address)?;
+    let mut export = Export::default();
+    export.adopt(&live.model.document, &live.listener_names()).map_err(Error::fatal)?;
     Ok(Plan {
         cpus,
         driver: chosen.driver,
-        table,
-        addresses: bound.addresses,
-        sockets: bound.per_core,
+        prepared,
+        addresses,
         buffer_share,
+        file,
+        options,
+        admin,
+        export,
     })
 }
 
 impl Plan {
-    /// Where the gateway listens, in the order of the table's listeners.
+    /// Where the gateway listens, in the order of the configuration.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -103,66 +141,134 @@ impl Plan {
     /// When the workers cannot start, or one of them dies. The process should then end: the
     /// other workers are still running.
     pub fn run(self, ready: impl FnOnce()) -> Result<Outcome, Error> {
-        let names = self.table.listeners.iter().map(|listener| &*listener.name);
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(HELPERS_MAX)
+            .thread_name("helper")
+            .build()
+            .map_err(|error| Error::fatal(format!("cannot start the control thread: {error}")))?;
+        let outcome = runtime.block_on(LocalSet::new().run_until(self.run_here(ready)));
+        // A helper that reads from a disk that hangs keeps nobody from ending.
+        runtime.shutdown_background();
+        outcome
+    }
+
+    async fn run_here(self, ready: impl FnOnce()) -> Result<Outcome, Error> {
+        let cores = self.cpus.len();
+        let listening = self.listening();
+        let Self { cpus, driver, prepared: Prepared { live, parts }, buffer_share, .. } = self;
+        let (events, mut inbox) = unbounded_channel();
+        let signals = signals::Signals::new()
+            .map_err(|error| Error::fatal(format!("cannot listen for signals: {error}")))?;
+        let cannot = |error| Error::fatal(format!("cannot start the workers: {error}"));
+        let (sender, receiver) = mailbox::reports().map_err(cannot)?;
+        let mut reports = Reports::new(receiver).map_err(cannot)?;
+        let start = Start { cpus: &cpus, driver, buffer_share, reports: sender, events: &events };
+        let mailboxes = start.workers(parts).map_err(cannot)?;
+        step_back();
+
+        let token = live.model.document.admin.token.as_ref().map(|it| it.secret().to_owned());
+        let state = State::new(live, &cpus, driver.to_string(), Instant::now(), unix_seconds());
+        let counted = self.export.counted();
+        let sink = Box::new(self.export);
+        let file = self.file.map(|path| Arc::new(Watched::start(path)));
+        let control = Control::new(state, sink, mailboxes, file.clone(), self.options);
+        if let Some(admin) = self.admin {
+            spawn_local(admin.serve(token, Rc::new(control.clone()), counted));
+        }
+        signals.forward(&control, &events);
+        if let Some(period) = systemd::watchdog() {
+            spawn_local(keep_alive(control.clone(), period));
+        }
+        let ready = || {
+            tracing::info!("{listening}");
+            if let Some(file) = file {
+                spawn_local(follow(control.clone(), file));
+            }
+            ready();
+        };
+        let outcome = Watch::new(cores).run(&control, &mut inbox, &mut reports, ready).await;
+        control.finish(FLUSH_TIMEOUT);
+        outcome
+    }
+
+    /// What is said when it is ready.
+    fn listening(&self) -> String {
+        let listeners = &self.prepared.live.listeners;
         let places: Vec<_> =
-            names.zip(&self.addresses).map(|(name, at)| format!("{at} ({name})")).collect();
+            listeners.iter().map(|it| format!("{} ({})", it.address, it.name)).collect();
         let noun = if self.cpus.len() == 1 { "core" } else { "cores" };
-        let listening = format!(
-            "listening on {} with {} {noun}, driver {}",
+        let admin = self
+            .admin
+            .as_ref()
+            .map_or_else(String::new, |admin| format!("; admin API on {}", admin.address()));
+        format!(
+            "listening on {} with {} {noun}, driver {}{admin}",
             places.join(", "),
             self.cpus.len(),
             self.driver
-        );
-        let drain = self.table.listeners.iter().map(|it| it.timeouts.drain).max();
-        let (events, inbox) = channel();
-        forward_signals(events.clone())
-            .map_err(|error| Error::fatal(format!("cannot listen for signals: {error}")))?;
-        let cores = self.cpus.len();
-        let mailboxes = self
-            .start(&events)
-            .map_err(|error| Error::fatal(format!("cannot start the workers: {error}")))?;
-        drop(events);
-        let ready = || {
-            tracing::info!("{listening}");
-            ready();
-        };
-        Watch::new(cores, drain.unwrap_or(Duration::ZERO)).run(&inbox, &mailboxes, ready)
+        )
     }
+}
 
-    fn start(self, events: &Sender<Event>) -> io::Result<Vec<Mailbox>> {
-        let (reports, reported) = channel::<Report>();
+/// What every worker is started with.
+struct Start<'a> {
+    cpus: &'a [usize],
+    driver: Driver,
+    buffer_share: usize,
+    reports: ReportSender,
+    events: &'a UnboundedSender<Event>,
+}
+
+impl Start<'_> {
+    /// Starts the workers, each on its CPU with its part.
+    fn workers(self, parts: Vec<Part>) -> io::Result<Vec<Mailbox>> {
         let cores = self.cpus.len();
         let mut mailboxes = Vec::new();
-        for (core, (cpu, listeners)) in self.cpus.into_iter().zip(self.sockets).enumerate() {
+        for (core, (&cpu, part)) in self.cpus.iter().zip(parts).enumerate() {
             let (mailbox, inbox) = mailbox::channel()?;
             mailboxes.push(mailbox);
             let setup = worker::Setup {
-                core,
-                cores,
+                place: worker::state::Place {
+                    core,
+                    cores,
+                    buffer_bytes_max: self.buffer_share,
+                    // Differs from core to core and from start to start: the standard library
+                    // keys its hashes at random.
+                    seed: RandomState::new().hash_one(core),
+                },
                 driver: self.driver,
-                listeners,
-                table: self.table.clone(),
-                buffer_bytes_max: self.buffer_share,
-                // Differs from core to core and from start to start: the standard library keys
-                // its hashes at random.
-                seed: RandomState::new().hash_one(core),
+                listeners: part.listeners.into_iter().map(|(_, socket)| socket).collect(),
+                table: part.table,
                 inbox,
-                reports: reports.clone(),
+                reports: self.reports.clone(),
             };
-            let mut last_will = LastWill { core, end: End::Panicked, events: events.clone() };
+            let mut last_will = LastWill { core, end: End::Panicked, events: self.events.clone() };
             thread::Builder::new().name(format!("ringway-{core}")).spawn(move || {
                 last_will.write(pin(cpu).and_then(|()| worker::run(setup)));
             })?;
         }
-        let events = events.clone();
-        thread::Builder::new().name("reports".to_owned()).spawn(move || {
-            for report in reported {
-                let _ = events.send(Event::Report(report));
-            }
-            // Every worker has dropped its sender: nothing more will come.
-            let _ = events.send(Event::Quiet);
-        })?;
         Ok(mailboxes)
+    }
+}
+
+/// Makes this thread yield to the workers. It has no CPU of its own, and nothing on it is urgent:
+/// a nice of 10 leaves it a tenth of a CPU that a worker keeps busy.
+fn step_back() {
+    const NICE: i32 = 10;
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::warn!("the control thread keeps its priority: {error}");
+    }
+}
+
+/// Tells the service manager that the cores are alive, as long as they are.
+async fn keep_alive(control: Control, period: Duration) {
+    let mut ticks = interval(period / 2);
+    loop {
+        ticks.tick().await;
+        if control.alive() {
+            systemd::alive();
+        }
     }
 }
 
@@ -170,7 +276,7 @@ impl Plan {
 struct LastWill {
     core: usize,
     end: End,
-    events: Sender<Event>,
+    events: UnboundedSender<Event>,
 }
 
 impl LastWill {
@@ -192,19 +298,6 @@ fn pin(cpu: usize) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!("the kernel refuses to pin a thread to CPU {cpu}")))
-}
-
-fn forward_signals(events: Sender<Event>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let forward = move || {
-        for signal in signals.forever() {
-            if events.send(Event::Signal(signal)).is_err() {
-                break;
-            }
-        }
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(forward)?;
-    Ok(())
 }
 
 /// One core's part of the node's buffers.
@@ -247,15 +340,17 @@ mod tests {
     #[test]
     fn a_plan_takes_the_command_line_before_the_file() {
         let text = "version = 1\n[runtime]\ncores = 8000\n[listeners.web]\n\
-                    address = \"127.0.0.1:0\"\n";
-        let model = engine::config::parse(text, "test.toml").unwrap();
+                    address = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n";
+        let sources = Sources::new("test.toml", text);
+        let model = engine::config::parse(&sources).unwrap();
+        let configuration = Configuration { sources, model, file: None };
         let options = Options { driver: Some(DriverChoice::Epoll), ..Options::default() };
-        let error = plan(&model, &options).unwrap_err().to_string();
+        let error = plan(configuration.clone(), options.clone()).unwrap_err().to_string();
         assert!(error.contains("8000 cores are asked for"), "{error}");
         let options = Options { cores: Some(Cores::Count(1)), ..options };
-        let plan = plan(&model, &options).unwrap();
+        let plan = plan(configuration, options).unwrap();
         assert_eq!(plan.driver, Driver::Epoll);
-        assert_eq!((plan.cpus.len(), plan.sockets.len()), (1, 1));
+        assert_eq!((plan.cpus.len(), plan.prepared.parts.len()), (1, 1));
         assert_ne!(plan.addresses()[0].port(), 0);
     }
 }

@@ -3,15 +3,19 @@
 //! Invariant: it ends with an answer. Waiting for workers to become ready or to drain has a
 //! deadline; waiting for a signal has none.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::future::pending;
+use std::time::Duration;
 
-use signal_hook::consts::SIGINT;
-use worker::mailbox::Mailbox;
-use worker::message::{Report, ToWorker};
+use tokio::select;
+use tokio::signal::unix::SignalKind;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep_until};
+use worker::message::Report;
 use worker::telemetry::Totals;
 
-use crate::Error;
+use crate::control::Control;
+use crate::reports::Reports;
+use crate::{Error, systemd};
 
 /// Workers that are not ready by then hang: getting ready is making a ring and registering
 /// sockets, milliseconds even on a loaded machine.
@@ -37,7 +41,7 @@ pub(super) enum Event {
     /// A worker's thread has ended.
     Ended { core: usize, end: End },
     /// SIGTERM or SIGINT.
-    Signal(i32),
+    Signal(SignalKind),
     /// No worker will say anything any more.
     Quiet,
 }
@@ -56,75 +60,82 @@ enum Step {
     Wait,
     /// All workers accept connections.
     Ready,
-    /// Tell the workers to drain.
-    Drain,
+    /// Tell the workers to drain, because of this signal.
+    Drain(&'static str),
     End(Outcome),
 }
 
 /// What is known about the workers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Watch {
     cores: usize,
-    /// The largest drain deadline of the listeners.
-    drain: Duration,
     ready: usize,
     draining: bool,
     drained: usize,
+    ended: usize,
+    /// No worker will say anything any more.
+    quiet: bool,
     totals: Totals,
     /// Client connections cut at the drain deadline.
     cut: usize,
 }
 
 impl Watch {
-    pub(super) fn new(cores: usize, drain: Duration) -> Self {
-        Self {
-            cores,
-            drain,
-            ready: 0,
-            draining: false,
-            drained: 0,
-            totals: Totals::default(),
-            cut: 0,
-        }
+    pub(super) fn new(cores: usize) -> Self {
+        Self { cores, ..Self::default() }
     }
 
     /// Waits until the workers have drained or one of them has died.
-    pub(super) fn run(
+    pub(super) async fn run(
         mut self,
-        events: &Receiver<Event>,
-        workers: &[Mailbox],
+        control: &Control,
+        events: &mut UnboundedReceiver<Event>,
+        reports: &mut Reports,
         ready: impl FnOnce(),
     ) -> Result<Outcome, Error> {
         let mut ready = Some(ready);
         let mut until = Some(Instant::now() + START_TIMEOUT);
         loop {
-            let event = match until {
-                None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(until) => events.recv_timeout(until.saturating_duration_since(Instant::now())),
+            let late = async {
+                match until {
+                    Some(until) => sleep_until(until).await,
+                    None => pending().await,
+                }
             };
-            let Ok(event) = event else {
-                return Err(Error::fatal(self.late()));
+            let event = select! {
+                biased;
+                Some(event) = events.recv() => event,
+                report = reports.next(), if !self.quiet => report.map_or(Event::Quiet, Event::Report),
+                () = late => return Err(Error::fatal(self.late())),
             };
-            match self.on(event)? {
+            let step = self.on(&event)?;
+            if let Event::Report(report) = event {
+                control.report(report);
+            }
+            match step {
                 Step::Wait => {}
                 Step::Ready => {
                     until = None;
                     if let Some(ready) = ready.take() {
                         ready();
                     }
+                    systemd::ready(&control.line());
                 }
-                Step::Drain => {
-                    until = Some(Instant::now() + self.drain + DRAIN_GRACE);
-                    for worker in workers {
-                        worker.send(ToWorker::Drain { deadline: self.drain });
-                    }
+                Step::Drain(signal) => {
+                    let deadline = control.drain();
+                    tracing::info!(
+                        "{signal}: draining for {} s at most, a second signal stops at once",
+                        deadline.as_secs_f32()
+                    );
+                    systemd::stopping("draining");
+                    until = Some(Instant::now() + deadline + DRAIN_GRACE);
                 }
                 Step::End(outcome) => return Ok(outcome),
             }
         }
     }
 
-    fn on(&mut self, event: Event) -> Result<Step, Error> {
+    fn on(&mut self, event: &Event) -> Result<Step, Error> {
         Ok(match event {
             Event::Report(Report::Ready { .. }) => {
                 self.ready += 1;
@@ -134,36 +145,46 @@ impl Watch {
             }
             Event::Report(Report::Drained { totals, cut, .. }) => {
                 self.drained += 1;
-                self.totals += totals;
+                self.totals += *totals;
                 self.cut += cut;
                 Step::Wait
             }
             Event::Report(_) => Step::Wait,
-            Event::Ended { core, end } => self.ended(core, end)?,
             Event::Signal(signal) if self.draining => {
                 tracing::warn!("stopping at once");
-                Step::End(Outcome::Stopped(signal))
+                Step::End(Outcome::Stopped(signal.as_raw_value()))
             }
             Event::Signal(signal) => {
                 self.draining = true;
-                let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-                tracing::info!(
-                    "{name}: draining for {} s at most, a second signal stops at once",
-                    self.drain.as_secs_f32()
-                );
-                Step::Drain
+                let interrupt = *signal == SignalKind::interrupt();
+                Step::Drain(if interrupt { "SIGINT" } else { "SIGTERM" })
+            }
+            Event::Ended { core, end } => {
+                self.ended(*core, end)?;
+                self.ended += 1;
+                self.over()
             }
             Event::Quiet => {
-                self.sum_up();
-                Step::End(Outcome::Drained)
+                self.quiet = true;
+                self.over()
             }
         })
     }
 
+    /// The end, when every worker has said its last and its thread has ended well. The two travel
+    /// apart and arrive in any order.
+    fn over(&self) -> Step {
+        if !self.quiet || self.ended < self.cores {
+            return Step::Wait;
+        }
+        self.sum_up();
+        Step::End(Outcome::Drained)
+    }
+
     /// A worker may end when it was told to. Otherwise its clients have nobody.
-    fn ended(&self, core: usize, end: End) -> Result<Step, Error> {
+    fn ended(&self, core: usize, end: &End) -> Result<(), Error> {
         match end {
-            End::Returned if self.draining => Ok(Step::Wait),
+            End::Returned if self.draining => Ok(()),
             End::Returned => Err(Error::fatal(format!("worker {core} ended without being told"))),
             End::Failed(error) => Err(Error::fatal(format!("worker {core} failed: {error}"))),
             End::Panicked => Err(Error::panicked(format!(
@@ -194,14 +215,14 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
-
-    use signal_hook::consts::SIGTERM;
+    use tokio::sync::mpsc::unbounded_channel;
+    use worker::mailbox::reports;
 
     use super::*;
+    use crate::tests::control_of;
 
     fn watch() -> Watch {
-        Watch::new(2, Duration::from_millis(10))
+        Watch::new(2)
     }
 
     fn drained(core: usize, requests: u64, cut: usize) -> Event {
@@ -213,37 +234,43 @@ mod tests {
         Event::Report(Report::Ready { core })
     }
 
+    fn terminate() -> Event {
+        Event::Signal(SignalKind::terminate())
+    }
+
     #[test]
     fn it_is_ready_when_every_worker_is() {
         let mut watch = watch();
-        assert_eq!(watch.on(ready(1)), Ok(Step::Wait));
-        assert_eq!(watch.on(ready(0)), Ok(Step::Ready));
+        assert_eq!(watch.on(&ready(1)), Ok(Step::Wait));
+        assert_eq!(watch.on(&ready(0)), Ok(Step::Ready));
     }
 
     #[test]
     fn a_signal_drains_and_the_totals_are_summed() {
         let mut watch = watch();
-        assert_eq!(watch.on(Event::Signal(SIGTERM)), Ok(Step::Drain));
-        assert_eq!(watch.on(drained(0, 3, 1)), Ok(Step::Wait));
+        let returned = |core| Event::Ended { core, end: End::Returned };
+        assert_eq!(watch.on(&terminate()), Ok(Step::Drain("SIGTERM")));
+        assert_eq!(watch.on(&drained(0, 3, 1)), Ok(Step::Wait));
         // The thread's end and its last report travel apart and may arrive in any order.
-        assert_eq!(watch.on(Event::Ended { core: 1, end: End::Returned }), Ok(Step::Wait));
-        assert_eq!(watch.on(drained(1, 4, 0)), Ok(Step::Wait));
-        assert_eq!(watch.on(Event::Ended { core: 0, end: End::Returned }), Ok(Step::Wait));
-        assert_eq!(watch.on(Event::Quiet), Ok(Step::End(Outcome::Drained)));
+        assert_eq!(watch.on(&returned(1)), Ok(Step::Wait));
+        assert_eq!(watch.on(&drained(1, 4, 0)), Ok(Step::Wait));
+        assert_eq!(watch.on(&Event::Quiet), Ok(Step::Wait));
+        assert_eq!(watch.on(&returned(0)), Ok(Step::End(Outcome::Drained)));
         assert_eq!((watch.totals.requests, watch.cut), (7, 1));
     }
 
     #[test]
     fn a_second_signal_stops_at_once() {
         let mut watch = watch();
-        assert_eq!(watch.on(Event::Signal(SIGTERM)), Ok(Step::Drain));
-        let step = watch.on(Event::Signal(SIGINT));
-        assert_eq!(step, Ok(Step::End(Outcome::Stopped(SIGINT))));
+        assert_eq!(watch.on(&terminate()), Ok(Step::Drain("SIGTERM")));
+        let interrupt = SignalKind::interrupt();
+        let step = watch.on(&Event::Signal(interrupt));
+        assert_eq!(step, Ok(Step::End(Outcome::Stopped(interrupt.as_raw_value()))));
     }
 
     #[test]
     fn a_worker_that_dies_ends_the_process() {
-        let error = |end| watch().on(Event::Ended { core: 1, end }).unwrap_err();
+        let error = |end| watch().on(&Event::Ended { core: 1, end }).unwrap_err();
         let failed = error(End::Failed("no ring".to_owned()));
         assert_eq!(
             (failed.to_string().as_str(), failed.exit_code()),
@@ -252,21 +279,29 @@ mod tests {
         assert_eq!(error(End::Panicked).exit_code(), 101);
         assert!(error(End::Returned).to_string().contains("without being told"));
         let mut draining = watch();
-        assert_eq!(draining.on(Event::Signal(SIGTERM)), Ok(Step::Drain));
-        assert!(draining.on(Event::Ended { core: 0, end: End::Panicked }).is_err());
+        assert_eq!(draining.on(&terminate()), Ok(Step::Drain("SIGTERM")));
+        assert_eq!(draining.on(&Event::Quiet), Ok(Step::Wait));
+        assert!(draining.on(&Event::Ended { core: 0, end: End::Panicked }).is_err());
     }
 
-    #[test]
-    fn a_drain_that_does_not_end_is_ended() {
-        let (events, inbox) = channel();
-        for event in [ready(0), ready(1), Event::Signal(SIGTERM), drained(0, 0, 0)] {
+    #[tokio::test(start_paused = true)]
+    async fn a_start_and_a_drain_that_do_not_end_are_ended() {
+        let (control, _) = control_of(2);
+        let (sender, receiver) = reports().unwrap();
+        let mut reports = Reports::new(receiver).unwrap();
+        let (_events, mut inbox) = unbounded_channel();
+        let error = watch().run(&control, &mut inbox, &mut reports, || ()).await.unwrap_err();
+        assert!(error.to_string().contains("2 of 2 workers did not become ready"), "{error}");
+
+        let (events, mut inbox) = unbounded_channel();
+        for event in [ready(0), ready(1), terminate(), drained(0, 0, 0)] {
             events.send(event).unwrap();
         }
-        // A closed queue stands for time running out, so that the test does not wait for it.
-        drop(events);
         let mut was_ready = false;
-        let error = watch().run(&inbox, &[], || was_ready = true).unwrap_err();
+        let watch = watch().run(&control, &mut inbox, &mut reports, || was_ready = true);
+        let error = watch.await.unwrap_err();
         assert!(was_ready);
         assert!(error.to_string().contains("1 of 2 workers did not end"), "{error}");
+        drop(sender);
     }
 }

@@ -1,153 +1,381 @@
-//! What concerns several objects: names that point nowhere, addresses and rules that meet.
+//! What concerns several objects or keys: names that point nowhere, addresses and rules that meet.
+//!
+//! Invariant: the cost is linear in the size of the configuration, but for the first mistakes.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::diagnostic::{Diagnostic, Span};
+use foldhash::fast::FixedState;
+
+use super::collection::{Name, Spanned};
+use super::diagnostic::Diagnostic;
 use super::nearest::nearest;
-use super::{Model, Route, Spanned};
+use super::sources::Span;
+use super::written::MASK;
+use super::{Action, AdminAddress, Match, Model, PathRule, Reply, Route};
 
-/// Every mistake that no object makes alone.
+/// Every mistake that no value makes alone.
 pub(crate) fn check(model: &Model) -> Vec<Diagnostic> {
     let mut diagnostics = absent(model);
+    diagnostics.extend(admin(model));
     diagnostics.extend(addresses(model));
     diagnostics.extend(upstream_names(model));
+    diagnostics.extend(replies(model));
+    diagnostics.extend(lists(model));
     diagnostics.extend(ties(model));
     diagnostics
+}
+
+/// What is probably not meant so.
+pub(super) fn warnings(model: &Model) -> Vec<Diagnostic> {
+    let used: HashSet<&str, FixedState> =
+        upstreams_of_routes(model).map(|(_, it)| it.as_str()).collect();
+    let unused = model.document.upstreams.names.iter().filter(|name| !used.contains(name.as_ref()));
+    let warning = |name: &Spanned<Name>| {
+        let what = format!("no route goes to upstream `{}`", **name);
+        model.texts.error(name.span, what).because("nothing is sent there").warning()
+    };
+    unused.map(warning).collect()
 }
 
 /// What must be there.
 fn absent(model: &Model) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
-    let mut report = |span: &Span, what: String, cure: &str| {
-        diagnostics.push(Diagnostic::new(&model.source, span.clone(), what).cure(cure));
+    let mut report = |span: Span, what: String, cure: &str| {
+        diagnostics.push(model.texts.error(span, what).cured_by(cure));
     };
     if model.document.version.is_none() {
-        report(&(0..0), "`version` is missing".to_owned(), "add version = 1");
+        report(Span::START, "`version` is missing".to_owned(), "add version = 1");
     }
     if model.document.listeners.names.is_empty() {
         let cure = "add [listeners.web] with address = \"0.0.0.0:8080\"";
-        report(&(0..0), "there is no listener".to_owned(), cure);
+        report(Span::START, "there is no listener".to_owned(), cure);
     }
     for (name, upstream) in &model.document.upstreams.objects {
         if upstream.endpoints.is_empty() {
             let what = format!("upstream `{}` has no endpoint", **name);
-            report(&upstream.endpoints.span, what, "add one, such as \"127.0.0.1:9000\"");
+            report(upstream.endpoints.span, what, "add one, such as \"127.0.0.1:9000\"");
         }
     }
     for (name, route) in &model.document.routes.objects {
         if let Some(hosts) = route.matches.hosts.as_ref().filter(|hosts| hosts.is_empty()) {
             let what = format!("route `{}` matches no host", **name);
-            report(&hosts.span, what, "leave `hosts` out to match any host");
+            report(hosts.span, what, "leave `hosts` out to match any host");
+        }
+        if let Some(methods) = route.matches.methods.as_ref().filter(|it| it.is_empty()) {
+            let what = format!("route `{}` matches no method", **name);
+            report(methods.span, what, "leave `methods` out to match any method");
         }
     }
     diagnostics
 }
 
-/// Listeners that ask for the same address.
+/// An admin API that anybody could use.
+fn admin(model: &Model) -> Option<Diagnostic> {
+    let admin = &model.document.admin;
+    let open = admin.address.is_reachable() && admin.token.is_none();
+    open.then(|| {
+        model
+            .texts
+            .error(admin.address.span, "the admin API would be open to other hosts")
+            .because("not a loopback address")
+            .cured_by("add token = \"${env:RINGWAY_ADMIN_TOKEN}\", or listen on 127.0.0.1")
+    })
+}
+
+/// Listeners that ask for the same address, and the admin API beside them.
 fn addresses(model: &Model) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
-    let mut seen: Vec<(&str, &Spanned<SocketAddr>)> = Vec::new();
-    for (name, listener) in &model.document.listeners.objects {
-        let address = &listener.address;
-        if let Some((other, first)) = seen.iter().find(|(_, first)| overlap(first, address)) {
-            let what = format!("listeners `{other}` and `{}` ask for the same address", **name);
-            diagnostics.push(
-                Diagnostic::new(&model.source, address.span.clone(), what)
-                    .why("taken already")
-                    .also(first.span.clone(), format!("by `{other}`"))
-                    .cure("give each listener a port of its own"),
-            );
+    let mut seen: HashMap<(u16, Taken), (String, Span), FixedState> = HashMap::default();
+    let admin = &model.document.admin.address;
+    let admin = match **admin {
+        AdminAddress::Tcp(address) => Some(("the admin API".to_owned(), address, admin.span)),
+        AdminAddress::Unix(_) | AdminAddress::Off => None,
+    };
+    let listeners = model.document.listeners.objects.iter().map(|(name, listener)| {
+        (format!("listener `{}`", **name), *listener.address, listener.address.span)
+    });
+    // The admin API comes first: where it listens may be a default that stands nowhere.
+    for (name, address, span) in admin.into_iter().chain(listeners) {
+        let port = address.port();
+        if port == 0 {
+            // Another port each time.
+            continue;
         }
-        seen.push((name, address));
+        let in_the_way = Taken::against(address).find_map(|taken| seen.get(&(port, taken)));
+        if let Some((other, first)) = in_the_way {
+            let what = format!("{other} and {name} ask for the same address");
+            let diagnostic = model.texts.error(span, what).because("taken already");
+            diagnostics.push(if *first == Span::START {
+                diagnostic.cured_by("choose another port, or write another one in `admin.address`")
+            } else {
+                let diagnostic = diagnostic.also(&model.texts, *first, format!("by {other}"));
+                diagnostic.cured_by("give each of them a port of its own")
+            });
+        }
+        for taken in Taken::by(address) {
+            seen.entry((port, taken)).or_insert_with(|| (name.clone(), span));
+        }
     }
     diagnostics
 }
 
-/// Whether two sockets could not listen at the same time. An unspecified IPv6 address takes IPv4
-/// too; port 0 is another port each time.
-fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
-    let takes_all = |taker: &SocketAddr, other: &SocketAddr| match taker.ip() {
-        IpAddr::V4(ip) => ip.is_unspecified() && other.is_ipv4(),
-        IpAddr::V6(ip) => ip.is_unspecified(),
-    };
-    let meet = one.ip() == other.ip() || takes_all(one, other) || takes_all(other, one);
-    one.port() == other.port() && one.port() != 0 && meet
+/// What somebody who listens has of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Taken {
+    /// This address, as it is written.
+    Address(IpAddr),
+    /// Some IPv4 address.
+    SomeIpv4,
+    /// Some address.
+    Some,
+}
+
+impl Taken {
+    /// What a listener on `address` has.
+    fn by(address: SocketAddr) -> impl Iterator<Item = Self> {
+        let ipv4 = address.is_ipv4().then_some(Self::SomeIpv4);
+        [Self::Address(address.ip()), Self::Some].into_iter().chain(ipv4)
+    }
+
+    /// What keeps another one from listening on `address`. An unspecified IPv6 address takes IPv4
+    /// too.
+    fn against(address: SocketAddr) -> impl Iterator<Item = Self> {
+        let ip = address.ip();
+        let all = Self::Address(Ipv6Addr::UNSPECIFIED.into());
+        let all_ipv4 = ip.is_ipv4().then_some(Self::Address(Ipv4Addr::UNSPECIFIED.into()));
+        let takes_all = ip.is_unspecified().then_some(match ip {
+            IpAddr::V4(_) => Self::SomeIpv4,
+            IpAddr::V6(_) => Self::Some,
+        });
+        [Self::Address(ip), all].into_iter().chain(all_ipv4).chain(takes_all)
+    }
+}
+
+/// The routes that go to an upstream, and its name.
+fn upstreams_of_routes(model: &Model) -> impl Iterator<Item = (&Spanned<Name>, &Spanned<String>)> {
+    model.document.routes.objects.iter().filter_map(|(name, route)| match &route.action {
+        Action::Upstream(upstream) => Some((name, upstream)),
+        Action::Redirect(_) | Action::Reply(_) => None,
+    })
 }
 
 /// Routes to upstreams that do not exist.
 fn upstream_names(model: &Model) -> Vec<Diagnostic> {
-    let names = || model.document.upstreams.names.iter().map(|name| name.as_str());
-    let dangling = |(name, route): &(Spanned<String>, Route)| {
-        if names().any(|known| known == *route.upstream) {
-            return None;
-        }
-        let cure = match nearest(&route.upstream, names()) {
+    let names = &model.document.upstreams.names;
+    let known: HashSet<&str, FixedState> = names.iter().map(|name| name.as_ref()).collect();
+    let dangling = upstreams_of_routes(model).filter(|(_, it)| !known.contains(it.as_str()));
+    let mistake = |(index, (route, upstream)): (usize, (&Spanned<Name>, &Spanned<String>))| {
+        let shown = upstream.shown();
+        let candidates = names.iter().map(|name| name.as_ref());
+        let affordable = index.saturating_mul(names.len()) < COMPARISONS_MAX;
+        let near = (affordable && !upstream.is_secret())
+            .then(|| nearest(upstream, candidates.clone()))
+            .flatten();
+        let cure = match near {
             Some(near) => format!("did you mean `{near}`?"),
-            None if names().next().is_none() => {
-                format!("add [upstreams.{}] with its endpoints", *route.upstream)
+            None if names.is_empty() => format!("add [upstreams.{shown}] with its endpoints"),
+            None => {
+                let some: Vec<_> = candidates.take(NAMES_LISTED_MAX).collect();
+                let rest = if names.len() > some.len() { ", and more" } else { "" };
+                format!("the upstreams are: {}{rest}", some.join(", "))
             }
-            None => format!("the upstreams are: {}", names().collect::<Vec<_>>().join(", ")),
         };
-        let what = format!("no upstream is named `{}`", *route.upstream);
-        let why = format!("route `{}` goes there", **name);
-        let span = route.upstream.span.clone();
-        Some(Diagnostic::new(&model.source, span, what).why(why).cure(cure))
+        let what = format!("no upstream is named `{shown}`");
+        let why = format!("route `{}` goes there", **route);
+        model.texts.error(upstream.span, what).because(why).cured_by(cure)
     };
-    model.document.routes.objects.iter().filter_map(dangling).collect()
+    dangling.enumerate().map(mistake).collect()
 }
 
-/// Routes that would take the same requests: equal host and equal path prefix.
+/// So many pairs of names are compared to find the one that was meant: some 10 ms.
+const COMPARISONS_MAX: usize = 50_000;
+
+/// More names than these are no help.
+const NAMES_LISTED_MAX: usize = 20;
+
+/// Replies with a body that cannot have one (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5).
+fn replies(model: &Model) -> Vec<Diagnostic> {
+    let routes = model.document.routes.objects.iter();
+    let with_body = routes.filter_map(|(_, route)| match &route.action {
+        Action::Reply(reply)
+            if matches!(reply.status, 204 | 205 | 304) && !reply.body.0.is_empty() =>
+        {
+            Some(reply)
+        }
+        _ => None,
+    });
+    let mistake = |reply: &Reply| {
+        let what = format!("a reply with status {} has no body", reply.status);
+        model
+            .texts
+            .error(reply.body.span, what)
+            .cured_by("leave `body` out, or choose another status")
+    };
+    with_body.map(mistake).collect()
+}
+
+/// Routes that name a host or a method twice.
+fn lists(model: &Model) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    for (name, route) in &model.document.routes.objects {
+        let hosts = route.matches.hosts.iter().flat_map(|hosts| hosts.iter());
+        let hosts = hosts.map(|it| (lower(&it.0), it.span, it.shown()));
+        twice(model, name, "host", hosts, &mut diagnostics);
+        let methods = route.matches.methods.iter().flat_map(|methods| methods.iter());
+        let methods = methods.map(|it| (Cow::Borrowed(&*it.0), it.span, it.shown()));
+        twice(model, name, "method", methods, &mut diagnostics);
+    }
+    diagnostics
+}
+
+fn twice<'m>(
+    model: &Model,
+    route: &Name,
+    noun: &str,
+    items: impl Iterator<Item = (Cow<'m, str>, Span, &'m str)>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let mut seen: HashMap<Cow<'m, str>, Span, FixedState> = HashMap::default();
+    for (key, span, shown) in items {
+        match seen.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(span);
+            }
+            Entry::Occupied(entry) => {
+                let what = format!("route `{route}` names the {noun} {shown} twice");
+                let diagnostic = model.texts.error(span, what).because("the same again");
+                let diagnostic = diagnostic.also(&model.texts, *entry.get(), "first here");
+                diagnostics.push(diagnostic.cured_by("leave one out"));
+            }
+        }
+    }
+}
+
+/// A host as it is compared.
+fn lower(host: &str) -> Cow<'_, str> {
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        host.to_ascii_lowercase().into()
+    } else {
+        host.into()
+    }
+}
+
+/// What makes two routes equal for the router.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Rule<'m> {
+    /// In lower case; `None` for any.
+    host: Option<Cow<'m, str>>,
+    exact: bool,
+    /// A prefix without a slash at its end.
+    path: &'m str,
+    /// `None` for any.
+    method: Option<&'m str>,
+}
+
+/// Routes that would take the same requests: equal host, equal path, and a method in common or
+/// none on both sides. All else the documented order resolves.
 fn ties(model: &Model) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
-    let mut seen: HashMap<(String, &str), (&str, Span)> = HashMap::new();
+    let mut seen: HashMap<Rule<'_>, (&Spanned<Name>, Span), FixedState> = HashMap::default();
     for (name, route) in &model.document.routes.objects {
-        for (host, prefix, span) in rules(name, route) {
-            match seen.entry((host.to_ascii_lowercase(), prefix)) {
+        // Once for each pair of routes is enough.
+        let mut told: HashSet<&str, FixedState> = HashSet::default();
+        for (rule, span, secret) in rules(name, route) {
+            let entry = match seen.entry(rule) {
+                Entry::Occupied(entry) => entry,
                 Entry::Vacant(entry) => {
                     entry.insert((name, span));
+                    continue;
                 }
-                Entry::Occupied(entry) => {
-                    let (other, first) = entry.get();
-                    let (host, prefix) = entry.key();
-                    let (what, cure) = if *other == name.as_str() {
-                        let what = format!("route `{other}` names host \"{host}\" twice");
-                        (what, "leave one out")
-                    } else {
-                        let host = if host.is_empty() { "any host" } else { host };
-                        let prefix = if prefix.is_empty() { "/" } else { prefix };
-                        let what = format!(
-                            "routes `{other}` and `{}` are both for {host} and {prefix}",
-                            **name
-                        );
-                        (what, "give them different hosts or path prefixes, or leave one out")
-                    };
-                    diagnostics.push(
-                        Diagnostic::new(&model.source, span, what)
-                            .why("the same again")
-                            .also(first.clone(), "first here")
-                            .cure(cure),
-                    );
-                }
+            };
+            let &(other, first) = entry.get();
+            // A host that is named twice in one route has been told.
+            if other.span == name.span || !told.insert(other) {
+                continue;
             }
+            let rule = if secret { MASK.to_owned() } else { entry.key().to_string() };
+            let what = format!("routes `{}` and `{}` are both for {rule}", **other, **name);
+            diagnostics.push(
+                model
+                    .texts
+                    .error(span, what)
+                    .because("the same again")
+                    .also(&model.texts, first, "first here")
+                    .cured_by("give them different hosts, paths or methods, or leave one out"),
+            );
         }
     }
     diagnostics
 }
 
-/// What a route matches: host (empty for any), prefix without a slash at its end, and the place
-/// that says so.
+impl fmt::Display for Rule<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(method) = self.method {
+            write!(f, "{method} on ")?;
+        }
+        f.write_str(self.host.as_deref().unwrap_or("any host"))?;
+        match (self.path, self.exact) {
+            ("", false) => f.write_str(" and any path"),
+            (path, false) => write!(f, " and {path} with what lies below"),
+            (path, true) => write!(f, " and {path} alone"),
+        }
+    }
+}
+
+/// What a route matches, for each of its hosts and methods: the rule, the place that says so, and
+/// whether a secret is in it.
 fn rules<'m>(
-    name: &Spanned<String>,
+    name: &Spanned<Name>,
     route: &'m Route,
-) -> impl Iterator<Item = (&'m str, &'m str, Span)> {
-    let written = route.matches.path_prefix.as_ref();
-    let prefix = written.map_or("", |it| it.0.strip_suffix('/').unwrap_or(&it.0));
-    let hosts = route.matches.hosts.as_ref();
-    let named = hosts.into_iter().flat_map(|hosts| hosts.iter());
-    let any = hosts.is_none().then(|| {
-        ("", prefix, written.map_or_else(|| name.span.clone(), |prefix| prefix.span.clone()))
-    });
-    named.map(move |host| (host.0.as_str(), prefix, host.span.clone())).chain(any)
+) -> impl Iterator<Item = (Rule<'m>, Span, bool)> {
+    let Match { hosts, path, methods } = &route.matches;
+    let (path_text, exact) = match path.as_deref() {
+        Some(PathRule::Exact(path)) => (path.as_str(), true),
+        Some(PathRule::Prefix(path)) => (path.strip_suffix('/').unwrap_or(path), false),
+        None => ("", false),
+    };
+    let secret_path = path.as_ref().is_some_and(Spanned::is_secret);
+    let place = path.as_ref().map_or(name.span, |path| path.span);
+    let named = hosts.iter().flat_map(|hosts| hosts.iter());
+    let named = named.map(|it| (Some(lower(&it.0)), it.span, it.is_secret()));
+    let any = hosts.is_none().then_some((None, place, false));
+    named.chain(any).flat_map(move |(host, span, secret_host)| {
+        let rule = move |method| Rule { host: host.clone(), exact, path: path_text, method };
+        let any = methods.is_none().then(|| (rule(None), span, secret_host || secret_path));
+        let methods = methods.iter().flat_map(|methods| methods.iter());
+        let named = methods.map(move |it| {
+            (rule(Some(it.0.as_str())), span, secret_host || secret_path || it.is_secret())
+        });
+        any.into_iter().chain(named)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_that_could_not_listen_at_the_same_time_are_known() {
+        let meet = |one: &str, other: &str| {
+            let taken: HashSet<_> = Taken::by(one.parse().unwrap()).collect();
+            Taken::against(other.parse().unwrap()).any(|it| taken.contains(&it))
+        };
+        for (one, other, expected) in [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            ("127.0.0.1:1", "0.0.0.0:1", true),
+            ("127.0.0.1:1", "[::]:1", true),
+            ("127.0.0.1:1", "[::1]:1", false),
+            ("[::1]:1", "0.0.0.0:1", false),
+            ("[::1]:1", "[::]:1", true),
+            ("0.0.0.0:1", "[::]:1", true),
+        ] {
+            assert_eq!(meet(one, other), expected, "{one} {other}");
+            assert_eq!(meet(other, one), expected, "{other} {one}");
+        }
+    }
 }

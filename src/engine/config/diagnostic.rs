@@ -1,84 +1,188 @@
 //! What is wrong with a configuration, where, why, and how to cure it.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Level, Origin, Renderer, Snippet};
+use serde_json::{Value, json};
 
-/// Where in the text a thing stands: byte offsets.
-pub type Span = Range<usize>;
+use super::sources::{Source, Span, Texts};
 
-/// A text and the name it came under. Diagnostics share it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Source {
-    /// The name of the file, for messages; it is not opened.
-    pub file: String,
-    /// Its text.
-    pub text: String,
+/// So many mistakes are shown at once; what lies behind them is only counted. Nobody reads more,
+/// and a large text that is not a configuration at all would fill a log.
+pub const DIAGNOSTICS_SHOWN_MAX: usize = 100;
+
+/// So many mistakes of a kind are kept. In 8 MiB there can be millions.
+pub(super) const DIAGNOSTICS_KEPT_MAX: usize = 10_000;
+
+/// Whether a configuration can be used all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It can, and probably does not do what was meant.
+    Warning,
+    /// It cannot.
+    Error,
+}
+
+/// A place in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    source: Arc<Source>,
+    span: Span,
 }
 
 /// One mistake in a configuration.
 ///
 /// `Display` renders it the way rustc does: the place, the line, a caret. Texts are lower case,
-/// without a full stop, and name the value.
+/// without a full stop, and name the value, unless it came from a variable: then they show what is
+/// written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    source: Arc<Source>,
-    span: Span,
+    severity: Severity,
+    place: Place,
     what: String,
     why: Option<String>,
-    also: Option<(Span, String)>,
+    also: Option<(Place, String)>,
     cure: Option<String>,
 }
 
 impl Diagnostic {
     /// Says `what` is wrong at `span`.
-    pub(crate) fn new(source: &Arc<Source>, span: Span, what: impl Into<String>) -> Self {
-        Self {
-            source: Arc::clone(source),
-            span,
-            what: what.into(),
-            why: None,
-            also: None,
-            cure: None,
-        }
+    pub(super) fn new(texts: &Texts, span: Span, what: String) -> Self {
+        let place = Place::of(texts, span);
+        Self { severity: Severity::Error, place, what, why: None, also: None, cure: None }
+    }
+
+    /// Only a warning.
+    pub(super) fn warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
     }
 
     /// Says why, beside the caret.
-    pub(crate) fn why(self, why: impl Into<String>) -> Self {
+    pub(super) fn because(self, why: impl Into<String>) -> Self {
         Self { why: Some(why.into()), ..self }
     }
 
     /// Shows a second place that has to do with it.
-    pub(crate) fn also(self, span: Span, why: impl Into<String>) -> Self {
-        Self { also: Some((span, why.into())), ..self }
+    pub(super) fn also(self, texts: &Texts, span: Span, why: impl Into<String>) -> Self {
+        Self { also: Some((Place::of(texts, span), why.into())), ..self }
     }
 
     /// Says what to write instead.
-    pub(crate) fn cure(self, cure: impl Into<String>) -> Self {
+    pub(super) fn cured_by(self, cure: impl Into<String>) -> Self {
         Self { cure: Some(cure.into()), ..self }
+    }
+
+    /// Whether the configuration can be used all the same.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        self.severity
+    }
+
+    /// The name of the file that the mistake is in.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.place.source.file
     }
 
     /// Line and column of the mistake, both counted from 1, the column in characters.
     #[must_use]
     pub fn position(&self) -> (usize, usize) {
-        let before = self.source.text.get(..self.span.start).unwrap_or(&self.source.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let column = before.get(line_start..).map_or(0, |line| line.chars().count());
-        (before.matches('\n').count() + 1, column + 1)
+        self.place.position()
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Why it is wrong, in a few words.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        self.why.as_deref()
+    }
+
+    /// What to write instead.
+    #[must_use]
+    pub fn cure(&self) -> Option<&str> {
+        self.cure.as_deref()
+    }
+
+    /// Diagnostics in the order of the texts.
+    pub(super) fn order(&self) -> impl Ord + use<> {
+        (self.place.span, Reverse(self.severity))
+    }
+
+    /// The same for machines: an object with `file`, `line`, `column`, `severity`, `what`, `why`,
+    /// `cure` (the last two may be null), and with `also` for a second place.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let (line, column) = self.position();
+        let severity = match self.severity {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        let mut object = json!({
+            "file": self.file(), "line": line, "column": column, "severity": severity,
+            "what": self.what, "why": self.why, "cure": self.cure,
+        });
+        if let (Some((place, why)), Some(object)) = (&self.also, object.as_object_mut()) {
+            let (line, column) = place.position();
+            let also = json!({
+                "file": place.source.file, "line": line, "column": column, "why": why,
+            });
+            object.insert("also".to_owned(), also);
+        }
+        object
     }
 
     /// The text of it, for a terminal that shows colours or one that does not.
     #[must_use]
     pub fn render(&self, colours: bool) -> String {
-        let primary = AnnotationKind::Primary.span(self.span.clone()).label(self.why.as_deref());
-        let mut snippet =
-            Snippet::source(&self.source.text).path(&self.source.file).annotation(primary);
-        if let Some((span, why)) = &self.also {
-            snippet = snippet.annotation(AnnotationKind::Context.span(span.clone()).label(why));
+        let why = self.why.as_deref();
+        let mut window = self.place.lines();
+        let mut second = None;
+        if let Some((place, text)) = &self.also {
+            let lines = place.lines();
+            let both = window.start.min(lines.start)..window.end.max(lines.end);
+            // Two places in one text are shown as one piece of it, unless it would be large.
+            if place.source == self.place.source && both.len() <= PIECE_BYTES_MAX {
+                window = both;
+                second = Some((place, text, None));
+            } else {
+                second = Some((place, text, Some(lines)));
+            }
         }
-        let mut group = Level::ERROR.primary_title(&self.what).element(snippet);
+        let mut snippet = self.place.snippet(&window).annotation(self.place.mark(
+            AnnotationKind::Primary,
+            why,
+            &window,
+        ));
+        let mut further = None;
+        match second {
+            Some((place, text, None)) => {
+                snippet =
+                    snippet.annotation(place.mark(AnnotationKind::Context, Some(text), &window));
+            }
+            Some((place, text, Some(lines))) => {
+                let mark = place.mark(AnnotationKind::Context, Some(text), &lines);
+                let snippet = place.snippet(&lines).annotation(mark);
+                further = Some((place, lines, snippet));
+            }
+            None => {}
+        }
+        let level = match self.severity {
+            Severity::Warning => Level::WARNING,
+            Severity::Error => Level::ERROR,
+        };
+        let mut group =
+            level.primary_title(&self.what).elements(self.place.origin(&window)).element(snippet);
+        if let Some((place, lines, snippet)) = further {
+            group = group.elements(place.origin(&lines)).element(snippet);
+        }
         if let Some(cure) = &self.cure {
             group = group.element(Level::HELP.message(cure));
         }
@@ -90,5 +194,107 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(false))
+    }
+}
+
+/// The first [`DIAGNOSTICS_SHOWN_MAX`] of them, one below the other, and how many there are.
+#[must_use]
+pub fn render(diagnostics: &[Diagnostic], colours: bool) -> String {
+    let shown = diagnostics.iter().take(DIAGNOSTICS_SHOWN_MAX);
+    let mut text: String = shown.map(|it| format!("{}\n\n", it.render(colours))).collect();
+    text.push_str(&summary(diagnostics));
+    text
+}
+
+/// The first [`DIAGNOSTICS_SHOWN_MAX`] of them for machines: see [`Diagnostic::to_json`].
+#[must_use]
+pub fn to_json(diagnostics: &[Diagnostic]) -> Value {
+    diagnostics.iter().take(DIAGNOSTICS_SHOWN_MAX).map(Diagnostic::to_json).collect()
+}
+
+/// "3 mistakes, 1 warning"; and that not all of them are shown, if so.
+#[must_use]
+pub fn summary(diagnostics: &[Diagnostic]) -> String {
+    let count = |severity, noun: &str| {
+        let count = diagnostics.iter().filter(|it| it.severity == severity).count();
+        let plural = if count == 1 { "" } else { "s" };
+        (count > 0).then(|| format!("{count} {noun}{plural}"))
+    };
+    let counts = [count(Severity::Error, "mistake"), count(Severity::Warning, "warning")];
+    let counts = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    if diagnostics.len() > DIAGNOSTICS_SHOWN_MAX {
+        format!("{counts}; the first {DIAGNOSTICS_SHOWN_MAX} are shown")
+    } else {
+        counts
+    }
+}
+
+/// The largest piece of a text that a diagnostic shows lines of.
+const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// A line is shown this far to both sides of the mistake; configurations in one long line exist.
+const LINE_BYTES_MAX: usize = 400;
+
+impl Place {
+    fn of(texts: &Texts, span: Span) -> Self {
+        let unknown = || Arc::new(Source { file: String::new(), text: String::new() });
+        Self { source: texts.at(span).map_or_else(unknown, Arc::clone), span }
+    }
+
+    fn position(&self) -> (usize, usize) {
+        let start = self.span.range().start;
+        let before = self.source.text.get(..start).unwrap_or(&self.source.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before.get(line_start..).map_or(0, |line| line.chars().count());
+        (before.matches('\n').count() + 1, column + 1)
+    }
+
+    /// The bytes of the lines that the place lies in, cut where they are very long.
+    fn lines(&self) -> Range<usize> {
+        let text = &self.source.text;
+        let range = self.span.range();
+        let start = range.start.min(text.len());
+        let end = range.end.clamp(start, text.len());
+        let before = text.get(..start).unwrap_or_default();
+        let first = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let behind = text.get(end..).unwrap_or_default();
+        let last = behind.find('\n').map_or(text.len(), |newline| end + newline);
+        let first = text.ceil_char_boundary(first.max(start.saturating_sub(LINE_BYTES_MAX)));
+        let last = text.floor_char_boundary(last.min(start + LINE_BYTES_MAX));
+        first.min(start)..last.max(first)
+    }
+
+    /// Whether the window begins inside a line. Then columns count from elsewhere.
+    fn is_cut(&self, window: &Range<usize>) -> bool {
+        let before = self.source.text.get(..window.start).unwrap_or_default();
+        !before.is_empty() && !before.ends_with('\n')
+    }
+
+    /// Says where the place is, if its snippet cannot.
+    fn origin(&self, window: &Range<usize>) -> Option<Origin<'_>> {
+        self.is_cut(window).then(|| {
+            let (line, column) = self.position();
+            Origin::path(&self.source.file).line(line).char_column(column)
+        })
+    }
+
+    fn snippet(&self, window: &Range<usize>) -> Snippet<'_, Annotation<'_>> {
+        let text = &self.source.text;
+        let before = text.get(..window.start).unwrap_or_default();
+        let path = (!self.is_cut(window)).then_some(&self.source.file);
+        Snippet::source(text.get(window.clone()).unwrap_or_default())
+            .path(path)
+            .line_start(before.matches('\n').count() + 1)
+    }
+
+    fn mark<'a>(
+        &self,
+        kind: AnnotationKind,
+        label: Option<&'a str>,
+        window: &Range<usize>,
+    ) -> Annotation<'a> {
+        let range = self.span.range();
+        let inside = |at: usize| at.clamp(window.start, window.end) - window.start;
+        kind.span(inside(range.start)..inside(range.end)).label(label)
     }
 }

@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::section::{Rule, Spanned, section};
-use super::value::ByteSize;
+use super::collection::Spanned;
+use super::section::{Rule, section};
+use super::value::{ByteSize, LONGEST, Limit, SHORTEST};
 
 section! {
     /// A bound address and its protocol settings.
     pub Listener {
         /// Where it listens: IP address and port.
-        address: Spanned<SocketAddr> => Rule::required("address = \"0.0.0.0:8080\"");
-        /// What a request may ask of memory.
+        address: Spanned<SocketAddr> => Rule::required("\"0.0.0.0:8080\"");
+        /// How much clients may ask for.
         limits: ListenerLimits => Rule::settings();
         /// How long a client may keep us waiting.
         timeouts: ListenerTimeouts => Rule::settings();
@@ -19,8 +20,10 @@ section! {
 }
 
 section! {
-    /// What a request may ask of memory.
+    /// How much clients may ask for.
     pub ListenerLimits {
+        /// Client connections at once, per node, divided among the cores.
+        connections_max: Limit<u32> => Rule::default(Limit::At(100_000)).within_or_off(1..=10_000_000);
         /// Bytes of a request head. A longer one is answered 431.
         head_bytes_max: ByteSize => Rule::default(ByteSize::kib(32))
             .within(ByteSize::kib(1)..=ByteSize::mib(1));
@@ -44,9 +47,3 @@ section! {
         drain: Duration => Rule::default(Duration::from_secs(30)).within(SHORTEST..=LONGEST);
     }
 }
-
-/// Below this a timeout fires on healthy traffic: one tick of a worker's wheel is about 8 ms.
-pub(super) const SHORTEST: Duration = Duration::from_millis(10);
-
-/// A day. What is meant to be longer is meant to be off.
-pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,171 +1,106 @@
-//! `[routes.NAME]`: a match rule and its destination.
+//! `[routes.NAME]`: a match rule and what happens to the requests it takes.
 
-use std::net::Ipv6Addr;
+use std::borrow::Cow;
 
-use super::section::{Rule, Spanned, Value, Walk, section};
-use super::tree::{Kind, Node};
-use crate::router::HOST_BYTES_MAX;
+use super::collection::Spanned;
+use super::matching::Match;
+use super::redirect::Redirect;
+use super::reply::Reply;
+use super::section::{Rule, Value, section};
+use super::shape::{Choice, Shape};
+use super::tree::Node;
+use super::walk::Walk;
+use super::written::Written;
 
 section! {
-    /// A match rule and its destination.
-    pub Route {
+    /// A match rule, and what happens to the requests it takes.
+    RouteKeys {
         /// Which requests it is for. Absent: all.
         matches = "match": Match => Rule::section();
         /// The upstream that its requests go to.
-        upstream: Spanned<String> => Rule::required("upstream = \"NAME\"");
+        upstream: Option<Spanned<String>> => Rule::optional("\"users\"").in_sample();
+        /// Where clients are sent instead.
+        redirect: Option<Spanned<Redirect>> => Rule::optional_section();
+        /// What the gateway answers by itself.
+        reply: Option<Spanned<Reply>> => Rule::optional_section();
     }
 }
 
-section! {
-    /// Which requests a route is for.
-    pub Match {
-        /// Hosts, exact or "*.suffix". Absent: any.
-        hosts: Option<Spanned<Vec<Spanned<Host>>>> => Rule::default(None);
-        /// The beginning of the path, in whole segments: "/users" is for "/users" and "/users/1",
-        /// not for "/usersx". Absent: "/".
-        path_prefix: Option<Spanned<PathPrefix>> => Rule::default(None);
-    }
+/// A match rule and what happens to the requests it takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Which requests it is for.
+    pub matches: Match,
+    /// What happens to them.
+    pub action: Action,
 }
 
-/// Prefixes are at most this long: the tree of routes has a level per segment.
-const PREFIX_BYTES_MAX: usize = 1024;
-
-/// A host, exact or "*.suffix", as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host(pub String);
-
-impl Value for Host {
-    const EXPECTED: &'static str = "a host such as \"api.example.com\" or \"*.example.com\"";
-
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        let Kind::Text(text) = &node.kind else {
-            return walk.wrong_kind(node);
-        };
-        let Some(cure) = unsound_host(text) else {
-            return Some(Self(text.clone()));
-        };
-        walk.report(&node.span, format!("\"{text}\" is not a host"), |it| {
-            it.why(format!("expected {}", Self::EXPECTED)).cure(cure)
-        });
-        None
-    }
+/// What happens to the requests of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// They go to the upstream of this name.
+    Upstream(Spanned<String>),
+    /// Their clients are sent elsewhere.
+    Redirect(Redirect),
+    /// The gateway answers them.
+    Reply(Reply),
 }
 
-/// How to cure a host that no request could have.
-fn unsound_host(text: &str) -> Option<&'static str> {
-    let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    if literal.is_some_and(|literal| literal.parse::<Ipv6Addr>().is_ok()) {
-        return None;
+impl Value for Route {
+    fn expected() -> Cow<'static, str> {
+        RouteKeys::expected()
     }
-    let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let name = text.strip_prefix("*.").unwrap_or(text);
-    if text == "*" {
-        Some("leave `hosts` out to match any host")
-    } else if text.contains("://") || text.contains('/') {
-        Some("write the host alone, without scheme and path")
-    } else if text.contains(':') {
-        Some("leave the port out: a route is for a host on any port")
-    } else if !text.is_ascii() {
-        Some("write its ASCII form, which begins with xn--")
-    } else if name.contains('*') {
-        Some("a star stands for whole labels, and only in front: \"*.example.com\"")
-    } else if name.ends_with('.') {
-        Some("leave the dot at the end out: it is implied")
-    } else if name.len() > HOST_BYTES_MAX {
-        Some("a host has at most 253 characters")
-    } else if !name.split('.').all(|label| !label.is_empty() && label.bytes().all(sound)) {
-        Some("a host is made of labels of letters, digits, - and _, with single dots between")
-    } else {
-        None
+
+    fn shape() -> Shape {
+        RouteKeys::shape().with_choice(Choice::ExactlyOne(&["upstream", "redirect", "reply"]))
     }
-}
 
-/// The beginning of a path, as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathPrefix(pub String);
-
-impl Value for PathPrefix {
-    const EXPECTED: &'static str = "a path such as \"/users\"";
-
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        let Kind::Text(text) = &node.kind else {
-            return walk.wrong_kind(node);
-        };
-        let Some(cure) = unsound_prefix(text) else {
-            return Some(Self(text.clone()));
-        };
-        walk.report(&node.span, format!("\"{text}\" is not a path prefix"), |it| {
-            it.why(format!("expected {}", Self::EXPECTED)).cure(cure)
-        });
-        None
-    }
-}
-
-/// How to cure a prefix that no path could have.
-fn unsound_prefix(text: &str) -> Option<&'static str> {
-    let segments = || text.split('/').skip(1);
-    if !text.starts_with('/') {
-        Some("begin it with a slash")
-    } else if text.len() > PREFIX_BYTES_MAX {
-        Some("a prefix has at most 1024 characters")
-    } else if text.contains(['?', '#']) {
-        Some("leave query and fragment out: routes look at the path alone")
-    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Some("write other characters percent-encoded, as clients send them")
-    } else if text.contains('*') {
-        Some("leave the star out: a prefix takes everything below it")
-    } else if text.contains("//") {
-        Some("write single slashes")
-    } else if segments().any(|segment| segment == "." || segment == "..") {
-        Some("write the path without . and .. segments")
-    } else {
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sound_hosts_and_prefixes_pass() {
-        for host in ["a", "api.example.com", "*.example.org", "10.0.0.1", "[::1]", "A_b.xn--p1ai"] {
-            assert_eq!(unsound_host(host), None, "{host}");
+    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
+        let RouteKeys { matches, upstream, redirect, reply } = RouteKeys::read(node, walk)?;
+        let places = [
+            ("upstream", upstream.as_ref().map(|it| it.span)),
+            ("redirect", redirect.as_ref().map(|it| it.span)),
+            ("reply", reply.as_ref().map(|it| it.span)),
+        ];
+        let mut given = places.iter().filter_map(|&(key, span)| Some((key, span?)));
+        if let (Some((one, first)), Some((other, second))) = (given.next(), given.next()) {
+            let texts = walk.texts;
+            let what = format!("`{}` has both `{one}` and `{other}`", walk.path());
+            let (span, also) = if first < second { (second, first) } else { (first, second) };
+            walk.report(span, what, |it| {
+                it.because("a route does one thing")
+                    .also(texts, also, "it does this already")
+                    .cured_by("leave one out, or make two routes of it")
+            });
+            return None;
         }
-        for prefix in ["/", "/users", "/users/", "/a/b.c/%20~x", "/.well-known", "/..."] {
-            assert_eq!(unsound_prefix(prefix), None, "{prefix}");
-        }
+        let action = match (upstream, redirect, reply) {
+            (Some(upstream), ..) => Action::Upstream(upstream),
+            (_, Some(redirect), _) => Action::Redirect(redirect.into_inner()),
+            (.., Some(reply)) => Action::Reply(reply.into_inner()),
+            (None, None, None) => {
+                let what = format!("`{}` does nothing with its requests", walk.path());
+                walk.report(node.span, what, |it| {
+                    it.cured_by("add upstream = \"NAME\", or redirect, or reply")
+                });
+                return None;
+            }
+        };
+        Some(Self { matches, action })
     }
 
-    #[test]
-    fn each_mistake_has_its_cure() {
-        for (host, cure) in [
-            ("*", "leave `hosts` out"),
-            ("http://a.b", "without scheme"),
-            ("a.b/c", "without scheme"),
-            ("a.b:80", "port"),
-            ("bücher.de", "xn--"),
-            ("a.*.b", "in front"),
-            ("*a.b", "in front"),
-            ("a.b.", "dot at the end"),
-            ("", "labels"),
-            ("a..b", "labels"),
-            ("*.", "labels"),
-            ("a b", "labels"),
-        ] {
-            assert!(unsound_host(host).is_some_and(|it| it.contains(cure)), "{host}");
+    fn write(&self) -> Written {
+        let mut keys = RouteKeys {
+            matches: self.matches.clone(),
+            upstream: None,
+            redirect: None,
+            reply: None,
+        };
+        match self.action.clone() {
+            Action::Upstream(upstream) => keys.upstream = Some(upstream),
+            Action::Redirect(redirect) => keys.redirect = Some(Spanned::unwritten(redirect)),
+            Action::Reply(reply) => keys.reply = Some(Spanned::unwritten(reply)),
         }
-        for (prefix, cure) in [
-            ("", "slash"),
-            ("users", "begin"),
-            ("/a?b", "query"),
-            ("/a b", "percent"),
-            ("/ü", "percent"),
-            ("/a/*", "star"),
-            ("/a//b", "single"),
-            ("/a/../b", ".."),
-        ] {
-            assert!(unsound_prefix(prefix).is_some_and(|it| it.contains(cure)), "{prefix}");
-        }
+        keys.write()
     }
 }

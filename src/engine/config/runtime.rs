@@ -3,23 +3,28 @@
 //! The same three values are flags and environment variables of `ringway run`; what wins is
 //! decided by control.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::section::{Rule, Value, Walk, section};
-use super::tree::{Kind, Node};
+use super::section::{Mistake, Rule, Scalar, section};
+use super::shape::Shape;
+use super::tree::Kind;
 use super::value::ByteSize;
+use super::written::Written;
 
 section! {
     /// What the gateway takes of the machine.
     pub Runtime {
         /// How many pinned workers: "all", or a count.
-        cores: Option<Cores> => Rule::default(None);
-        /// The CPUs they are taken from, in this order: "0-3,8". Absent: those that the process
-        /// may run on.
-        cpus: Option<CpuList> => Rule::default(None);
-        /// How to talk to the kernel: "auto" (`io_uring`, else epoll), "io_uring" or "epoll".
-        driver: Option<DriverChoice> => Rule::default(None);
+        cores: Cores => Rule::default(Cores::All);
+        /// The CPUs they are taken from, in this order. Absent: those that the process may run
+        /// on.
+        cpus: Option<CpuList> => Rule::optional("\"0-3,8\"");
+        /// How to talk to the kernel: "auto" is io_uring, or epoll where that is not permitted,
+        /// with a warning that says why.
+        driver: DriverChoice => Rule::default(DriverChoice::Auto);
         /// All buffers of the node, divided among the cores.
         buffer_bytes_max: ByteSize => Rule::default(BUFFER_BYTES_DEFAULT)
             .within(ByteSize::mib(1)..=ByteSize::gib(1024));
@@ -54,16 +59,38 @@ impl FromStr for Cores {
     }
 }
 
-impl Value for Cores {
-    const EXPECTED: &'static str = "\"all\" or a count";
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.pad("all"),
+            Self::Count(count) => count.fmt(f),
+        }
+    }
+}
 
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        let text = match &node.kind {
-            Kind::Integer(Some(count)) => count.to_string(),
-            Kind::Text(text) => text.clone(),
-            _ => return walk.wrong_kind(node),
-        };
-        text.parse().map_or_else(|what| walk.bad_value(node, what), Some)
+impl Scalar for Cores {
+    fn wanted() -> Cow<'static, str> {
+        "\"all\" or a count".into()
+    }
+
+    fn form() -> Shape {
+        Shape::Either(Box::new(Shape::Words(vec!["all"])), Box::new(Shape::Integer))
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        match kind {
+            Kind::Integer(Some(count)) => count.to_string().parse().map_err(Mistake::value),
+            Kind::Integer(None) => Err(Mistake::value("the number is out of range")),
+            Kind::Text(text) => text.value.parse().map_err(Mistake::value),
+            _ => Err(Mistake::Kind),
+        }
+    }
+
+    fn show(&self) -> Written {
+        match self {
+            Self::All => Written::text("all"),
+            Self::Count(count) => Written::Integer(i64::try_from(*count).unwrap_or(i64::MAX)),
+        }
     }
 }
 
@@ -76,6 +103,7 @@ impl FromStr for CpuList {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut cpus = Vec::new();
+        let mut seen = HashSet::new();
         for part in text.split(',').map(str::trim) {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let number = |text: &str| text.trim().parse().ok().filter(|cpu| *cpu < CPUS_MAX);
@@ -86,7 +114,7 @@ impl FromStr for CpuList {
                 return Err(format!("the range {part} ends before it begins"));
             }
             for cpu in first..=last {
-                if cpus.contains(&cpu) {
+                if !seen.insert(cpu) {
                     return Err(format!("CPU {cpu} is listed twice"));
                 }
                 cpus.push(cpu);
@@ -96,14 +124,31 @@ impl FromStr for CpuList {
     }
 }
 
-impl Value for CpuList {
-    const EXPECTED: &'static str = "a list of CPUs such as \"0-3,8\"";
+impl Scalar for CpuList {
+    fn wanted() -> Cow<'static, str> {
+        "a list of CPUs such as \"0-3,8\"".into()
+    }
 
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        let Kind::Text(text) = &node.kind else {
-            return walk.wrong_kind(node);
+    fn form() -> Shape {
+        let pattern = Some("^ *[0-9]+ *(- *[0-9]+ *)?(, *[0-9]+ *(- *[0-9]+ *)?)*$");
+        Shape::Text { noun: "CPU list", pattern }
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        match kind {
+            Kind::Text(text) => text.value.parse().map_err(Mistake::value),
+            _ => Err(Mistake::Kind),
+        }
+    }
+
+    fn show(&self) -> Written {
+        let runs = self.0.chunk_by(|one, next| one + 1 == *next);
+        let run = |run: &[usize]| match run {
+            [] => String::new(),
+            [cpu] => cpu.to_string(),
+            [first, .., last] => format!("{first}-{last}"),
         };
-        text.parse().map_or_else(|what| walk.bad_value(node, what), Some)
+        Written::Text(runs.map(run).collect::<Vec<_>>().join(","))
     }
 }
 
@@ -142,14 +187,24 @@ impl fmt::Display for DriverChoice {
     }
 }
 
-impl Value for DriverChoice {
-    const EXPECTED: &'static str = "\"auto\", \"io_uring\" or \"epoll\"";
+impl Scalar for DriverChoice {
+    fn wanted() -> Cow<'static, str> {
+        "\"auto\", \"io_uring\" or \"epoll\"".into()
+    }
 
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        let Kind::Text(text) = &node.kind else {
-            return walk.wrong_kind(node);
-        };
-        text.parse().map_or_else(|what| walk.bad_value(node, what), Some)
+    fn form() -> Shape {
+        Shape::Words(Self::NAMES.map(|(name, _)| name).to_vec())
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        match kind {
+            Kind::Text(text) => text.value.parse().map_err(Mistake::value),
+            _ => Err(Mistake::Kind),
+        }
+    }
+
+    fn show(&self) -> Written {
+        Written::text(self.to_string())
     }
 }
 

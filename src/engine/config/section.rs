@@ -1,39 +1,59 @@
-//! How a section of the configuration is defined and read.
+//! How a section of the configuration is defined.
 //!
 //! [`section!`] takes one definition per key: field, documentation, type and [`Rule`] (default,
-//! bounds). The struct and its reader come from it; so will the JSON Schema and the reference.
+//! bounds, example). From it come the struct, its reader, its writer and its [`Shape`], and from
+//! the shape the reference, the commented file and the JSON Schema.
 //!
 //! Invariant: reading never stops at the first mistake. What cannot be read is reported and
 //! comes back as `None`, and its neighbours are read all the same.
 
-use std::ops::{Deref, RangeInclusive};
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
-use super::diagnostic::{Diagnostic, Source, Span};
-use super::nearest::nearest;
-use super::tree::{Entry, Kind, Node};
+use super::shape::{Key, Shape};
+use super::tree::{Kind, Node};
+use super::value::Limit;
+use super::walk::Walk;
+use super::written::Written;
 
 /// Defines a section: `field: Type => rule;`, or `field = "key": Type => rule;` where the key is
-/// not the field's name.
+/// not the field's name. The doc comments are the text of the reference.
 macro_rules! section {
     (
-        $(#[$about:meta])*
+        $(#[doc = $about:literal])+
         $vis:vis $name:ident {
-            $($(#[$doc:meta])* $field:ident $(= $key:literal)? : $type:ty => $rule:expr;)+
+            $($(#[doc = $doc:literal])+ $field:ident $(= $key:literal)? : $type:ty => $rule:expr;)+
         }
     ) => {
-        $(#[$about])*
-        #[derive(Clone, Debug)]
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, PartialEq)]
         $vis struct $name {
-            $($(#[$doc])* $vis $field: $type,)+
+            $($(#[doc = $doc])+ $vis $field: $type,)+
         }
 
         impl $crate::config::section::Value for $name {
-            const EXPECTED: &'static str = "a table";
+            fn expected() -> std::borrow::Cow<'static, str> {
+                "a table".into()
+            }
 
-            fn read(
-                node: &$crate::config::tree::Node,
-                walk: &mut $crate::config::section::Walk,
+            fn shape() -> $crate::config::shape::Shape {
+                use $crate::config::section::key;
+                $crate::config::shape::Shape::Section($crate::config::shape::Section {
+                    about: concat!($($about, "\n"),+),
+                    keys: vec![$(
+                        Rule::<$type>::describe(
+                            $rule,
+                            key!($field $($key)?),
+                            concat!($($doc, "\n"),+),
+                        )
+                    ),+],
+                    choice: None,
+                })
+            }
+
+            fn read<'n>(
+                node: &'n $crate::config::tree::Node<'n>,
+                walk: &mut $crate::config::walk::Walk<'n>,
             ) -> Option<Self> {
                 use $crate::config::section::key;
                 const KEYS: &[&str] = &[$(key!($field $($key)?)),+];
@@ -41,6 +61,13 @@ macro_rules! section {
                 // All fields first, then the verdict: see the invariant.
                 $(let $field = walk.field(&table, key!($field $($key)?), $rule);)+
                 Some(Self { $($field: $field?,)+ })
+            }
+
+            fn write(&self) -> $crate::config::written::Written {
+                use $crate::config::section::key;
+                $crate::config::written::Written::Table(vec![
+                    $((key!($field $($key)?).to_owned(), self.$field.write())),+
+                ])
             }
         }
     };
@@ -61,28 +88,100 @@ pub(super) use {key, section};
 /// What can stand behind a key.
 pub(super) trait Value: Sized {
     /// What to write, for messages: `a duration such as "300ms"`.
-    const EXPECTED: &'static str;
+    fn expected() -> Cow<'static, str>;
+
+    /// What it looks like, for the reference and the schema.
+    fn shape() -> Shape;
 
     /// Reads it; `None` after a mistake, which has been reported.
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self>;
+    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self>;
+
+    /// Writes it as it is read.
+    fn write(&self) -> Written;
+}
+
+/// A [`Value`] that is one string or number and needs nothing around it to be read.
+pub(super) trait Scalar: Sized {
+    /// As [`Value::expected`].
+    fn wanted() -> Cow<'static, str>;
+
+    /// As [`Value::shape`].
+    fn form() -> Shape;
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Says what is wrong; the place, and what was expected, are added to it.
+    fn parse(kind: &Kind) -> Result<Self, Mistake>;
+
+    /// As [`Value::write`].
+    fn show(&self) -> Written;
+}
+
+/// Why a scalar cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Mistake {
+    /// It is a list where a string should be, and the like.
+    Kind,
+    /// Its value makes no sense.
+    Value { what: String, cure: Option<String> },
+}
+
+impl Mistake {
+    /// The value makes no sense, and the cure is what was expected.
+    pub(super) fn value(what: impl Into<String>) -> Self {
+        Self::Value { what: what.into(), cure: None }
+    }
+
+    /// The value makes no sense; `cure` says what to do.
+    pub(super) fn with_cure(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self::Value { what: what.into(), cure: Some(cure.into()) }
+    }
+}
+
+impl<T: Scalar> Value for T {
+    fn expected() -> Cow<'static, str> {
+        T::wanted()
+    }
+
+    fn shape() -> Shape {
+        T::form()
+    }
+
+    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
+        if node.is_secret() {
+            walk.keep_secret();
+        }
+        match T::parse(&node.kind) {
+            Ok(value) => Some(value),
+            Err(Mistake::Kind) => walk.wrong_kind(node),
+            Err(Mistake::Value { what, cure }) => walk.bad_value(node, what, cure),
+        }
+    }
+
+    fn write(&self) -> Written {
+        self.show()
+    }
 }
 
 /// A value with a smallest and a largest.
-pub(super) trait Bounded: PartialOrd {
-    /// The value as it is written in the configuration.
-    fn show(&self) -> String;
-}
+pub(super) trait Bounded: Scalar + PartialOrd {}
 
 /// What a key may hold, and what holds when it is absent.
 pub(super) struct Rule<T> {
-    missing: Missing<T>,
-    bounds: Option<RangeInclusive<T>>,
-    /// Says what is wrong with a value out of bounds.
-    outside: fn(&T, &RangeInclusive<T>) -> Option<String>,
+    pub(super) missing: Missing<T>,
+    pub(super) bounds: Option<RangeInclusive<T>>,
+    /// Whether a value lies in the bounds.
+    pub(super) inside: fn(&T, &RangeInclusive<T>) -> bool,
+    example: Option<&'static str>,
+    in_sample: bool,
 }
 
-enum Missing<T> {
+/// What holds when a key is absent.
+pub(super) enum Missing<T> {
+    /// It must be there. The example shows how to write it.
     Required(&'static str),
+    /// This value.
     Default(T),
     /// What an empty table gives.
     Empty,
@@ -90,250 +189,94 @@ enum Missing<T> {
     Settings,
 }
 
-impl<T> Rule<T> {
-    /// The key must be there. `example` shows how to write it.
+impl<T: Value> Rule<T> {
+    const fn new(missing: Missing<T>, example: Option<&'static str>) -> Self {
+        Self { missing, bounds: None, inside: |_, _| true, example, in_sample: false }
+    }
+
+    /// The key must be there. `example` shows its value as it is written.
     pub(super) const fn required(example: &'static str) -> Self {
-        Self { missing: Missing::Required(example), bounds: None, outside: |_, _| None }
+        Self::new(Missing::Required(example), Some(example))
     }
 
     /// The value when the key is absent.
     pub(super) const fn default(value: T) -> Self {
-        Self { missing: Missing::Default(value), bounds: None, outside: |_, _| None }
+        Self::new(Missing::Default(value), None)
     }
 
     /// A section that may be absent; then it is read as if it were empty.
     pub(super) const fn section() -> Self {
-        Self { missing: Missing::Empty, bounds: None, outside: |_, _| None }
+        Self::new(Missing::Empty, None)
     }
 
     /// A section in which every key has a default. After a mistake, reported, the defaults stand
     /// in, so that the object around it is still there for the checks that concern several.
     pub(super) const fn settings() -> Self {
-        Self { missing: Missing::Settings, bounds: None, outside: |_, _| None }
+        Self::new(Missing::Settings, None)
+    }
+
+    /// Objects by name, maybe none. `example` is a name for the reference.
+    pub(super) const fn named(example: &'static str) -> Self {
+        Self::new(Missing::Empty, Some(example))
+    }
+
+    /// An example for the reference that says more than the default.
+    pub(super) fn example(self, example: &'static str) -> Self {
+        Self { example: Some(example), ..self }
+    }
+
+    /// The commented file has the example in effect.
+    pub(super) fn in_sample(self) -> Self {
+        Self { in_sample: true, ..self }
+    }
+
+    /// The key for the reference.
+    pub(super) fn describe(self, name: &'static str, doc: &'static str) -> Key {
+        let default = match &self.missing {
+            Missing::Default(value) => Some(value.write()).filter(|it| *it != Written::Absent),
+            _ => None,
+        };
+        Key {
+            name,
+            doc,
+            shape: T::shape(),
+            required: matches!(self.missing, Missing::Required(_)),
+            default,
+            range: self.bounds.map(|bounds| (bounds.start().write(), bounds.end().write())),
+            example: self.example,
+            in_sample: self.in_sample,
+            optional_section: matches!(self.missing, Missing::Default(_)),
+        }
+    }
+}
+
+impl<T: Value> Rule<Option<T>> {
+    /// The key may be absent. `example` shows its value as it is written.
+    pub(super) const fn optional(example: &'static str) -> Self {
+        Self::new(Missing::Default(None), Some(example))
+    }
+
+    /// The section may be absent, and that means something else than an empty one.
+    pub(super) const fn optional_section() -> Self {
+        Self::new(Missing::Default(None), None)
     }
 }
 
 impl<T: Bounded> Rule<T> {
     /// The smallest and the largest value.
     pub(super) fn within(self, bounds: RangeInclusive<T>) -> Self {
+        Self { bounds: Some(bounds), inside: |value, bounds| bounds.contains(value), ..self }
+    }
+}
+
+impl<T: Bounded> Rule<Limit<T>> {
+    /// The smallest and the largest limit; off lies outside of them and is fine.
+    pub(super) fn within_or_off(self, bounds: RangeInclusive<T>) -> Self {
+        let (min, max) = bounds.into_inner();
         Self {
-            bounds: Some(bounds),
-            outside: |value, bounds| {
-                (!bounds.contains(value)).then(|| {
-                    let (min, max) = (bounds.start().show(), bounds.end().show());
-                    format!("{} is not between {min} and {max}", value.show())
-                })
-            },
+            bounds: Some(Limit::At(min)..=Limit::At(max)),
+            inside: |value, bounds| *value == Limit::Off || bounds.contains(value),
             ..self
         }
-    }
-}
-
-/// The entries of a table that is being read.
-pub(super) struct Table<'n> {
-    span: Span,
-    entries: &'n [Entry],
-}
-
-/// The walk through one tree: where it is, and the mistakes found so far.
-pub(super) struct Walk {
-    source: Arc<Source>,
-    /// The keys that lead to the value that is being read.
-    path: Vec<String>,
-    pub(super) diagnostics: Vec<Diagnostic>,
-}
-
-impl Walk {
-    /// Begins at the root.
-    pub(super) fn new(source: &Arc<Source>) -> Self {
-        Self { source: Arc::clone(source), path: Vec::new(), diagnostics: Vec::new() }
-    }
-
-    /// Reports a mistake at `span`; `dress` adds why and cure.
-    pub(super) fn report(
-        &mut self,
-        span: &Span,
-        what: impl Into<String>,
-        dress: impl FnOnce(Diagnostic) -> Diagnostic,
-    ) {
-        self.diagnostics.push(dress(Diagnostic::new(&self.source, span.clone(), what)));
-    }
-
-    /// Reports a value of the wrong kind and returns `None`.
-    pub(super) fn wrong_kind<T: Value>(&mut self, node: &Node) -> Option<T> {
-        let what = format!("`{}` is {}", self.path(), node.kind.noun());
-        self.report(&node.span, what, |it| it.why(format!("expected {}", T::EXPECTED)));
-        None
-    }
-
-    /// Reports a value that cannot be what it should and returns `None`.
-    pub(super) fn bad_value<T: Value>(&mut self, node: &Node, what: String) -> Option<T> {
-        self.report(&node.span, what, |it| it.why(format!("expected {}", T::EXPECTED)));
-        None
-    }
-
-    /// The node as a table that has no other keys than `keys`.
-    pub(super) fn table<'n>(&mut self, node: &'n Node, keys: &[&str]) -> Option<Table<'n>> {
-        let Kind::Table(entries) = &node.kind else {
-            let what = format!("`{}` is {}", self.path(), node.kind.noun());
-            self.report(&node.span, what, |it| it.why("expected a table"));
-            return None;
-        };
-        for entry in entries.iter().filter(|entry| !keys.contains(&&*entry.key)) {
-            let place = match &*self.path() {
-                "" => String::new(),
-                path => format!(" in `{path}`"),
-            };
-            let cure = nearest(&entry.key, keys.iter().copied()).map_or_else(
-                || format!("the keys here are: {}", keys.join(", ")),
-                |key| format!("did you mean `{key}`?"),
-            );
-            let what = format!("unknown key `{}`{place}", entry.key);
-            self.report(&entry.key_span, what, |it| it.why("not a key").cure(cure));
-        }
-        Some(Table { span: node.span.clone(), entries })
-    }
-
-    /// The value of `key`, by its rule.
-    pub(super) fn field<T: Value>(
-        &mut self,
-        table: &Table<'_>,
-        key: &str,
-        rule: Rule<T>,
-    ) -> Option<T> {
-        let empty = || Node { span: table.span.clone(), kind: Kind::Table(Vec::new()) };
-        let Some(entry) = table.entries.iter().find(|entry| entry.key == key) else {
-            return match rule.missing {
-                Missing::Default(value) => Some(value),
-                Missing::Empty | Missing::Settings => {
-                    self.inside(key, |walk| T::read(&empty(), walk))
-                }
-                Missing::Required(example) => {
-                    self.missing(table, key, example);
-                    None
-                }
-            };
-        };
-        let Some(value) = self.inside(key, |walk| T::read(&entry.value, walk)) else {
-            return match rule.missing {
-                Missing::Settings => self.inside(key, |walk| T::read(&empty(), walk)),
-                _ => None,
-            };
-        };
-        let outside = rule.bounds.and_then(|bounds| (rule.outside)(&value, &bounds));
-        if let Some(outside) = outside {
-            self.report(&entry.value.span, format!("`{key}` is out of range"), |it| {
-                it.why(outside)
-            });
-            return None;
-        }
-        Some(value)
-    }
-
-    /// Reads what lies under `key`.
-    pub(super) fn inside<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.path.push(key.to_owned());
-        let value = read(self);
-        self.path.pop();
-        value
-    }
-
-    /// The keys that lead here, as `listeners.web.limits` or `upstreams.users.endpoints[0]`.
-    fn path(&self) -> String {
-        self.path.join(".").replace(".[", "[")
-    }
-
-    fn missing(&mut self, table: &Table<'_>, key: &str, example: &str) {
-        let what = match &*self.path() {
-            "" => format!("`{key}` is missing"),
-            path => format!("`{path}` has no `{key}`"),
-        };
-        self.report(&table.span, what, |it| it.cure(format!("add {example}")));
-    }
-}
-
-/// A value that remembers its place, for checks that concern several values.
-#[derive(Clone, Debug)]
-pub struct Spanned<T> {
-    /// Where it stands.
-    pub span: Span,
-    value: T,
-}
-
-impl<T> Deref for Spanned<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.value
-    }
-}
-
-impl<T: Value> Value for Spanned<T> {
-    const EXPECTED: &'static str = T::EXPECTED;
-
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        Some(Self { span: node.span.clone(), value: T::read(node, walk)? })
-    }
-}
-
-/// A list, read to its end whatever is wrong in it.
-impl<T: Value> Value for Vec<T> {
-    const EXPECTED: &'static str = "a list";
-
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        let Kind::List(items) = &node.kind else {
-            return walk.wrong_kind(node);
-        };
-        let mut read = |(index, item)| walk.inside(&format!("[{index}]"), |it| T::read(item, it));
-        let items: Vec<Option<T>> = items.iter().enumerate().map(&mut read).collect();
-        items.into_iter().collect()
-    }
-}
-
-/// A key that may be absent.
-impl<T: Value> Value for Option<T> {
-    const EXPECTED: &'static str = T::EXPECTED;
-
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        T::read(node, walk).map(Some)
-    }
-}
-
-/// Objects by name, in the order of the text.
-#[derive(Clone, Debug)]
-pub struct Named<T> {
-    /// Every name, also of objects that could not be read.
-    pub(super) names: Vec<Spanned<String>>,
-    /// The objects.
-    pub objects: Vec<(Spanned<String>, T)>,
-}
-
-/// Names are at most this long: they become labels of metrics.
-const NAME_BYTES_MAX: usize = 64;
-
-impl<T: Value> Value for Named<T> {
-    const EXPECTED: &'static str = "a table of named objects";
-
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        let Kind::Table(entries) = &node.kind else {
-            return walk.wrong_kind(node);
-        };
-        let mut named = Self { names: Vec::new(), objects: Vec::new() };
-        for entry in entries {
-            let sound = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-            if !entry.key.bytes().all(sound) || !(1..=NAME_BYTES_MAX).contains(&entry.key.len()) {
-                let what = format!("`{}` cannot be a name", entry.key);
-                walk.report(&entry.key_span, what, |it| {
-                    it.why(format!("1 to {NAME_BYTES_MAX} of a-z, 0-9, _ and -"))
-                });
-            }
-            let name = Spanned { span: entry.key_span.clone(), value: entry.key.clone() };
-            named.names.push(name.clone());
-            if let Some(object) = walk.inside(&entry.key, |walk| T::read(&entry.value, walk)) {
-                named.objects.push((name, object));
-            }
-        }
-        // Objects that failed have been reported; the others are checked against each other.
-        Some(named)
     }
 }

@@ -1,20 +1,24 @@
 //! `[upstreams.NAME]`: a named group of endpoints, their pool and their timeouts.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::listener::{LONGEST, SHORTEST};
-use super::section::{Rule, Spanned, Value, Walk, section};
+use super::collection::Spanned;
+use super::section::{Rule, Value, section};
+use super::shape::Shape;
 use super::tree::{Kind, Node};
-use super::value::Limit;
+use super::value::{LONGEST, Limit, SHORTEST};
+use super::walk::Walk;
+use super::written::Written;
 
 section! {
     /// A named group of endpoints that requests are balanced over.
     pub Upstream {
         /// Its endpoints: "IP:port", or a table with `address` and `weight`.
         endpoints: Spanned<Vec<Spanned<Endpoint>>>
-            => Rule::required("endpoints = [\"127.0.0.1:9000\"]");
-        /// What of its connections may stay open unused.
+            => Rule::required("[\"127.0.0.1:9000\"]");
+        /// How many connections there may be, and how long they may stay open unused.
         pool: Pool => Rule::settings();
         /// How long its endpoints may keep us waiting.
         timeouts: UpstreamTimeouts => Rule::settings();
@@ -22,9 +26,11 @@ section! {
 }
 
 section! {
-    /// What of an upstream's connections may stay open unused.
+    /// How many connections there may be, and how long they may stay open unused.
     pub Pool {
-        /// Idle connections per node and endpoint, divided among the cores.
+        /// Connections at once, per node and endpoint, divided among the cores.
+        connections_max: Limit<u32> => Rule::default(Limit::Off).within_or_off(1..=10_000_000);
+        /// Idle connections, per node and endpoint, divided among the cores.
         idle_max: u32 => Rule::default(1024).within(0..=1_000_000);
         /// How long one may stay idle. Keep it below the endpoint's own keep-alive timeout.
         idle_timeout: Duration => Rule::default(Duration::from_secs(55)).within(SHORTEST..=LONGEST);
@@ -38,10 +44,10 @@ section! {
         connect: Duration => Rule::default(Duration::from_secs(1)).within(SHORTEST..=LONGEST);
         /// From the end of the request to the first byte of the response. Then 504.
         first_byte: Limit<Duration> => Rule::default(Limit::At(Duration::from_secs(30)))
-            .within(Limit::At(SHORTEST)..=Limit::Off);
+            .within_or_off(SHORTEST..=LONGEST);
         /// Between two pieces of a response. Then the client's connection is closed.
         between_bytes: Limit<Duration> => Rule::default(Limit::At(Duration::from_secs(30)))
-            .within(Limit::At(SHORTEST)..=Limit::Off);
+            .within_or_off(SHORTEST..=LONGEST);
     }
 }
 
@@ -49,7 +55,7 @@ section! {
     /// An endpoint written as a table.
     WeightedEndpoint {
         /// Where it listens: IP address and port.
-        address: SocketAddr => Rule::required("address = \"127.0.0.1:9000\"");
+        address: SocketAddr => Rule::required("\"127.0.0.1:9000\"");
         /// Its share of the requests, relative to the other endpoints.
         weight: u32 => Rule::default(1).within(1..=WEIGHT_MAX);
     }
@@ -68,17 +74,31 @@ pub struct Endpoint {
 }
 
 impl Value for Endpoint {
-    const EXPECTED: &'static str = "\"IP:port\" or { address = \"IP:port\", weight = 2 }";
+    fn expected() -> Cow<'static, str> {
+        "\"IP:port\" or { address = \"IP:port\", weight = 2 }".into()
+    }
 
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
+    fn shape() -> Shape {
+        let (text, table) = (SocketAddr::shape(), WeightedEndpoint::shape());
+        Shape::Either(Box::new(text), Box::new(table))
+    }
+
+    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
         let WeightedEndpoint { address, weight } = match &node.kind {
-            Kind::Text(_) => WeightedEndpoint { address: SocketAddr::read(node, walk)?, weight: 1 },
+            Kind::Text(_) => WeightedEndpoint { address: Value::read(node, walk)?, weight: 1 },
             Kind::Table(_) => WeightedEndpoint::read(node, walk)?,
             _ => return walk.wrong_kind(node),
         };
         if address.port() == 0 {
-            return walk.bad_value(node, "port 0 is no place to connect to".to_owned());
+            return walk.bad_value(node, "port 0 is no place to connect to".to_owned(), None);
         }
         Some(Self { address, weight })
+    }
+
+    fn write(&self) -> Written {
+        if self.weight == 1 {
+            return self.address.write();
+        }
+        WeightedEndpoint { address: self.address, weight: self.weight }.write()
     }
 }

@@ -1,11 +1,14 @@
-//! The values that keys hold: numbers, sizes, durations, addresses, and "off".
+//! The values that keys hold: strings, numbers, sizes, durations, addresses, and "off".
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::section::{Bounded, Value, Walk};
-use super::tree::{Kind, Node};
+use super::section::{Bounded, Mistake, Scalar};
+use super::shape::Shape;
+use super::tree::Kind;
+use super::written::Written;
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,26 +46,41 @@ const SIZE_UNITS: [(&str, u64); 4] = [
 const DURATION_UNITS: [(&str, u64); 4] =
     [("ms", 1), ("s", 1000), ("m", 60 * 1000), ("h", 60 * 60 * 1000)];
 
-impl Value for ByteSize {
-    const EXPECTED: &'static str = "a size such as \"16KiB\" or a number of bytes";
+/// A day. What is meant to be longer is meant to be off.
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        match &node.kind {
-            Kind::Integer(Some(count)) if *count >= 0 => Some(Self(count.cast_unsigned())),
-            Kind::Text(text) => match with_unit(text, &SIZE_UNITS) {
-                Some(count) => Some(Self(count)),
-                None => walk.bad_value(node, format!("\"{text}\" is not a size")),
-            },
-            _ => walk.wrong_kind(node),
+/// Below this a timeout fires on healthy traffic: one tick of a worker's wheel is about 8 ms.
+pub(super) const SHORTEST: Duration = Duration::from_millis(10);
+
+impl Scalar for ByteSize {
+    fn wanted() -> Cow<'static, str> {
+        "a size such as \"16KiB\" or a number of bytes".into()
+    }
+
+    fn form() -> Shape {
+        let text = Shape::Text { noun: "size", pattern: Some("^[0-9]+(B|KiB|MiB|GiB)$") };
+        Shape::Either(Box::new(text), Box::new(Shape::Integer))
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        match kind {
+            Kind::Integer(Some(count)) => u64::try_from(*count)
+                .map(Self)
+                .map_err(|_| Mistake::value(format!("{count} is not a size"))),
+            Kind::Integer(None) => Err(Mistake::value("the number is out of range")),
+            Kind::Text(text) => with_unit(&text.value, &SIZE_UNITS)
+                .map(Self)
+                .ok_or_else(|| Mistake::value(format!("\"{}\" is not a size", text.value))),
+            _ => Err(Mistake::Kind),
         }
     }
-}
 
-impl Bounded for ByteSize {
-    fn show(&self) -> String {
-        format!("\"{self}\"")
+    fn show(&self) -> Written {
+        Written::text(self.to_string())
     }
 }
+
+impl Bounded for ByteSize {}
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,87 +88,146 @@ impl fmt::Display for ByteSize {
     }
 }
 
-impl Value for Duration {
-    const EXPECTED: &'static str = "a duration such as \"300ms\", \"2s\", \"1m\" or \"1h\"";
+impl Scalar for Duration {
+    fn wanted() -> Cow<'static, str> {
+        "a duration such as \"300ms\", \"2s\", \"1m\" or \"1h\"".into()
+    }
 
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        match &node.kind {
-            Kind::Text(text) => match with_unit(text, &DURATION_UNITS) {
-                Some(millis) => Some(Self::from_millis(millis)),
-                None => walk.bad_value(node, format!("\"{text}\" is not a duration")),
-            },
-            Kind::Integer(Some(number)) => {
-                let what = format!("{number} is a number without a unit");
-                walk.report(&node.span, what, |it| {
-                    it.why(format!("expected {}", Self::EXPECTED))
-                        .cure(format!("write \"{number}s\" for seconds"))
-                });
-                None
-            }
-            _ => walk.wrong_kind(node),
+    fn form() -> Shape {
+        Shape::Text { noun: "duration", pattern: Some("^[0-9]+(ms|s|m|h)$") }
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        match kind {
+            Kind::Text(text) => with_unit(&text.value, &DURATION_UNITS)
+                .map(Self::from_millis)
+                .ok_or_else(|| Mistake::value(format!("\"{}\" is not a duration", text.value))),
+            Kind::Integer(Some(number)) => Err(Mistake::with_cure(
+                format!("{number} is a number without a unit"),
+                format!("write \"{number}s\" for seconds"),
+            )),
+            _ => Err(Mistake::Kind),
         }
     }
-}
 
-impl Bounded for Duration {
-    fn show(&self) -> String {
+    fn show(&self) -> Written {
         let millis = u64::try_from(self.as_millis()).unwrap_or(u64::MAX);
-        format!("\"{}\"", in_units(millis, &DURATION_UNITS))
+        Written::text(in_units(millis, &DURATION_UNITS))
     }
 }
 
-impl Value for u32 {
-    const EXPECTED: &'static str = "a whole number";
+impl Bounded for Duration {}
 
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        match &node.kind {
-            Kind::Integer(Some(number)) => match Self::try_from(*number) {
-                Ok(number) => Some(number),
-                Err(_) => walk.bad_value(node, format!("{number} is out of range")),
-            },
-            Kind::Integer(None) => walk.bad_value(node, "the number is out of range".to_owned()),
-            _ => walk.wrong_kind(node),
+impl Scalar for u32 {
+    fn wanted() -> Cow<'static, str> {
+        "a whole number".into()
+    }
+
+    fn form() -> Shape {
+        Shape::Integer
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        match kind {
+            Kind::Integer(Some(number)) => Self::try_from(*number)
+                .map_err(|_| Mistake::value(format!("{number} is out of range"))),
+            Kind::Integer(None) => Err(Mistake::value("the number is out of range")),
+            // The value of a variable is always a string.
+            Kind::Text(text) if text.secret => {
+                text.value.parse().map_err(|_| Mistake::value("not a number"))
+            }
+            _ => Err(Mistake::Kind),
+        }
+    }
+
+    fn show(&self) -> Written {
+        Written::Integer(i64::from(*self))
+    }
+}
+
+impl Bounded for u32 {}
+
+/// A string, any.
+impl Scalar for String {
+    fn wanted() -> Cow<'static, str> {
+        "a string".into()
+    }
+
+    fn form() -> Shape {
+        Shape::Text { noun: "string", pattern: None }
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        match kind {
+            Kind::Text(text) => Ok(text.value.to_string()),
+            _ => Err(Mistake::Kind),
+        }
+    }
+
+    fn show(&self) -> Written {
+        Written::text(self)
+    }
+}
+
+/// A limit that can be switched off. Off is larger than any limit.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub enum Limit<T> {
+    /// This limit.
+    At(T),
+    /// No limit.
+    Off,
+}
+
+impl<T: Bounded> Scalar for Limit<T> {
+    fn wanted() -> Cow<'static, str> {
+        format!("{}, or \"off\"", T::wanted()).into()
+    }
+
+    fn form() -> Shape {
+        Shape::Either(Box::new(T::form()), Box::new(Shape::Words(vec!["off"])))
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        match kind {
+            Kind::Text(text) if text.value == "off" => Ok(Self::Off),
+            // No limit at all is far more than the smallest one.
+            Kind::Integer(Some(0)) => {
+                Err(Mistake::with_cure("0 is no limit", "write \"off\" for none"))
+            }
+            kind => T::parse(kind).map(Self::At),
+        }
+    }
+
+    fn show(&self) -> Written {
+        match self {
+            Self::At(limit) => limit.show(),
+            Self::Off => Written::text("off"),
         }
     }
 }
 
-impl Bounded for u32 {
-    fn show(&self) -> String {
-        self.to_string()
+impl Scalar for SocketAddr {
+    fn wanted() -> Cow<'static, str> {
+        "an IP address and a port such as \"127.0.0.1:8080\" or \"[::1]:8080\"".into()
     }
-}
 
-impl Value for String {
-    const EXPECTED: &'static str = "a string";
-
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        match &node.kind {
-            Kind::Text(text) => Some(text.clone()),
-            _ => walk.wrong_kind(node),
-        }
+    fn form() -> Shape {
+        Shape::Text { noun: "address", pattern: Some(r"^([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]+$") }
     }
-}
 
-impl Value for SocketAddr {
-    const EXPECTED: &'static str =
-        "an IP address and a port such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
-
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        let Kind::Text(text) = &node.kind else {
-            return walk.wrong_kind(node);
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        let Kind::Text(text) = kind else {
+            return Err(Mistake::Kind);
         };
-        let Ok(address) = text.parse() else {
+        let text = &text.value;
+        text.parse().map_err(|_| {
             let what = format!("\"{text}\" is not an address");
-            walk.report(&node.span, what, |it| {
-                let it = it.why(format!("expected {}", Self::EXPECTED));
-                match cure_address(text) {
-                    Some(cure) => it.cure(cure),
-                    None => it,
-                }
-            });
-            return None;
-        };
-        Some(address)
+            Mistake::Value { what, cure: cure_address(text) }
+        })
+    }
+
+    fn show(&self) -> Written {
+        Written::text(self.to_string())
     }
 }
 
@@ -174,40 +251,6 @@ fn cure_address(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':')?;
     let name = host.bytes().any(|byte| byte.is_ascii_alphabetic()) && port.parse::<u16>().is_ok();
     name.then(|| "names are not resolved: write the IP address".to_owned())
-}
-
-/// A limit that can be switched off. Off is larger than any limit.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub enum Limit<T> {
-    /// This limit.
-    At(T),
-    /// No limit.
-    Off,
-}
-
-impl Value for Limit<Duration> {
-    const EXPECTED: &'static str =
-        "a duration such as \"300ms\", \"2s\", \"1m\" or \"1h\", or \"off\"";
-
-    fn read(node: &Node, walk: &mut Walk) -> Option<Self> {
-        match &node.kind {
-            Kind::Text(text) if text == "off" => Some(Self::Off),
-            Kind::Text(text) => match with_unit(text, &DURATION_UNITS) {
-                Some(millis) => Some(Self::At(Duration::from_millis(millis))),
-                None => walk.bad_value(node, format!("\"{text}\" is not a duration")),
-            },
-            _ => walk.wrong_kind(node),
-        }
-    }
-}
-
-impl<T: Bounded> Bounded for Limit<T> {
-    fn show(&self) -> String {
-        match self {
-            Self::Off => "\"off\"".to_owned(),
-            Self::At(value) => value.show(),
-        }
-    }
 }
 
 /// Reads a whole number and a unit.

@@ -5,59 +5,118 @@ use std::time::Duration;
 
 use foldhash::quality::FixedState;
 
+use super::action::Piece;
 use super::{
-    Endpoint, FOREVER, Limits, ListenerSettings, ListenerTimeouts, PoolLimits, Route, Table,
-    Upstream, UpstreamId, UpstreamTimeouts,
+    Action, Endpoint, FOREVER, Identities, Limits, ListenerSettings, ListenerTimeouts, PoolLimits,
+    Redirect, Route, StaticReply, Table, Upstream, UpstreamId, UpstreamTimeouts,
 };
-use crate::config::{self, Diagnostic, Limit, Model};
-use crate::router::{HostRule, Router};
+use crate::config::{self, Limit, Model};
+use crate::router::{HostRule, PathRule, Router, Rule};
 
-/// Makes version `number` of the model.
-///
-/// # Errors
-/// What concerns several objects, such as two routes for the same requests. (A model as
-/// [`config::parse`] gave it has been checked.)
-pub fn compile(model: &Model, number: u64) -> Result<Table, Vec<Diagnostic>> {
-    let mistakes = config::check(model);
-    if !mistakes.is_empty() {
-        return Err(mistakes);
-    }
+/// Makes version `number` of a model that [`config::parse`] gave: all that can be wrong with it has
+/// been said.
+#[must_use]
+pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Table {
     let document = &model.document;
-    let listeners =
-        document.listeners.objects.iter().map(|(name, it)| listener(name, it)).collect();
+    let mut listeners: Vec<_> = document
+        .listeners
+        .objects
+        .iter()
+        .map(|(name, it)| listener(name, it, identities))
+        .collect();
+    listeners.sort_by_key(|it| it.id);
     // In the order of their names: the same objects, written in another order, route the same.
     let mut upstreams: Vec<_> =
         document.upstreams.objects.iter().map(|(name, it)| upstream(name, it)).collect();
     upstreams.sort_by(|one, other| one.name.cmp(&other.name));
+    let by_identity = (0..).zip(&upstreams).map(|(id, it)| (it.identity, UpstreamId(id))).collect();
 
-    let mut router = Router::default();
-    let mut routes = Vec::new();
     let mut written: Vec<_> = document.routes.objects.iter().collect();
-    written.sort_by(|(one, _), (other, _)| one.cmp(other));
+    written.sort_by(|(one, _), (other, _)| (***one).cmp(other));
+    let mut routes = Vec::with_capacity(written.len());
+    let mut rules = Vec::with_capacity(written.len());
     for (name, route) in written {
-        let by_name = upstreams.binary_search_by(|it| (*it.name).cmp(&route.upstream));
-        let index = by_name.ok().and_then(|index| u32::try_from(index).ok());
-        let (Some(index), Ok(route_number)) = (index, u32::try_from(routes.len())) else {
+        let Some(action) = action(&route.action, &upstreams) else {
             debug_assert!(false, "a checked model has no dangling upstream");
             continue;
         };
-        routes.push(Route { name: name.as_str().into(), upstream: UpstreamId(index) });
-        let prefix = route.matches.path_prefix.as_ref().map_or("/", |prefix| &prefix.0);
-        let hosts = route.matches.hosts.iter().flat_map(|hosts| hosts.iter());
-        let any = route.matches.hosts.is_none().then_some(HostRule::Any);
-        for host in hosts.map(|host| HostRule::of(&host.0)).chain(any) {
-            let taken = router.insert(host, prefix, route_number);
-            debug_assert!(taken.is_none(), "a checked model has a place for every route");
-        }
+        // There are fewer routes than bytes in a configuration, and fewer of those than 2^32.
+        let number = u32::try_from(routes.len()).unwrap_or(u32::MAX);
+        rules.extend(rules_of(&route.matches, number));
+        routes.push(Route { name: (***name).into(), action });
     }
-    Ok(Table { number, listeners, routes, upstreams, router })
+    let router = Router::new(rules);
+    let records = document.access_log.is_some();
+    Table { number, listeners, routes, upstreams, records, router, by_identity }
 }
 
-fn listener(name: &str, it: &config::Listener) -> ListenerSettings {
+/// A rule for each host and method.
+fn rules_of(matches: &config::Match, route: u32) -> impl Iterator<Item = Rule<'_>> {
+    let path = match matches.path.as_deref() {
+        Some(config::PathRule::Exact(path)) => PathRule::Exact(path),
+        Some(config::PathRule::Prefix(prefix)) => PathRule::Prefix(prefix),
+        None => PathRule::Prefix("/"),
+    };
+    let hosts = matches.hosts.iter().flat_map(|hosts| hosts.iter());
+    let hosts = hosts.map(|host| HostRule::of(&host.0));
+    let any_host = matches.hosts.is_none().then_some(HostRule::Any);
+    hosts.chain(any_host).flat_map(move |host| {
+        let methods = matches.methods.iter().flat_map(|methods| methods.iter());
+        let methods = methods.map(|method| Some(method.0.as_str()));
+        let any_method = matches.methods.is_none().then_some(None);
+        methods.chain(any_method).map(move |method| Rule { host, path, method, route })
+    })
+}
+
+/// What a route does; `None` if that is to go to an upstream which does not exist.
+fn action(written: &config::Action, upstreams: &[Upstream]) -> Option<Action> {
+    Some(match written {
+        config::Action::Upstream(name) => {
+            let index = upstreams.binary_search_by(|it| (*it.name).cmp(name)).ok()?;
+            Action::Upstream(UpstreamId(u32::try_from(index).ok()?))
+        }
+        config::Action::Redirect(redirect) => Action::Redirect(Redirect::new(
+            redirect.status.0,
+            redirect.to.pieces().iter().map(|piece| match piece {
+                config::RedirectPiece::Text(text) => Piece::Text(text.as_str().into()),
+                config::RedirectPiece::Path => Piece::Path,
+                config::RedirectPiece::Query => Piece::Query,
+                config::RedirectPiece::Host => Piece::Host,
+            }),
+        )),
+        config::Action::Reply(reply) => Action::Reply(static_reply(reply)),
+    })
+}
+
+fn static_reply(reply: &config::Reply) -> StaticReply {
+    let mut headers: Vec<(Box<str>, Box<[u8]>)> = reply.headers.0.iter().map(header).collect();
+    let typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE));
+    if !typed && !reply.body.0.is_empty() {
+        headers.push((CONTENT_TYPE.into(), TEXT.into()));
+    }
+    StaticReply {
+        // Its bounds are those of a status.
+        status: u16::try_from(reply.status).unwrap_or(503),
+        body: reply.body.0.as_bytes().into(),
+        headers,
+    }
+}
+
+/// What a body is when the configuration does not say it.
+const CONTENT_TYPE: &str = "content-type";
+const TEXT: &[u8] = b"text/plain; charset=utf-8";
+
+fn header((name, value): &(String, String)) -> (Box<str>, Box<[u8]>) {
+    (name.as_str().into(), value.as_bytes().into())
+}
+
+fn listener(name: &str, it: &config::Listener, identities: &mut Identities) -> ListenerSettings {
     ListenerSettings {
+        id: identities.listener(name, *it.address),
         name: name.into(),
         address: *it.address,
         limits: Limits {
+            connections_max: or_unbounded(it.limits.connections_max),
             head_bytes_max: usize::try_from(it.limits.head_bytes_max.0).unwrap_or(usize::MAX),
             headers_max: it.limits.headers_max as usize,
         },
@@ -77,8 +136,11 @@ fn upstream(name: &str, it: &config::Upstream) -> Upstream {
         weight: it.weight,
     };
     let endpoints: Vec<_> = it.endpoints.iter().map(endpoint).collect();
-    let pool =
-        PoolLimits { idle_max: it.pool.idle_max as usize, idle_timeout: it.pool.idle_timeout };
+    let pool = PoolLimits {
+        connections_max: or_unbounded(it.pool.connections_max),
+        idle_max: it.pool.idle_max as usize,
+        idle_timeout: it.pool.idle_timeout,
+    };
     let timeouts = UpstreamTimeouts {
         connect: it.timeouts.connect,
         first_byte: or_forever(it.timeouts.first_byte),
@@ -93,5 +155,12 @@ fn or_forever(limit: Limit<Duration>) -> Duration {
     match limit {
         Limit::At(duration) => duration,
         Limit::Off => FOREVER,
+    }
+}
+
+fn or_unbounded(limit: Limit<u32>) -> usize {
+    match limit {
+        Limit::At(count) => count as usize,
+        Limit::Off => usize::MAX,
     }
 }

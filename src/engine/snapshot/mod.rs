@@ -3,18 +3,28 @@
 //! [`compile()`] makes a [`Table`] from a model; each core gets its own copy, moved to it. Nothing
 //! in it is shared or counted, so a lookup touches the memory of one core only. What lives longer
 //! than a table (pools, balancers, counters) is kept by the worker, in slots keyed by
-//! [`Upstream::identity`].
+//! [`Upstream::identity`]; sockets are kept by [`ListenerId`]. [`Identities`] is what compiling
+//! remembers from version to version.
 //!
-//! Invariant: every [`UpstreamId`] in a table is an index into that table's upstreams.
+//! Invariant: every [`UpstreamId`] and [`RouteId`] in a table is an index into that table.
 
+mod action;
 mod compile;
+mod identity;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use compile::compile;
+use foldhash::fast::FixedState;
 
-use crate::router::Router;
+pub use action::{Action, Redirect, StaticReply};
+pub use compile::compile;
+pub use identity::Identities;
+
+use crate::router::{Hit, Router};
 
 /// Stands for "off" where a time limit is off: a year, longer than any connection. A number
 /// rather than an option, so that arming a deadline stays one addition.
@@ -25,22 +35,64 @@ pub const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub struct Table {
     /// The version, counted from 1 by the control thread.
     pub number: u64,
-    /// The listeners, in the order in which they are written.
+    /// The listeners, in the order of their ids. Of the first version that is the order in which
+    /// they are written.
     pub listeners: Vec<ListenerSettings>,
-    /// The routes, in the order of their names.
+    /// The routes, in the order of their names. A [`RouteId`] is an index into them.
     pub routes: Vec<Route>,
     /// The upstreams, in the order of their names. An [`UpstreamId`] is an index into them.
     pub upstreams: Vec<Upstream>,
+    /// Whether each exchange leaves a record: an access log is configured.
+    pub records: bool,
     router: Router,
+    by_identity: HashMap<u64, UpstreamId, FixedState>,
+}
+
+/// What a table has for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'t> {
+    /// This route.
+    Route(RouteId, &'t Route),
+    /// Nothing, but there are routes for host and path with other methods: those that
+    /// [`Table::allow`] names. The answer is 405.
+    WrongMethod,
+    /// Nothing. The answer is 404.
+    None,
 }
 
 impl Table {
     /// The route for a request: `host` as sent, without port (case does not matter; empty when
-    /// there is none), `path` as sent, without query.
+    /// there is none), `path` as sent, without query, `method` as sent. The order in which routes
+    /// go before each other is that of [`router`](crate::router). Allocates nothing.
     #[must_use]
-    pub fn route(&self, host: &[u8], path: &[u8]) -> Option<&Route> {
-        let number = self.router.find(host, path)?;
-        self.routes.get(usize::try_from(number).ok()?)
+    pub fn route(&self, host: &[u8], path: &[u8], method: &[u8]) -> Found<'_> {
+        match self.router.find(host, path, method) {
+            Hit::Route(number) => match self.routes.get(number as usize) {
+                Some(route) => Found::Route(RouteId(number), route),
+                None => Found::None,
+            },
+            Hit::WrongMethod => Found::WrongMethod,
+            Hit::None => Found::None,
+        }
+    }
+
+    /// The value of `Allow` (RFC 9110 section 10.2.1) after [`Found::WrongMethod`] for the same
+    /// host and path: every method that a route takes there, in the order of the alphabet, with
+    /// ", " between. Written at the end of `out`.
+    pub fn allow(&self, host: &[u8], path: &[u8], out: &mut Vec<u8>) {
+        for (index, method) in self.router.methods(host, path).into_iter().enumerate() {
+            if index > 0 {
+                out.extend_from_slice(b", ");
+            }
+            out.extend_from_slice(method.as_bytes());
+        }
+    }
+
+    /// The listener with this id, if this version has it.
+    #[must_use]
+    pub fn listener(&self, id: ListenerId) -> Option<&ListenerSettings> {
+        let index = self.listeners.binary_search_by_key(&id, |it| it.id).ok()?;
+        self.listeners.get(index)
     }
 
     /// The upstream that a route of this table names.
@@ -49,29 +101,41 @@ impl Table {
     pub fn upstream(&self, id: UpstreamId) -> &Upstream {
         &self.upstreams[id.0 as usize]
     }
+
+    /// The upstream with this [`Upstream::identity`]: the one that another version had, if it is
+    /// in this one, unchanged.
+    #[must_use]
+    pub fn upstream_by_identity(&self, identity: u64) -> Option<UpstreamId> {
+        self.by_identity.get(&identity).copied()
+    }
 }
 
 /// A listener for as long as it is bound to the same address: the same in every version. Not used
-/// again for another one.
+/// again for another one, nor for the same one after a version without it. See [`Identities`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub u32);
 
 /// A bound address and its protocol settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
+    /// The same in every version.
+    pub id: ListenerId,
     /// Its name in the configuration.
     pub name: Box<str>,
     /// Where it listens. Port 0 lets the kernel choose.
     pub address: SocketAddr,
-    /// What a request may ask of memory.
+    /// How much its clients may ask for.
     pub limits: Limits,
     /// How long a client may keep us waiting.
     pub timeouts: ListenerTimeouts,
 }
 
-/// What a request may ask of memory.
+/// How much clients may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Client connections at once, per node; `usize::MAX` when that is off. The worker divides it
+    /// among the cores.
+    pub connections_max: usize,
     /// Bytes of a request head, from the first byte to the empty line.
     pub head_bytes_max: usize,
     /// Header fields in a request head.
@@ -93,14 +157,18 @@ pub struct ListenerTimeouts {
     pub drain: Duration,
 }
 
-/// A match rule and its destination. The rule itself is in the table's router.
+/// A match rule and what happens to its requests. The rule itself is in the table's router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Its name in the configuration.
     pub name: Box<str>,
-    /// Where its requests go.
-    pub upstream: UpstreamId,
+    /// What happens to its requests.
+    pub action: Action,
 }
+
+/// Which route of a [`Table`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId(pub u32);
 
 /// Which upstream of a [`Table`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,7 +184,7 @@ pub struct Upstream {
     pub identity: u64,
     /// Its endpoints, at least one.
     pub endpoints: Vec<Endpoint>,
-    /// What of its connections may stay open unused.
+    /// How many connections there may be, and how long they may stay open unused.
     pub pool: PoolLimits,
     /// How long its endpoints may keep us waiting.
     pub timeouts: UpstreamTimeouts,
@@ -131,9 +199,12 @@ pub struct Endpoint {
     pub weight: u32,
 }
 
-/// What of an upstream's connections may stay open unused.
+/// How many connections there may be, and how long they may stay open unused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolLimits {
+    /// Connections at once, per node and endpoint; `usize::MAX` when that is off. The worker
+    /// divides it among the cores.
+    pub connections_max: usize,
     /// Idle connections per node and endpoint. The worker divides it among the cores.
     pub idle_max: usize,
     /// How long a connection may stay idle before we close it.

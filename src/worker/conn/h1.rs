@@ -14,18 +14,19 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use engine::reason::Reason;
-use engine::snapshot::ListenerSettings;
+use engine::snapshot::Limits;
 use engine::stage::Stage;
 use proto::h1::{Persist, Scanner, encode_response, encoded_len_max, leading_blank, parse_request};
 use proto::head::{BodyLength, RequestHead, ResponseHead, Version};
 
+use crate::accept::{ListenerSlot, Open};
 use crate::deadline::Deadline;
 use crate::exchange::{
-    After, ClientHandle, ClientSide, Exchange, Forwarded, RequestSource, ResponseSink,
+    After, ClientHandle, ClientSide, Exchange, Forwarded, Notes, RequestSource, ResponseSink,
 };
 use crate::failure::{Failure, Kind, Side};
 use crate::net::buffer::{Buf, HEADROOM, Size};
-use crate::net::{Net, Quiet, Stream};
+use crate::net::{Instant, Net, Quiet, Stream};
 use crate::state::Core;
 use crate::upstream::micros;
 use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
@@ -56,36 +57,18 @@ pub fn serve<N: Net>(
     core: Rc<Core<N>>,
     stream: N::Stream,
     client: SocketAddr,
-    listener: u32,
+    listener: Rc<ListenerSlot>,
 ) -> impl Future<Output = ()> {
     let (deadline, upload) = (core.wheel.deadline(), core.wheel.deadline());
-    let connection =
-        Connection { core: Open::count(core), stream, client, listener, deadline, upload };
+    let open = Open::count(core, listener);
+    let connection = Connection { open, stream, client, deadline, upload };
     async move { connection.live().await }
 }
 
-/// A core, with a connection counted as open for as long as this lives.
-struct Open<N: Net>(Rc<Core<N>>);
-
-impl<N: Net> Open<N> {
-    fn count(core: Rc<Core<N>>) -> Self {
-        core.connections.set(core.connections.get() + 1);
-        core.counters.client_connections.add(1);
-        Self(core)
-    }
-}
-
-impl<N: Net> Drop for Open<N> {
-    fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
-    }
-}
-
 struct Connection<N: Net> {
-    core: Open<N>,
+    open: Open<N>,
     stream: N::Stream,
     client: SocketAddr,
-    listener: u32,
     /// Of every wait but those of an upload.
     deadline: Deadline,
     /// Of the direction towards an endpoint, while an exchange runs.
@@ -101,19 +84,28 @@ enum Then {
 
 /// What came of waiting for a request's head.
 enum Decoded {
-    /// The head is in the request; what follows it is in the buffer.
-    Head(Buf),
+    /// The head is in the request; what follows it is in the buffer. It began to arrive then.
+    Head(Buf, Instant),
     /// No byte of a next request came for a while.
     Nothing,
     /// The client ended, or broke off.
     Ended,
-    /// The client gets an answer, and the connection ends.
-    Refused(Reason),
+    /// The client gets an answer, and the connection ends. Its request began to arrive then.
+    Refused(Reason, Instant),
 }
 
 impl<N: Net> Connection<N> {
     fn core(&self) -> &Core<N> {
-        &self.core.0
+        &self.open.core
+    }
+
+    fn listener(&self) -> &ListenerSlot {
+        &self.open.listener
+    }
+
+    /// Whether no further request is waited for.
+    fn ends(&self) -> bool {
+        self.core().draining.get() || self.listener().closing.get()
     }
 
     async fn live(&self) {
@@ -132,17 +124,14 @@ impl<N: Net> Connection<N> {
     /// Waits for bytes, holding nothing. `false` when the connection is to be closed.
     async fn quiet(&self, first: bool) -> bool {
         let core = self.core();
-        let patience = {
-            let table = core.table();
-            let Some(listener) = table.listeners.get(self.listener as usize) else { return false };
-            micros(if first { listener.timeouts.head } else { listener.timeouts.idle })
-        };
+        let timeouts = self.listener().timeouts.get();
+        let patience = micros(if first { timeouts.head } else { timeouts.idle });
         let give_up_at = core.net.now().plus_micros(patience);
         self.deadline.arm(core.net.now(), patience);
         let mut readable = pin!(self.stream.readable());
         let came = poll_fn(|cx| {
-            // At a drain, a request that is already here is still served.
-            if core.draining.get() {
+            // A request that is already here is still served.
+            if self.ends() {
                 return Poll::Ready(self.stream.quiet() == Quiet::Bytes);
             }
             if let Poll::Ready(ready) = readable.as_mut().poll(cx) {
@@ -174,27 +163,27 @@ impl<N: Net> Connection<N> {
         // Bytes are known to be there.
         let mut fresh = true;
         loop {
-            let table = core.table();
-            let Some(listener) = table.listeners.get(self.listener as usize) else {
-                return Then::Closed;
-            };
             let lingers = ahead.is_some() || core.buffers.lent() < LINGER_BUFFERS_MAX;
             if *served && !fresh && !lingers {
                 return self.fall_quiet();
             }
             fresh = false;
             let mut head = core.request_heads.take();
-            let (buf, refused) = match self.decode(listener, ahead.take(), &mut head).await {
-                Decoded::Head(buf) => (buf, None),
+            let decoded = self.decode(ahead.take(), &mut head).await;
+            let (buf, began, refused) = match decoded {
+                Decoded::Head(buf, began) => (buf, began, None),
                 Decoded::Nothing => return self.fall_quiet(),
                 Decoded::Ended => return Then::Closed,
-                Decoded::Refused(reason) => (empty(&core.buffers, Size::Small), Some(reason)),
+                Decoded::Refused(reason, began) => {
+                    (empty(&core.buffers, Size::Small), began, Some(reason))
+                }
             };
+            let timeouts = self.listener().timeouts.get();
             let mut client = Client {
                 core,
                 stream: &self.stream,
-                body_idle_micros: micros(listener.timeouts.body_idle),
-                write_idle_micros: micros(listener.timeouts.write_idle),
+                body_idle_micros: micros(timeouts.body_idle),
+                write_idle_micros: micros(timeouts.write_idle),
                 version: head.version,
                 body: Incoming::new(head.body_length(), buf),
                 chunked: false,
@@ -203,12 +192,18 @@ impl<N: Net> Connection<N> {
             };
             let exchange = Exchange {
                 core,
-                table: Rc::clone(&table),
+                // Not before the head is here: a version must not wait for a client.
+                snapshot: core.snapshot(),
+                listener: self.listener(),
+                client: &self.client,
                 download: &self.deadline,
                 upload: &self.upload,
                 forwarded: &forwarded,
                 request_id: core.request_ids.borrow_mut().next(),
+                began,
+                notes: Notes::default(),
             };
+            exchange.note_time(|times| &mut times.head);
             let after = match refused {
                 None => exchange.run(&mut client, &mut head).await,
                 Some(reason) => exchange.refuse(&mut client, &head, reason).await,
@@ -233,12 +228,7 @@ impl<N: Net> Connection<N> {
     }
 
     /// Stage 3: reads until a head is complete, and decodes it.
-    async fn decode(
-        &self,
-        listener: &ListenerSettings,
-        ahead: Option<Buf>,
-        into: &mut RequestHead,
-    ) -> Decoded {
+    async fn decode(&self, ahead: Option<Buf>, into: &mut RequestHead) -> Decoded {
         let core = self.core();
         let mut wire = Wire {
             net: &core.net,
@@ -249,13 +239,17 @@ impl<N: Net> Connection<N> {
             read_micros: LINGER_MICROS,
             write_micros: 0,
         };
-        let limit = listener.limits.head_bytes_max;
         let mut buf = ahead.unwrap_or_else(|| empty(&core.buffers, Size::Small));
         // The head's time runs from its first byte.
-        let mut give_up_at = None;
+        let mut began = None;
         let mut scanner = Scanner::new();
         loop {
             if !buf.is_empty() {
+                let now = core.net.now();
+                let began = *began.get_or_insert(now);
+                // As they are now: a change holds for the next head on whatever connection.
+                let Limits { head_bytes_max: limit, headers_max, .. } =
+                    self.listener().limits.get();
                 let blank = leading_blank(buf.filled());
                 if blank > 0 {
                     buf.consume(blank);
@@ -263,23 +257,21 @@ impl<N: Net> Connection<N> {
                 }
                 if let Some(head_len) = scanner.scan(buf.filled()) {
                     if head_len > limit {
-                        return Decoded::Refused(Reason::HeadTooLarge);
+                        return Decoded::Refused(Reason::HeadTooLarge, began);
                     }
                     let head = buf.filled().get(..head_len).unwrap_or_default();
-                    return match parse_request(head, listener.limits.headers_max, into) {
+                    return match parse_request(head, headers_max, into) {
                         Ok(()) => {
                             buf.consume(head_len);
-                            Decoded::Head(buf)
+                            Decoded::Head(buf, began)
                         }
-                        Err(violation) => Decoded::Refused(Reason::Violation(violation)),
+                        Err(violation) => Decoded::Refused(Reason::Violation(violation), began),
                     };
                 }
                 if buf.len() >= limit {
-                    return Decoded::Refused(Reason::HeadTooLarge);
+                    return Decoded::Refused(Reason::HeadTooLarge, began);
                 }
-                let now = core.net.now();
-                let at = *give_up_at
-                    .get_or_insert_with(|| now.plus_micros(micros(listener.timeouts.head)));
+                let at = began.plus_micros(micros(self.listener().timeouts.get().head));
                 wire.read_micros = at.micros_since(now).max(1);
             }
             if buf.room() == 0 {
@@ -297,7 +289,10 @@ impl<N: Net> Connection<N> {
                     return Decoded::Nothing;
                 }
                 Err(Failure { kind: Kind::Timeout, .. }) => {
-                    return Decoded::Refused(Reason::ClientTimeout);
+                    return Decoded::Refused(
+                        Reason::ClientTimeout,
+                        began.unwrap_or_else(|| core.net.now()),
+                    );
                 }
                 Err(_) => return Decoded::Ended,
             }
@@ -499,7 +494,7 @@ mod tests {
     #[test]
     fn a_quiet_connection_is_a_small_future() {
         fn size<F>(
-            _: impl FnOnce(Rc<Core<MonoioNet>>, MonoioStream, SocketAddr, u32) -> F,
+            _: impl FnOnce(Rc<Core<MonoioNet>>, MonoioStream, SocketAddr, Rc<ListenerSlot>) -> F,
         ) -> usize {
             size_of::<F>()
         }

@@ -30,13 +30,23 @@ pub(super) struct Attempts<N: Net> {
     first: Option<Chunk>,
 }
 
+/// Why there is no connection to send on.
+enum NoLease {
+    /// One could not be made.
+    Failed(Failure),
+    /// None may be made.
+    None(Reason),
+}
+
 impl<N: Net> Attempts<N> {
     pub(super) fn new(
         exchange: &Exchange<'_, N>,
         upstream: UpstreamId,
         first: Chunk,
     ) -> Result<Self, End> {
-        let slot = exchange.core.upstream(upstream).ok_or(End::Reply(Reason::NoEndpoint))?;
+        exchange.notes.upstream.set(Some(upstream));
+        let slot = exchange.core.upstream(&exchange.snapshot, upstream);
+        let slot = slot.ok_or(End::Reply(Reason::NoEndpoint))?;
         Ok(Self {
             ledger: Ledger::default(),
             slot,
@@ -55,13 +65,16 @@ impl<N: Net> Attempts<N> {
     ) -> Result<Lease<N>, End> {
         loop {
             self.ledger.tries += 1;
+            exchange.notes.tries.set(u8::try_from(self.ledger.tries).unwrap_or(u8::MAX));
             self.ledger.reused = false;
             self.ledger.bytes_out = 0;
             let (failure, chunk) = match self.lease(exchange).await {
-                Err(Some(failure)) => (failure, self.first.take()),
-                Err(None) => return Err(End::Reply(Reason::NoEndpoint)),
+                Err(NoLease::Failed(failure)) => (failure, self.first.take()),
+                Err(NoLease::None(reason)) => return Err(End::Reply(reason)),
                 Ok(mut lease) => {
                     self.ledger.reused = lease.is_reused();
+                    exchange.notes.reused.set(self.ledger.reused);
+                    exchange.note_time(|times| &mut times.connect);
                     let first = self
                         .first
                         .take()
@@ -99,27 +112,46 @@ impl<N: Net> Attempts<N> {
             return Err(end_of(failure));
         }
         exchange.core.counters.retries.add(1);
+        if let End::Reply(reason) = end_of(failure) {
+            exchange.notes.retried_because.set(Some(reason));
+        }
         self.pooled = !self.ledger.reused;
         self.first = chunk;
         Ok(())
     }
 
-    async fn lease(&mut self, exchange: &Exchange<'_, N>) -> Result<Lease<N>, Option<Failure>> {
-        let upstream = exchange.table.upstream(self.upstream);
+    async fn lease(&mut self, exchange: &Exchange<'_, N>) -> Result<Lease<N>, NoLease> {
+        let upstream = exchange.snapshot.table().upstream(self.upstream);
         // Where there is a choice, another try goes to another endpoint: a dead pooled connection
         // may mean a dead endpoint.
         let exclude = self.tried.filter(|_| upstream.endpoints.len() > 1);
-        let picked = self.slot.balance.borrow_mut().pick(&upstream.endpoints, exclude);
-        let endpoint = picked.ok_or(None)?;
-        self.tried = Some(endpoint);
-        let pool = self.slot.pools.get(endpoint).ok_or(None)?;
-        let pooled = if self.pooled { pool.checkout(exchange.core) } else { None };
+        let mut picked = self.slot.balance.borrow_mut().pick(&upstream.endpoints, exclude);
+        let mut pooled = None;
+        // Once more where the first has no connection left to lend.
+        for again in [true, false] {
+            let endpoint = picked.ok_or(NoLease::None(Reason::NoEndpoint))?;
+            let pool = self.slot.pools.get(endpoint).ok_or(NoLease::None(Reason::NoEndpoint))?;
+            self.tried = Some(endpoint);
+            pooled = if self.pooled { pool.checkout(exchange.core) } else { None };
+            if pooled.is_some() || pool.has_room() {
+                break;
+            }
+            if !again || upstream.endpoints.len() == 1 {
+                return Err(NoLease::None(Reason::PoolFull));
+            }
+            picked = self.slot.balance.borrow_mut().pick(&upstream.endpoints, Some(endpoint));
+        }
+        let endpoint = self.tried.ok_or(NoLease::None(Reason::NoEndpoint))?;
+        let pool = self.slot.pools.get(endpoint).ok_or(NoLease::None(Reason::NoEndpoint))?;
+        exchange.notes.endpoint.set(u32::try_from(endpoint).ok());
         let mut lease = match pooled {
             Some(lease) => lease,
             None => {
                 // Rare beside requests, and large.
                 let timeout = upstream.timeouts.connect;
-                Box::pin(pool.connect(exchange.core, exchange.upload, timeout)).await?
+                Box::pin(pool.connect(exchange.core, exchange.upload, timeout))
+                    .await
+                    .map_err(NoLease::Failed)?
             }
         };
         let timeouts = &upstream.timeouts;

@@ -1,11 +1,14 @@
-//! Stage 10, finish: an answer of the gateway's own.
+//! Stage 10, finish: an answer of the gateway's own, by a reason or as a route says.
 
 use engine::reason::Reason;
-use proto::head::{BodyLength, HeaderId, Method, RequestHead};
+use engine::snapshot::{Action, RouteId};
+use proto::head::{BodyLength, HeaderId, Method, RequestHead, ResponseHead};
+use proto::violation::Violation;
 
 use super::{After, ClientSide, Exchange, ResponseSink};
 use crate::net::Net;
-use crate::net::buffer::Size;
+use crate::net::buffer::{Buf, HEADROOM, Size};
+use crate::state::Shelved;
 use crate::wire::{Chunk, empty};
 
 /// Seconds after which a client may try again when no endpoint can be had now. Health checks, as
@@ -22,7 +25,6 @@ pub(super) async fn reply<N: Net, C: ClientSide>(
 ) -> After {
     let status = reason.status();
     let mut head = exchange.core.response_heads.take();
-    head.set_status(status, proto::head::phrase(status));
     let mut buf = empty(&exchange.core.buffers, Size::Small);
     let id = &exchange.request_id;
     let token = reason.token().as_bytes();
@@ -42,15 +44,75 @@ pub(super) async fn reply<N: Net, C: ClientSide>(
     if status == 503 {
         head.headers.push(HeaderId::RetryAfter, RETRY_AFTER);
     }
-    let date = proto::date::imf_fixdate(exchange.core.net.unix_seconds());
-    head.headers.push(HeaderId::Date, &date);
-    let length = BodyLength::Length(buf.len() as u64);
-    if request.method == Method::Head {
-        buf.truncate(0);
+    if reason == Reason::MethodNotAllowed {
+        let mut allow = Vec::new();
+        exchange.snapshot.table().allow(request.host(), request.path(), &mut allow);
+        head.headers.push(HeaderId::Allow, &allow);
     }
-    let after = if exchange.core.draining.get() { After::Close } else { after };
+    send(exchange, client, request, status, head, buf, after).await
+}
+
+/// Answers as `route` says.
+pub(super) async fn answer<N: Net, C: ClientSide>(
+    exchange: &Exchange<'_, N>,
+    client: &mut C,
+    request: &RequestHead,
+    route: RouteId,
+    after: After,
+) -> After {
+    let mut head = exchange.core.response_heads.take();
+    let route = exchange.snapshot.table().routes.get(route.0 as usize);
+    let (status, body) = match route.map(|route| &route.action) {
+        Some(Action::Redirect(redirect)) => {
+            let mut location = Vec::new();
+            if !redirect.location(request.host(), request.path(), request.query(), &mut location) {
+                let reason = Reason::Violation(Violation::HostMissing);
+                drop(head);
+                return reply(exchange, client, request, reason, After::Close).await;
+            }
+            head.headers.push(HeaderId::Location, &location);
+            (redirect.status, &[][..])
+        }
+        Some(Action::Reply(reply)) => {
+            for (name, value) in &reply.headers {
+                head.headers.push_named(name.as_bytes(), value);
+            }
+            (reply.status, &*reply.body)
+        }
+        Some(Action::Upstream(_)) | None => return After::Close,
+    };
+    let mut buf = exchange.core.buffers.take_at_least(body.len() + 2 * HEADROOM);
+    buf.clear(HEADROOM);
+    let _ = buf.append(body);
+    send(exchange, client, request, status, head, buf, after).await
+}
+
+/// Sends a response of the gateway's own.
+async fn send<N: Net, C: ClientSide>(
+    exchange: &Exchange<'_, N>,
+    client: &mut C,
+    request: &RequestHead,
+    status: u16,
+    mut head: Shelved<'_, ResponseHead>,
+    mut body: Buf,
+    after: After,
+) -> After {
+    head.set_status(status, proto::head::phrase(status));
+    let date = proto::date::imf_fixdate(exchange.core.net.unix_micros() / 1_000_000);
+    head.headers.push(HeaderId::Date, &date);
+    // RFC 9110 section 8.6: no Content-Length with a 204; RFC 9112 section 6.3: neither has a body.
+    let length = match status {
+        204 | 304 => BodyLength::None,
+        _ => BodyLength::Length(body.len() as u64),
+    };
+    if request.method == Method::Head || length == BodyLength::None {
+        body.truncate(0);
+    }
+    exchange.notes.status.set(status);
+    exchange.notes.add_out(body.len());
+    let after = if exchange.ends() { After::Close } else { after };
     let (_, mut sink, _) = client.split(exchange.upload, exchange.download);
-    match sink.head(&head, length, after, Chunk::last(buf)).await {
+    match sink.head(&head, length, after, Chunk::last(body)).await {
         Ok(()) => after,
         Err(_) => After::Close,
     }

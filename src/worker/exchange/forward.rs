@@ -10,6 +10,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
+use engine::reason::Reason;
 use engine::stage::Stage;
 
 use super::respond::{self, CHUNKS_PER_TURN};
@@ -52,6 +53,7 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
         respond::head(&mut from_endpoint, &mut to_client, &client, request, version, &mut response)
             .await
             .map_err(end_of)?;
+        exchange.note_time(|times| &mut times.first_byte);
         let sent = between.sent.get();
         respond::body(
             exchange,
@@ -106,7 +108,7 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
             Err(end_of(failure))
         }
         (_, Some(Err(end))) => Err(end),
-        (_, None) | (None, _) => Err(End::Abort),
+        (_, None) | (None, _) => Err(End::Abort(Reason::ResponseTruncated)),
     }
 }
 
@@ -122,6 +124,7 @@ async fn pump_up<N: Net, S: RequestSource, K: RequestSink>(
     loop {
         let chunk = from_client.next().await?;
         between.moved.set(true);
+        exchange.notes.add_in(&chunk);
         let last = chunk.last;
         if between.discard.get() {
             discarded += chunk.buf.len();

@@ -13,23 +13,28 @@ mod admit;
 mod connect;
 mod finish;
 mod forward;
+mod notes;
 mod respond;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use engine::reason::Reason;
-use engine::snapshot::{Table, UpstreamId};
+use engine::snapshot::{Action, Found, RouteId, UpstreamId};
 use engine::stage::Stage;
 use proto::head::{BodyLength, RequestHead, ResponseHead, Version};
 
+use crate::accept::ListenerSlot;
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
-use crate::net::Net;
+use crate::net::{Instant, Net};
+use crate::snapshot::Snapshot;
 use crate::state::Core;
 use crate::upstream::{EndpointSide, ResponseSource};
 use crate::wire::Chunk;
 
 pub use admit::Forwarded;
+pub use notes::Notes;
 
 /// Where a request comes from and its response goes to. An exchange uses the two directions at the
 /// same time, as [`ClientSide::split`] hands them out.
@@ -116,8 +121,12 @@ pub trait ClientHandle {
 pub struct Exchange<'a, N: Net> {
     /// The core it runs on.
     pub core: &'a Core<N>,
-    /// The table it started with.
-    pub table: Rc<Table>,
+    /// The version of the configuration that it started with.
+    pub snapshot: Rc<Snapshot<N>>,
+    /// Where it came in.
+    pub listener: &'a ListenerSlot,
+    /// The client's address.
+    pub client: &'a SocketAddr,
     /// The deadline of the direction towards the client.
     pub download: &'a Deadline,
     /// The deadline of the direction towards the endpoint.
@@ -126,6 +135,10 @@ pub struct Exchange<'a, N: Net> {
     pub forwarded: &'a Forwarded,
     /// Its name in logs, in answers, and towards the endpoint.
     pub request_id: [u8; 32],
+    /// When its head began to arrive.
+    pub began: Instant,
+    /// What is noted on the way, to be counted and recorded at its end.
+    pub notes: Notes,
 }
 
 /// What an exchange knows of its request beside the head.
@@ -140,8 +153,10 @@ struct Request<'a> {
 enum End {
     /// Nothing was sent to the client yet: it gets an answer with this reason.
     Reply(Reason),
+    /// The route itself says what to answer.
+    Answer(RouteId),
     /// The response had begun: it must not look complete.
-    Abort,
+    Abort(Reason),
     /// The client is gone: nobody is there to answer.
     ClientGone,
 }
@@ -151,27 +166,30 @@ impl<N: Net> Exchange<'_, N> {
     pub async fn run<C: ClientSide>(&self, client: &mut C, head: &mut RequestHead) -> After {
         let request = Request {
             length: head.body_length(),
-            wants_keep_alive: head.keep_alive() && !self.core.draining.get(),
+            wants_keep_alive: head.keep_alive() && !self.ends(),
             expects_continue: head.expects_continue(),
             head,
         };
-        let after = match self.route_and_send(client, request).await {
-            Ok(after) => after,
+        let (after, reason) = match self.route_and_send(client, request).await {
+            Ok(after) => (after, None),
             Err((End::Reply(reason), after)) => {
                 self.core.counters.replies.add(1);
-                Box::pin(finish::reply(self, client, head, reason, after)).await
+                (Box::pin(finish::reply(self, client, head, reason, after)).await, Some(reason))
             }
-            Err((End::Abort, _)) => {
+            Err((End::Answer(route), after)) => {
+                (Box::pin(finish::answer(self, client, head, route, after)).await, None)
+            }
+            Err((End::Abort(reason), _)) => {
                 self.core.counters.broken.add(1);
                 client.split(self.upload, self.download).2.abort();
-                After::Close
+                (After::Close, Some(reason))
             }
             Err((End::ClientGone, _)) => {
                 self.core.counters.broken.add(1);
-                After::Close
+                (After::Close, Some(Reason::ClientGone))
             }
         };
-        self.core.counters.requests.add(1);
+        self.count_and_record(head, reason);
         after
     }
 
@@ -183,9 +201,15 @@ impl<N: Net> Exchange<'_, N> {
         head: &RequestHead,
         reason: Reason,
     ) -> After {
-        self.core.counters.requests.add(1);
         self.core.counters.replies.add(1);
-        Box::pin(finish::reply(self, client, head, reason, After::Close)).await
+        let after = Box::pin(finish::reply(self, client, head, reason, After::Close)).await;
+        self.count_and_record(head, Some(reason));
+        after
+    }
+
+    /// Whether the client's connection ends with this exchange.
+    fn ends(&self) -> bool {
+        self.core.draining.get() || self.listener.closing.get()
     }
 
     /// Stages 4 to 9. An error says how to end, and whether the connection may live on after it.
@@ -200,9 +224,21 @@ impl<N: Net> Exchange<'_, N> {
             true => After::KeepAlive,
             false => After::Close,
         };
-        let upstream = match self.table.route(request.head.host(), request.head.path()) {
-            Some(route) => route.upstream,
-            None => return Err((End::Reply(Reason::NoRoute), after)),
+        self.notes.add_in(&first);
+        let method = request.head.method_bytes();
+        let table = self.snapshot.table();
+        let upstream = match table.route(request.head.host(), request.head.path(), method) {
+            Found::Route(id, route) => {
+                self.notes.route.set(Some(id));
+                match route.action {
+                    Action::Upstream(upstream) => upstream,
+                    Action::Redirect(_) | Action::Reply(_) => {
+                        return Err((End::Answer(id), after));
+                    }
+                }
+            }
+            Found::WrongMethod => return Err((End::Reply(Reason::MethodNotAllowed), after)),
+            Found::None => return Err((End::Reply(Reason::NoRoute), after)),
         };
         admit::prepare(request.head, self.forwarded, &self.request_id);
         let ended = if first.last {
@@ -242,6 +278,7 @@ impl<N: Net> Exchange<'_, N> {
                 attempts.again(self, request, failure, None)?;
                 continue;
             }
+            self.note_time(|times| &mut times.first_byte);
             let after =
                 respond::body(self, &mut source, &mut sink, request, version, response, true)
                     .await?;

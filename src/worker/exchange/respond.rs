@@ -1,5 +1,6 @@
 //! Stage 9, respond: the endpoint's head, then its body, to the client.
 
+use engine::reason::Reason;
 use proto::h1::strip_hop_by_hop;
 use proto::head::{BodyLength, ResponseHead, Version};
 
@@ -65,18 +66,21 @@ pub(super) async fn body<N: Net, S: ResponseSource, K: ResponseSink>(
     let goes_on = request.wants_keep_alive
         && outgoing != BodyLength::UntilClose
         && !refused_early
-        && !exchange.core.draining.get();
+        && !exchange.ends();
     let after = if goes_on { After::KeepAlive } else { After::Close };
     strip_hop_by_hop(&mut response.headers);
     let first = source.begin(incoming).map_err(end_of)?;
     let mut last = first.last;
+    exchange.notes.status.set(response.status);
+    exchange.notes.add_out(first.buf.len());
     sink.head(&response, outgoing, after, first).await.map_err(|_| End::ClientGone)?;
     // The head has served: it goes back, still warm, for the next exchange to use.
     drop(response);
     let mut chunks = 0u32;
     while !last {
-        let chunk = source.next().await.map_err(|_| End::Abort)?;
+        let chunk = source.next().await.map_err(|_| End::Abort(Reason::ResponseTruncated))?;
         last = chunk.last;
+        exchange.notes.add_out(chunk.buf.len());
         sink.chunk(chunk).await.map_err(gone)?;
         chunks += 1;
         if chunks.is_multiple_of(CHUNKS_PER_TURN) {
@@ -93,7 +97,7 @@ pub(super) const CHUNKS_PER_TURN: u32 = 16;
 fn gone(failure: Failure) -> End {
     match (failure.side, failure.kind) {
         // A client that reads too slowly is there, but gets no more.
-        (Side::Client, Kind::Timeout) => End::Abort,
+        (Side::Client, Kind::Timeout) => End::Abort(Reason::ClientStalled),
         _ => End::ClientGone,
     }
 }

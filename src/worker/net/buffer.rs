@@ -120,6 +120,13 @@ impl Pool {
         self.0.lent_bytes.get()
     }
 
+    /// Bytes that wait to be lent again.
+    #[must_use]
+    pub fn idle_bytes(&self) -> usize {
+        let idle = |size: Size| self.0.free(size).borrow().len() * size.bytes();
+        [Size::Small, Size::Medium, Size::Large].into_iter().map(idle).sum()
+    }
+
     fn lend(&self, memory: Box<[u8]>) -> Buf {
         self.0.lent_bytes.set(self.0.lent_bytes.get() + memory.len());
         self.0.lent.set(self.0.lent.get() + 1);

@@ -50,8 +50,11 @@ pub trait Net: Clone + 'static {
     /// The present moment, read from the system at most once per batch of completions.
     fn now(&self) -> Instant;
 
-    /// The time of day: seconds since 1970, for `Date`.
-    fn unix_seconds(&self) -> u64;
+    /// The time of day: microseconds since 1970.
+    fn unix_micros(&self) -> u64;
+
+    /// CPU time that this core's thread has used, in microseconds.
+    fn cpu_micros(&self) -> u64;
 
     /// Connects to `to`. May be dropped: the half-open socket is then closed.
     fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>>;

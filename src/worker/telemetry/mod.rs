@@ -3,6 +3,7 @@
 pub mod histogram;
 pub mod record;
 pub mod report;
+pub mod reporter;
 
 use std::cell::Cell;
 use std::fmt;

@@ -8,7 +8,7 @@ use engine::stage::Stage;
 use proto::h1::{Scanner, encode_request, encoded_len_max, parse_response};
 use proto::head::{BodyLength, Method, RequestHead, ResponseHead};
 
-use super::{EndpointHandle, EndpointSide, Pool, RequestSink, ResponseSource, Unsent};
+use super::{Counted, EndpointHandle, EndpointSide, Pool, RequestSink, ResponseSource, Unsent};
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
 use crate::net::buffer::{Buf, HEADROOM, Size};
@@ -37,6 +37,8 @@ pub(super) struct Connection<N: Net> {
     net: N,
     buffers: crate::net::buffer::Pool,
     pub(super) stream: N::Stream,
+    /// Counts it for as long as it lives.
+    _counted: Counted,
     /// It has carried a request before, so that it may turn out dead.
     reused: bool,
     /// How long to wait for the head of a response, in microseconds.
@@ -64,11 +66,12 @@ struct State {
 }
 
 impl<N: Net> Connection<N> {
-    pub(super) fn new(core: &Core<N>, stream: N::Stream) -> Self {
+    pub(super) fn new(core: &Core<N>, stream: N::Stream, counted: Counted) -> Self {
         Self {
             net: core.net.clone(),
             buffers: core.buffers.clone(),
             stream,
+            _counted: counted,
             reused: false,
             first_byte_micros: 0,
             between_bytes_micros: 0,

@@ -23,7 +23,7 @@ use proto::head::{BodyLength, Method, RequestHead, ResponseHead};
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind};
 use crate::net::{Instant, Net, Quiet, Stream};
-use crate::state::Core;
+use crate::state::{Core, Place};
 use crate::wire::Chunk;
 
 pub use h1::Lease;
@@ -105,9 +105,11 @@ pub trait ResponseSource {
     fn next(&mut self) -> impl Future<Output = Result<Chunk, Failure>>;
 }
 
-/// An upstream as one core sees it.
+/// An upstream as one core sees it, for as long as a version has it unchanged or an exchange uses
+/// it.
 #[derive(Debug)]
 pub struct UpstreamSlot<N: Net> {
+    name: Box<str>,
     /// Which endpoint is next.
     pub balance: RefCell<RoundRobin>,
     /// One pool per endpoint, in the order of the table.
@@ -115,17 +117,39 @@ pub struct UpstreamSlot<N: Net> {
 }
 
 impl<N: Net> UpstreamSlot<N> {
-    /// Empty pools for the endpoints of `upstream`, on one of `cores` cores.
+    /// Empty pools for the endpoints of `upstream`, on the core at `place`.
     #[must_use]
-    pub fn new(upstream: &Upstream, cores: usize, seed: u64) -> Self {
-        let idle_max = upstream.pool.idle_max.div_ceil(cores.max(1));
-        let idle_micros = micros(upstream.pool.idle_timeout);
-        let pool =
-            |address| Rc::new(Pool { address, idle: RefCell::default(), idle_max, idle_micros });
+    pub fn new(upstream: &Upstream, place: Place) -> Self {
+        let pool = |address| {
+            Rc::new(Pool {
+                address,
+                idle: RefCell::default(),
+                idle_max: Cell::new(place.share(upstream.pool.idle_max)),
+                idle_micros: micros(upstream.pool.idle_timeout),
+                open: Rc::default(),
+                connections_max: place.share(upstream.pool.connections_max),
+            })
+        };
         Self {
-            balance: RefCell::new(RoundRobin::new(seed)),
+            name: upstream.name.clone(),
+            balance: RefCell::new(RoundRobin::new(place.seed)),
             pools: upstream.endpoints.iter().map(|endpoint| pool(endpoint.address)).collect(),
         }
+    }
+
+    /// No version has it any more: keeps no connection idle.
+    pub(crate) fn retire(&self) {
+        for pool in &self.pools {
+            pool.idle_max.set(0);
+            pool.close_idle();
+        }
+    }
+
+    /// Its name, and how many connections are idle and in use.
+    pub(crate) fn gauge(&self) -> (String, u64, u64) {
+        let idle: usize = self.pools.iter().map(|pool| pool.len()).sum();
+        let open: usize = self.pools.iter().map(|pool| pool.open.get()).sum();
+        (self.name.to_string(), idle as u64, open.saturating_sub(idle) as u64)
     }
 }
 
@@ -133,8 +157,29 @@ impl<N: Net> UpstreamSlot<N> {
 pub struct Pool<N: Net> {
     address: SocketAddr,
     idle: RefCell<Vec<Idle<N>>>,
-    idle_max: usize,
+    /// This core's share of the most idle connections.
+    idle_max: Cell<usize>,
     idle_micros: u64,
+    /// Connections that exist, idle or lent.
+    open: Rc<Cell<usize>>,
+    /// This core's share of the most connections.
+    connections_max: usize,
+}
+
+/// Counts a connection for as long as it lives.
+struct Counted(Rc<Cell<usize>>);
+
+impl Counted {
+    fn new(open: &Rc<Cell<usize>>) -> Self {
+        open.set(open.get() + 1);
+        Self(Rc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 struct Idle<N: Net> {
@@ -167,6 +212,12 @@ impl<N: Net> Pool<N> {
         }
     }
 
+    /// Whether a new connection may be made.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.open.get() < self.connections_max
+    }
+
     /// A new connection.
     ///
     /// # Errors
@@ -180,6 +231,7 @@ impl<N: Net> Pool<N> {
     ) -> Result<Lease<N>, Failure> {
         // A connect may be dropped: it holds no bytes.
         deadline.arm(core.net.now(), micros(timeout));
+        let counted = Counted::new(&self.open);
         let late = Cell::new(false);
         let connected = {
             let mut connect = std::pin::pin!(core.net.connect(self.address));
@@ -196,7 +248,7 @@ impl<N: Net> Pool<N> {
         match connected {
             Some(Ok(stream)) => {
                 core.counters.endpoint_opened.add(1);
-                let connection = Box::new(h1::Connection::new(core, stream));
+                let connection = Box::new(h1::Connection::new(core, stream, counted));
                 Ok(Lease::new(Rc::clone(self), connection))
             }
             Some(Err(error)) => Err(Failure::endpoint(Stage::Connect, error.into())),
@@ -206,7 +258,7 @@ impl<N: Net> Pool<N> {
 
     fn give_back(&self, connection: Box<h1::Connection<N>>, now: Instant) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.idle_max {
+        if idle.len() < self.idle_max.get() {
             idle.push(Idle { connection, since: now });
         }
     }

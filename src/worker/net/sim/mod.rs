@@ -254,8 +254,12 @@ impl Net for SimNet {
         Instant(self.world.now())
     }
 
-    fn unix_seconds(&self) -> u64 {
-        UNIX_SECONDS_AT_START + self.world.now() / 1_000_000
+    fn unix_micros(&self) -> u64 {
+        UNIX_SECONDS_AT_START * 1_000_000 + self.world.now()
+    }
+
+    fn cpu_micros(&self) -> u64 {
+        0
     }
 
     fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<SimStream>> {

@@ -3,10 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::*;
-use crate::snapshot::{FOREVER, Table, compile};
+mod broken;
+mod hostile;
+mod merge;
+mod round;
 
-const MINIMAL: &str = include_str!("../../../config/minimal.toml");
+use super::*;
+use crate::snapshot::{self, FOREVER, Found, Identities, Table, compile};
+
+const MINIMAL: &str = include_str!("../../../../config/minimal.toml");
 
 /// Listener, upstream and route for tests of other things.
 const SOUND: &str = r#"
@@ -19,9 +24,21 @@ endpoints = ["10.0.0.1:9000"]
 upstream = "users"
 "#;
 
+fn sources(text: &str) -> Sources {
+    Sources::new("test.toml", text)
+}
+
 fn table(text: &str) -> Table {
-    let model = parse(text, "test.toml").unwrap_or_else(|it| panic!("{}", render(&it)));
-    compile(&model, 1).unwrap_or_else(|it| panic!("{}", render(&it)))
+    let model = parse(&sources(text)).unwrap_or_else(|it| panic!("{}", render(&it)));
+    compile(&model, 1, &mut Identities::default())
+}
+
+/// Where the first route goes.
+fn first_upstream(table: &Table) -> &snapshot::Upstream {
+    match table.routes[0].action {
+        snapshot::Action::Upstream(upstream) => table.upstream(upstream),
+        _ => panic!("{:?}", table.routes[0]),
+    }
 }
 
 fn render(diagnostics: &[Diagnostic]) -> String {
@@ -30,12 +47,12 @@ fn render(diagnostics: &[Diagnostic]) -> String {
 
 /// What is said about a text, all of it.
 fn said(text: &str) -> String {
-    render(&parse(text, "test.toml").expect_err("the text is not sound"))
+    render(&parse(&sources(text)).expect_err("the text is not sound"))
 }
 
 /// Asserts that exactly one mistake is found and that the rendering contains each of `parts`.
 fn says(text: &str, parts: &[&str]) {
-    let diagnostics = parse(text, "test.toml").expect_err("the text is not sound");
+    let diagnostics = parse(&sources(text)).expect_err("the text is not sound");
     let said = render(&diagnostics);
     assert_eq!(diagnostics.len(), 1, "{said}");
     for part in parts {
@@ -46,21 +63,23 @@ fn says(text: &str, parts: &[&str]) {
 #[test]
 fn the_minimal_configuration_routes_as_its_comments_say() {
     let table = table(MINIMAL);
-    let route = |host: &str, path: &str| {
-        table.route(host.as_bytes(), path.as_bytes()).map(|route| &*route.name)
+    let route = |host: &str, path: &str| match table.route(host.as_bytes(), path.as_bytes(), b"GET")
+    {
+        Found::Route(_, route) => Some(&*route.name),
+        Found::WrongMethod | Found::None => None,
     };
     assert_eq!(route("api.example.com", "/users/1"), Some("users"));
     assert_eq!(route("www.example.org", "/users"), Some("users"));
     assert_eq!(route("api.example.com", "/usersx"), None);
     assert_eq!(route("example.org", "/users"), None);
-    let upstream = table.upstream(table.routes[0].upstream);
+    let upstream = first_upstream(&table);
     assert_eq!(&*upstream.name, "users");
     assert_eq!(upstream.endpoints.len(), 2);
 }
 
 #[test]
 fn every_key_is_read() {
-    let model = parse(
+    let model = parse(&sources(
         r#"
 version = 1
 [runtime]
@@ -80,15 +99,14 @@ timeouts = { connect = "10ms", first_byte = "off", between_bytes = "2s" }
 match = { hosts = ["A.b"], path_prefix = "/x/" }
 upstream = "users"
 "#,
-        "test.toml",
-    )
+    ))
     .unwrap();
     let runtime = &model.document.runtime;
-    assert_eq!(runtime.cores, Some(Cores::Count(4)));
+    assert_eq!(runtime.cores, Cores::Count(4));
     assert_eq!(runtime.cpus, Some(CpuList(vec![0, 1, 2, 3, 8])));
-    assert_eq!(runtime.driver, Some(DriverChoice::Epoll));
+    assert_eq!(runtime.driver, DriverChoice::Epoll);
     assert_eq!(runtime.buffer_bytes_max, ByteSize::mib(64));
-    let table = compile(&model, 3).unwrap();
+    let table = compile(&model, 3, &mut Identities::default());
     assert_eq!(table.number, 3);
     let listener = &table.listeners[0];
     assert_eq!(listener.address, SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 8080)));
@@ -106,15 +124,15 @@ upstream = "users"
     assert_eq!(upstream.timeouts.connect, Duration::from_millis(10));
     assert_eq!(upstream.timeouts.first_byte, FOREVER);
     assert_eq!(upstream.timeouts.between_bytes, Duration::from_secs(2));
-    assert!(table.route(b"a.B", b"/x/y").is_some());
+    assert!(matches!(table.route(b"a.B", b"/x/y", b"GET"), Found::Route(..)));
 }
 
 #[test]
 fn defaults_are_those_of_the_reference() {
-    let model = parse(SOUND, "test.toml").unwrap();
+    let model = parse(&sources(SOUND)).unwrap();
     assert_eq!(model.document.runtime.buffer_bytes_max, ByteSize::mib(256));
-    assert_eq!(model.document.runtime.cores, None);
-    let table = compile(&model, 1).unwrap();
+    assert_eq!(model.document.runtime.cores, Cores::All);
+    let table = compile(&model, 1, &mut Identities::default());
     let listener = &table.listeners[0];
     assert_eq!((listener.limits.head_bytes_max, listener.limits.headers_max), (32 * 1024, 100));
     let timeouts = &listener.timeouts;
@@ -139,7 +157,7 @@ fn an_upstream_keeps_its_identity_until_it_changes() {
         table.upstreams.iter().find(|it| &*it.name == name).map(|it| it.identity)
     };
     assert_eq!(identity(&before, "users"), identity(&after, "users"));
-    assert_eq!(&*after.upstream(after.routes[0].upstream).name, "users");
+    assert_eq!(&*first_upstream(&after).name, "users");
     let changed = table(&SOUND.replace("10.0.0.1:9000", "10.0.0.1:9001"));
     assert_ne!(identity(&before, "users"), identity(&changed, "users"));
 }
@@ -167,7 +185,7 @@ error: unknown key `adress` in `listeners.web`
 
 #[test]
 fn all_mistakes_are_reported_at_once_in_the_order_of_the_text() {
-    let diagnostics = parse(
+    let diagnostics = parse(&sources(
         r#"
 version = 2
 [runtime]
@@ -182,8 +200,7 @@ pool = 5
 [routes.users]
 upstream = "usrs"
 "#,
-        "test.toml",
-    )
+    ))
     .unwrap_err();
     let lines: Vec<_> = diagnostics.iter().map(|it| it.position().0).collect();
     assert_eq!(lines, [2, 4, 5, 7, 8, 8, 11, 13], "{}", render(&diagnostics));
@@ -231,33 +248,29 @@ fn routes_that_tie_are_both_named() {
     );
     says(
         &text,
-        &["routes `users` and `other` are both for a.b and /x", "test.toml:12:20", "first here"],
+        &[
+            "routes `users` and `other` are both for a.b and /x with what lies below",
+            "test.toml:12:20",
+            "first here",
+        ],
     );
     let text = format!("{SOUND}[routes.other]\nupstream = \"users\"\n");
-    says(&text, &["routes `users` and `other` are both for any host and /"]);
+    says(&text, &["routes `users` and `other` are both for any host and any path"]);
     let text = format!("{SOUND}match = {{ hosts = [\"a.b\", \"A.b\"] }}\n");
-    says(&text, &["route `users` names host \"a.b\" twice"]);
-}
-
-#[test]
-fn a_model_with_ties_does_not_compile() {
-    let text = format!("{SOUND}[routes.other]\nupstream = \"users\"\n");
-    let sound = text.replace("[routes.other]", "[routes.other]\nmatch = { path_prefix = \"/x\" }");
-    let mut model = parse(&sound, "test.toml").unwrap();
-    for (_, route) in &mut model.document.routes.objects {
-        route.matches.path_prefix = None;
-    }
-    assert_eq!(compile(&model, 1).unwrap_err().len(), 1);
+    says(&text, &["route `users` names the host A.b twice"]);
 }
 
 #[test]
 fn listeners_that_overlap_are_both_named() {
     let with = |address: &str| format!("{SOUND}[listeners.other]\naddress = \"{address}\"\n");
     for address in ["127.0.0.1:8080", "0.0.0.0:8080", "[::]:8080"] {
-        says(&with(address), &["listeners `web` and `other` ask for the same address", "by `web`"]);
+        says(
+            &with(address),
+            &["listener `web` and listener `other` ask for the same address", "by listener `web`"],
+        );
     }
     for address in ["127.0.0.1:8081", "127.0.0.2:8080", "[::1]:8080"] {
-        assert!(parse(&with(address), "test.toml").is_ok(), "{address}");
+        assert!(parse(&sources(&with(address))).is_ok(), "{address}");
     }
 }
 
@@ -270,7 +283,7 @@ fn what_must_be_there_is_asked_for() {
     says(&format!("{SOUND}match = {{ hosts = [] }}\n"), &["route `users` matches no host"]);
     says(
         &SOUND.replace("upstream = \"users\"", ""),
-        &["`routes.users` has no `upstream`", "add upstream = \"NAME\""],
+        &["`routes.users` does nothing with its requests", "add upstream = \"NAME\", or redirect"],
     );
 }
 

@@ -1,0 +1,133 @@
+//! How the node stands, as `GET /v1/status` says it: the shape of the JSON, for both sides.
+
+use serde::{Deserialize, Serialize};
+
+/// The node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The version of Ringway.
+    pub ringway: String,
+    /// The version of the configuration that is live, counted from 1 at each start.
+    pub config_version: u64,
+    /// How it does its I/O.
+    pub driver: String,
+    /// When it started, in seconds since 1970.
+    pub started_unix: u64,
+    /// For how long it has been running.
+    pub uptime_seconds: f64,
+    /// It takes nothing new and ends when everything has finished.
+    pub draining: bool,
+    /// Why it should get no traffic; nothing: it should.
+    pub not_ready: Vec<String>,
+    /// Where it listens.
+    pub listeners: Vec<ListenerView>,
+    /// Connections to endpoints.
+    pub upstreams: Vec<UpstreamView>,
+    /// Requests since the start.
+    pub requests: RequestsView,
+    /// Changes of the configuration since the start.
+    pub reloads: ReloadsView,
+    /// Its cores, by number.
+    pub cores: Vec<CoreView>,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The address that it has.
+    pub address: String,
+    /// Client connections open.
+    pub connections: u64,
+}
+
+/// One upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Connections that wait in a pool.
+    pub idle: u64,
+    /// Connections that carry a request.
+    pub active: u64,
+}
+
+/// Requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestsView {
+    /// All that ended.
+    pub total: u64,
+    /// Those that ended between the last two reports of the cores, per second.
+    pub per_second: f64,
+    /// Those that ended since the start, per second of it.
+    pub per_second_since_start: f64,
+    /// With a status below 200.
+    pub status_1xx: u64,
+    /// With a status of 200 to 299.
+    pub status_2xx: u64,
+    /// With a status of 300 to 399.
+    pub status_3xx: u64,
+    /// With a status of 400 to 499; 499 means that the client had left.
+    pub status_4xx: u64,
+    /// With a status of 500 to 599.
+    pub status_5xx: u64,
+    /// Why the gateway answered by itself, the most frequent reason first.
+    pub reasons: Vec<ReasonView>,
+    /// Second tries.
+    pub retries: u64,
+}
+
+/// How often a reason was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonView {
+    /// Its token, as in answers.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Changes of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadsView {
+    /// Taken.
+    pub ok: u64,
+    /// Live already.
+    pub unchanged: u64,
+    /// Refused.
+    pub refused: u64,
+    /// The last one that was taken or refused.
+    pub last: Option<ReloadView>,
+}
+
+/// One change of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadView {
+    /// When, in seconds since 1970.
+    pub unix: u64,
+    /// The version that it made.
+    pub version: Option<u64>,
+    /// Why it was refused.
+    pub error: Option<String>,
+}
+
+/// One core.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CoreView {
+    /// Its number, from 0.
+    pub core: usize,
+    /// The CPU that it is pinned to.
+    pub cpu: usize,
+    /// The version that it serves by.
+    pub config_version: u64,
+    /// Client connections open.
+    pub connections: u64,
+    /// Requests that ended since the start.
+    pub requests: u64,
+    /// Those between its last two reports, per second.
+    pub requests_per_second: f64,
+    /// The share of its time that it computed between its last two reports, 0 to 1.
+    pub busy_ratio: f64,
+    /// Bytes of buffers that are lent.
+    pub buffer_bytes_lent: u64,
+}

@@ -1,0 +1,375 @@
+//! A change: read, parse, check, compile, bind, and only then switch, on every core.
+//!
+//! What can fail or takes long is done by [`Job::run`] on a helper thread, so that the control
+//! thread answers meanwhile. The cores hear of a change when nothing can fail any more.
+//!
+//! Invariant: one change at a time, in the order in which they were asked for; at most
+//! [`CHANGES_MAX`] at once. A change that is refused leaves no trace but its count and its reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::config::{Diagnostic, Sources, parse, render};
+use tokio::task::{spawn_blocking, spawn_local};
+use tokio::time::{Instant, timeout_at};
+use worker::message::{Switch, ToWorker};
+
+use crate::changes::{Changes, fixed_keys};
+use crate::control::{Control, unix_seconds};
+use crate::launch::Options;
+use crate::node::{Applied, Refused};
+use crate::source::Reading;
+use crate::state::LAG_MAX;
+use crate::version::{Draft, Live, Prepared};
+use crate::watched::Watched;
+use crate::{source, systemd};
+
+/// So many changes may wait or run at once: a person and a few programs. More only means that
+/// somebody does not wait for answers.
+pub(crate) const CHANGES_MAX: usize = 8;
+
+/// How long the answer to a change waits for the cores. One that is not stuck takes some
+/// milliseconds, whatever its load.
+pub(crate) const SWITCH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a change is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// This text.
+    Text(String),
+    /// What the file holds.
+    File,
+    /// What the file holds, if that is not what it held when it was read last.
+    FileIfChanged,
+}
+
+/// Makes a change that somebody waits for.
+pub(crate) async fn queue(
+    control: &Control,
+    wish: Wish,
+    dry_run: bool,
+    if_match: Option<u64>,
+) -> Result<Applied, Refused> {
+    let changes = &control.shared.changes;
+    if changes.get() >= CHANGES_MAX {
+        return Err(Refused::Busy);
+    }
+    changes.set(changes.get() + 1);
+    let task = {
+        let control = control.clone();
+        // A task of its own: whoever has asked may leave.
+        spawn_local(async move {
+            let result = apply(&control, wish, dry_run, if_match).await;
+            let changes = &control.shared.changes;
+            changes.set(changes.get() - 1);
+            result
+        })
+    };
+    task.await.unwrap_or_else(|error| Err(Refused::Cannot(format!("the change was lost: {error}"))))
+}
+
+/// Makes a change when those before it are made.
+pub(crate) async fn apply(
+    control: &Control,
+    wish: Wish,
+    dry_run: bool,
+    if_match: Option<u64>,
+) -> Result<Applied, Refused> {
+    let shared = &control.shared;
+    let _turn = shared.turn.lock().await;
+    let begun = Instant::now();
+    let job = job(control, wish, dry_run, if_match)?;
+    if dry_run {
+        return on_helper(job).await.1.map(|made| match made {
+            Made::Seen | Made::Same => {
+                Applied { unchanged: true, ..applied(control, Vec::new(), begun) }
+            }
+            Made::Sound(warnings) => applied(control, warnings, begun),
+            Made::Prepared(it, _) => applied(control, it.live.model.warnings.clone(), begun),
+        });
+    }
+    let asked = job.wish != Wish::FileIfChanged;
+    if asked {
+        announce(control);
+    }
+    let (seen, made) = on_helper(job).await;
+    if let Some(seen) = seen {
+        shared.state.borrow_mut().file = Some(seen);
+    }
+    // Nobody has asked for what the watch finds, and most of it is nothing new.
+    let is_news = match &made {
+        Ok(Made::Seen) => false,
+        Ok(Made::Same) => asked || shared.state.borrow().was_refused(),
+        _ => true,
+    };
+    if !is_news {
+        return Ok(Applied { unchanged: true, ..applied(control, Vec::new(), begun) });
+    }
+    if !asked {
+        announce(control);
+    }
+    let result = make(control, made, begun).await;
+    if shared.state.borrow().serves() {
+        systemd::ready(&control.line());
+    }
+    result
+}
+
+/// Says that a reload has begun. Who is starting or stopping says only that.
+fn announce(control: &Control) {
+    if control.shared.state.borrow().serves() {
+        systemd::reloading();
+    }
+}
+
+/// What is asked of the helper, unless the change is out of the question.
+fn job(
+    control: &Control,
+    wish: Wish,
+    dry_run: bool,
+    if_match: Option<u64>,
+) -> Result<Job, Refused> {
+    let shared = &control.shared;
+    let state = shared.state.borrow();
+    let version = state.live.number;
+    if if_match.is_some_and(|wanted| wanted != version) {
+        return Err(Refused::Conflict { version });
+    }
+    if state.draining {
+        return Err(Refused::Cannot("the gateway is stopping".to_owned()));
+    }
+    Ok(Job {
+        wish,
+        file: shared.file.clone(),
+        seen: state.file.clone(),
+        live: Arc::clone(&state.live),
+        options: shared.options.clone(),
+        addresses: state.addresses(),
+        cores: state.cores(),
+        dry_run,
+    })
+}
+
+async fn make(
+    control: &Control,
+    made: Result<Made, Refused>,
+    begun: Instant,
+) -> Result<Applied, Refused> {
+    let shared = &control.shared;
+    let (prepared, changes) = match made.and_then(|made| admit(control, made)) {
+        Ok(Some(made)) => made,
+        Ok(None) => {
+            shared.state.borrow_mut().unchanged(unix_seconds());
+            tracing::info!("the configuration is as before: {}", control.line());
+            return Ok(Applied { unchanged: true, ..applied(control, Vec::new(), begun) });
+        }
+        Err(refused) => {
+            refuse(control, &refused);
+            return Err(refused);
+        }
+    };
+    let warnings = prepared.live.model.warnings.clone();
+    switch(control, prepared);
+    wait(control).await;
+    let answer = applied(control, warnings, begun);
+    say(control, &answer, &changes);
+    Ok(answer)
+}
+
+/// The last that can fail. None: there is nothing to change.
+fn admit(control: &Control, made: Made) -> Result<Option<(Prepared, Changes)>, Refused> {
+    let Made::Prepared(prepared, changes) = made else { return Ok(None) };
+    let shared = &control.shared;
+    let state = shared.state.borrow();
+    if state.draining {
+        return Err(Refused::Cannot("the gateway is stopping".to_owned()));
+    }
+    if state.lag() >= LAG_MAX {
+        let reasons = state.reasons(Instant::now()).join(", ");
+        return Err(Refused::Cannot(format!(
+            "a core does not keep up ({reasons}): wait, or restart the gateway"
+        )));
+    }
+    let live = &prepared.live;
+    let adopted = shared.sink.borrow_mut().adopt(&live.model.document, &live.listener_names());
+    adopted.map_err(Refused::Cannot)?;
+    Ok(Some((*prepared, changes)))
+}
+
+/// Sends the cores their parts. From here on the version is live.
+fn switch(control: &Control, prepared: Prepared) {
+    let Prepared { live, parts } = prepared;
+    let mut state = control.shared.state.borrow_mut();
+    state.sent(live, Instant::now());
+    state.taken(unix_seconds());
+    drop(state);
+    for (core, part) in parts.into_iter().enumerate() {
+        let switch = Switch { table: part.table, listeners: part.listeners };
+        control.tell(core, ToWorker::Switch(Box::new(switch)));
+    }
+}
+
+/// Waits until every core has switched, or for the deadline.
+async fn wait(control: &Control) {
+    let shared = &control.shared;
+    let deadline = Instant::now() + SWITCH_TIMEOUT;
+    loop {
+        // Listens before it looks, so that nothing is said in between.
+        let switched = shared.switched.notified();
+        if shared.state.borrow().lagging().is_empty()
+            || timeout_at(deadline, switched).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn applied(control: &Control, warnings: Vec<Diagnostic>, begun: Instant) -> Applied {
+    let state = control.shared.state.borrow();
+    Applied {
+        version: state.live.number,
+        unchanged: false,
+        lagging: state.lagging(),
+        warnings,
+        micros: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+    }
+}
+
+fn say(control: &Control, answer: &Applied, changes: &Changes) {
+    let Applied { version, lagging, warnings, micros, .. } = answer;
+    if !warnings.is_empty() {
+        tracing::warn!("version {version}: {}", render(warnings, false));
+    }
+    let milliseconds = Duration::from_micros(*micros).as_secs_f64() * 1000.0;
+    let cores = control.shared.mailboxes.len();
+    let switched = cores - lagging.len().min(cores);
+    tracing::info!(
+        "version {version} is live on {switched} of {cores} cores after {milliseconds:.1} ms: \
+         {changes}"
+    );
+    for core in lagging {
+        tracing::warn!("core {core} has not switched to version {version} in time; it will");
+    }
+}
+
+/// Says, counts and remembers that a change was refused.
+fn refuse(control: &Control, refused: &Refused) {
+    let version = control.shared.state.borrow().live.number;
+    let (why, short) = match refused {
+        Refused::Diagnostics(diagnostics) => {
+            let first = diagnostics.first().map(|it| {
+                let (line, column) = it.position();
+                let more = match diagnostics.len() {
+                    1 => String::new(),
+                    count => format!(", and {} more", count - 1),
+                };
+                format!("{}:{line}:{column}: {}{more}", it.file(), it.what())
+            });
+            (render(diagnostics, false), first.unwrap_or_default())
+        }
+        Refused::Cannot(why) => (why.clone(), why.clone()),
+        Refused::Conflict { .. } | Refused::Busy => return,
+    };
+    tracing::error!("the new configuration is refused, version {version} serves on: {why}");
+    control.shared.state.borrow_mut().refused(unix_seconds(), short);
+}
+
+/// What the helper works on, all of it its own.
+struct Job {
+    wish: Wish,
+    file: Option<Arc<Watched>>,
+    /// What the file held when it was read last.
+    seen: Option<Arc<Sources>>,
+    live: Arc<Live>,
+    options: Options,
+    /// Where this process listens.
+    addresses: Vec<std::net::SocketAddr>,
+    cores: usize,
+    dry_run: bool,
+}
+
+/// What the helper made.
+enum Made {
+    /// The file says what it said when it was read last, whatever came of it then.
+    Seen,
+    /// The live version says the same.
+    Same,
+    /// It is sound; the diagnostics are warnings.
+    Sound(Vec<Diagnostic>),
+    /// Compiled and bound; and what it changes.
+    Prepared(Box<Prepared>, Changes),
+}
+
+/// What the file held, if it was read; and what came of it.
+type Done = (Option<Arc<Sources>>, Result<Made, Refused>);
+
+async fn on_helper(job: Job) -> Done {
+    spawn_blocking(move || job.run()).await.unwrap_or_else(|_| {
+        let why = "this is a mistake in ringway, please report it with the message above";
+        (None, Err(Refused::Cannot(why.to_owned())))
+    })
+}
+
+impl Job {
+    /// Everything that can be done without the cores.
+    fn run(self) -> Done {
+        let (sources, seen) = match &self.wish {
+            Wish::Text(text) => (source::posted(text.as_str()), None),
+            Wish::File | Wish::FileIfChanged => match self.read() {
+                Ok(sources) => (sources.clone(), Some(Arc::new(sources))),
+                Err(refused) => return (None, Err(refused)),
+            },
+        };
+        if self.wish == Wish::FileIfChanged && seen == self.seen {
+            return (seen, Ok(Made::Seen));
+        }
+        if self.is_live(&sources) {
+            return (seen, Ok(Made::Same));
+        }
+        (seen, self.prepare(sources))
+    }
+
+    /// What the file holds. From here on it is watched where it was found.
+    fn read(&self) -> Result<Sources, Refused> {
+        let Some(file) = &self.file else {
+            let why = "there is no configuration file to read: this gateway was started without \
+                       one";
+            return Err(Refused::Cannot(why.to_owned()));
+        };
+        let Reading { sources, folders } = source::read(&file.path);
+        file.watch(&folders);
+        sources.map_err(|error| {
+            Refused::Cannot(format!("cannot read {}: {error}", file.path.display()))
+        })
+    }
+
+    /// Whether the live version says the same, byte for byte, whatever its name is.
+    fn is_live(&self, sources: &Sources) -> bool {
+        let live = &self.live.sources;
+        let alone = || {
+            live.files().count() == 1 && live.bytes(live.main()) == sources.bytes(sources.main())
+        };
+        live == sources || matches!(self.wish, Wish::Text(_)) && alone()
+    }
+
+    fn prepare(&self, sources: Sources) -> Result<Made, Refused> {
+        let live = &self.live;
+        let model = parse(&sources).map_err(Refused::Diagnostics)?;
+        let keys = fixed_keys(&live.model.document, &model.document, &self.options);
+        if !keys.is_empty() {
+            let (pronoun, keys) = (if keys.len() == 1 { "it" } else { "them" }, keys.join(", "));
+            return Err(Refused::Cannot(format!(
+                "a running gateway cannot change {keys}: leave {pronoun} as before, or restart"
+            )));
+        }
+        let warnings = model.warnings.clone();
+        let changes = Changes::between(&live.model.document, &model.document);
+        let draft = Draft::compile(sources, model, live.number + 1, live.identities.clone());
+        if self.dry_run {
+            return Ok(Made::Sound(warnings));
+        }
+        let prepared = draft.bind(&live.listeners, &self.addresses, self.cores);
+        let prepared = prepared.map_err(|error| Refused::Cannot(error.to_string()))?;
+        Ok(Made::Prepared(Box::new(prepared), changes))
+    }
+}

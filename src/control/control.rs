@@ -1,0 +1,163 @@
+//! The control thread's handle: what tasks on it share, and the answers to the workers' reports.
+//!
+//! How a change is made is `apply`'s part, what is known is `state`'s.
+//!
+//! Invariant: a handle is used on the control thread only, and no borrow of it lives across an
+//! await.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
+use worker::mailbox::Mailbox;
+use worker::message::{Report, ToWorker};
+
+use crate::apply::{self, Wish};
+use crate::launch::Options;
+use crate::node::{Applied, Change, Node, Refused, Status};
+use crate::sink::Sink;
+use crate::state::State;
+use crate::watched::Watched;
+
+/// The node, to be cloned for each task of the control thread.
+#[derive(Clone)]
+pub(crate) struct Control {
+    pub(crate) shared: Rc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) state: RefCell<State>,
+    pub(crate) sink: RefCell<Box<dyn Sink>>,
+    /// One for each core.
+    pub(crate) mailboxes: Vec<Mailbox>,
+    /// The configuration file; none when there is none to read again.
+    pub(crate) file: Option<Arc<Watched>>,
+    /// What the command line overrides.
+    pub(crate) options: Options,
+    /// One change at a time; those that wait have their turn in the order in which they came.
+    pub(crate) turn: Mutex<()>,
+    /// Changes that wait or are being made.
+    pub(crate) changes: Cell<usize>,
+    /// A core has switched.
+    pub(crate) switched: Notify,
+}
+
+impl Control {
+    /// The node that `state` describes.
+    pub(crate) fn new(
+        state: State,
+        sink: Box<dyn Sink>,
+        mailboxes: Vec<Mailbox>,
+        file: Option<Arc<Watched>>,
+        options: Options,
+    ) -> Self {
+        let shared = Shared {
+            state: RefCell::new(state),
+            sink: RefCell::new(sink),
+            mailboxes,
+            file,
+            options,
+            turn: Mutex::new(()),
+            changes: Cell::new(0),
+            switched: Notify::new(),
+        };
+        Self { shared: Rc::new(shared) }
+    }
+
+    /// Takes in what a worker says, and sends its boxes back.
+    pub(crate) fn report(&self, report: Report) {
+        let now = Instant::now();
+        let Shared { state, sink, switched, .. } = &*self.shared;
+        match report {
+            Report::Ready { core } => state.borrow_mut().ready(core, now),
+            Report::Switched { core, version } => {
+                state.borrow_mut().switched(core, version, now);
+                switched.notify_waiters();
+            }
+            // To free what thousands of routes hold takes milliseconds: here nobody waits for it.
+            Report::Retired { core: _, table } => drop(table),
+            Report::Counts { core, totals, gauges, mut routes } => {
+                sink.borrow_mut().counts(core, totals, &gauges, &routes);
+                state.borrow_mut().counted(core, totals, gauges, now);
+                routes.iter_mut().for_each(|block| block.clear());
+                if !routes.is_empty() {
+                    self.tell(core, ToWorker::Blocks(routes));
+                }
+            }
+            Report::Records(mut records) => {
+                sink.borrow_mut().records(&records);
+                records.clear();
+                self.tell(records.core, ToWorker::Records(records));
+            }
+            Report::Drained { core, totals, .. } => state.borrow_mut().drained(core, totals),
+        }
+    }
+
+    /// Begins the drain: no change is taken any more. For how long it may take.
+    pub(crate) fn drain(&self) -> std::time::Duration {
+        let mut state = self.shared.state.borrow_mut();
+        state.draining = true;
+        let deadline = state.live.drain_timeout();
+        for mailbox in &self.shared.mailboxes {
+            mailbox.send(ToWorker::Drain { deadline });
+        }
+        deadline
+    }
+
+    /// Opens log files anew.
+    pub(crate) fn reopen(&self) {
+        self.shared.sink.borrow_mut().reopen();
+    }
+
+    /// Writes out what came from the workers, at most for `timeout`.
+    pub(crate) fn finish(&self, timeout: std::time::Duration) {
+        if !self.shared.sink.borrow_mut().finish(timeout) {
+            tracing::warn!("the end of the access log could not be written in time");
+        }
+    }
+
+    /// Whether every core has said something lately.
+    pub(crate) fn alive(&self) -> bool {
+        self.shared.state.borrow().alive(Instant::now())
+    }
+
+    /// One line for people.
+    pub(crate) fn line(&self) -> String {
+        self.shared.state.borrow().line()
+    }
+
+    /// Sends to one worker.
+    pub(crate) fn tell(&self, core: usize, message: ToWorker) {
+        if let Some(mailbox) = self.shared.mailboxes.get(core) {
+            mailbox.send(message);
+        }
+    }
+}
+
+impl Node for Control {
+    fn status(&self) -> Status {
+        self.shared.state.borrow().status(Instant::now())
+    }
+
+    fn ready(&self) -> Vec<String> {
+        self.shared.state.borrow().reasons(Instant::now())
+    }
+
+    fn config(&self) -> String {
+        self.shared.state.borrow().live.model.normalised()
+    }
+
+    async fn apply(&self, change: Change) -> Result<Applied, Refused> {
+        let Change { text, dry_run, if_match } = change;
+        let wish = text.map_or(Wish::File, Wish::Text);
+        apply::queue(self, wish, dry_run, if_match).await
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())
+}

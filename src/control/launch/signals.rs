@@ -1,0 +1,57 @@
+//! Signals: SIGTERM and SIGINT stop, SIGHUP reloads, SIGUSR1 opens logs anew.
+//!
+//! Signals of one kind that come while one is being looked after count as one, and so do changes of
+//! the file: what is read then is the newest.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::spawn_local;
+
+use super::watch::Event;
+use crate::apply::{Wish, apply};
+use crate::control::Control;
+
+/// Signals that are caught from now on.
+#[derive(Debug)]
+pub(super) struct Signals {
+    stop: [(SignalKind, Signal); 2],
+    reload: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    /// Catches them; looked after they are once [`Signals::forward`] is called.
+    pub(super) fn new() -> io::Result<Self> {
+        let stop = |kind| Ok::<_, io::Error>((kind, signal(kind)?));
+        Ok(Self {
+            stop: [stop(SignalKind::terminate())?, stop(SignalKind::interrupt())?],
+            reload: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Looks after them as long as this thread runs.
+    pub(super) fn forward(self, control: &Control, events: &UnboundedSender<Event>) {
+        for (kind, mut signal) in self.stop {
+            let events = events.clone();
+            spawn_local(async move {
+                while signal.recv().await.is_some() && events.send(Event::Signal(kind)).is_ok() {}
+            });
+        }
+        let (mut reopen, at_reopen) = (self.reopen, control.clone());
+        spawn_local(async move {
+            while reopen.recv().await.is_some() {
+                at_reopen.reopen();
+            }
+        });
+        let (mut reload, at_reload) = (self.reload, control.clone());
+        spawn_local(async move {
+            while reload.recv().await.is_some() {
+                // What came of it is in the log.
+                let _ = apply(&at_reload, Wish::File, false, None).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,119 @@
+//! What the node lets itself be asked and told: the one interface behind the admin API.
+//!
+//! Whoever serves it (HTTP, a test) sees this trait and nothing of workers, mailboxes or files.
+//!
+//! Invariant: answers are taken from what the workers have reported; no method waits for a data
+//! core, except [`Node::apply`], which has a deadline.
+
+use engine::config::Diagnostic;
+use worker::telemetry::Totals;
+use worker::telemetry::report::Gauges;
+
+/// A running gateway. Lives on the control thread.
+pub(crate) trait Node {
+    /// How it stands.
+    fn status(&self) -> Status;
+
+    /// Why it should get no traffic, one reason a line; none: it should. A core that lags behind
+    /// with a version is a reason.
+    fn ready(&self) -> Vec<String>;
+
+    /// The live configuration as TOML, with every key; secrets are masked.
+    fn config(&self) -> String;
+
+    /// Changes the configuration, all of it or nothing.
+    ///
+    /// The change goes on when the future is dropped: a client that leaves does not leave half of a
+    /// change behind.
+    fn apply(&self, change: Change) -> impl Future<Output = Result<Applied, Refused>>;
+}
+
+/// A wish.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// The new configuration. It is live until the file changes or a reload is asked for; the file
+    /// is not written. None: read the file again.
+    pub(crate) text: Option<String>,
+    /// Only say whether it would be taken. Ports are not looked at.
+    pub(crate) dry_run: bool,
+    /// Only when this is the live version.
+    pub(crate) if_match: Option<u64>,
+}
+
+/// A change that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// The version that is live now; of a dry run, the one that is live as before.
+    pub(crate) version: u64,
+    /// It was live already, byte for byte.
+    pub(crate) unchanged: bool,
+    /// Cores that had not switched by the deadline. They will, and [`Node::ready`] names them until
+    /// then.
+    pub(crate) lagging: Vec<usize>,
+    /// What is probably not meant so.
+    pub(crate) warnings: Vec<Diagnostic>,
+    /// From the beginning of reading to the last core's word, in microseconds.
+    pub(crate) micros: u64,
+}
+
+/// A change that was not taken: everything is as before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The configuration has mistakes; warnings are among them.
+    Diagnostics(Vec<Diagnostic>),
+    /// Another version is live than the one that the change is for.
+    Conflict {
+        /// The live version.
+        version: u64,
+    },
+    /// So many changes wait already that this one is not queued.
+    Busy,
+    /// Anything else, with the cure: a file that cannot be read, a port in use, a key that needs a
+    /// restart, a gateway that is stopping.
+    Cannot(String),
+}
+
+/// How the node stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Status {
+    /// The live version, counted from 1 at each start.
+    pub(crate) version: u64,
+    /// When the process started, in seconds since 1970.
+    pub(crate) started_unix: u64,
+    /// For how long it has been running.
+    pub(crate) uptime_seconds: f64,
+    /// How it does its I/O.
+    pub(crate) driver: String,
+    /// Its cores, by number.
+    pub(crate) cores: Vec<CoreStatus>,
+    /// Its listeners as configured, each with the address that it has (not port 0).
+    pub(crate) listeners: Vec<(String, String)>,
+    /// The last change that was taken or refused: when, in seconds since 1970, and the version that
+    /// it made or the reason.
+    pub(crate) last_reload: Option<(u64, Result<u64, String>)>,
+    /// Changes that were taken.
+    pub(crate) reloads_ok: u64,
+    /// Changes that were live already.
+    pub(crate) reloads_unchanged: u64,
+    /// Changes that were refused. Dry runs count nowhere.
+    pub(crate) reloads_refused: u64,
+    /// It takes nothing new and ends when everything has finished.
+    pub(crate) draining: bool,
+}
+
+/// How one core stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CoreStatus {
+    /// Its number, from 0.
+    pub(crate) core: usize,
+    /// The CPU that it is pinned to.
+    pub(crate) cpu: usize,
+    /// The version that it serves by.
+    pub(crate) version: u64,
+    /// How it stood when it last reported.
+    pub(crate) gauges: Gauges,
+    /// What it had counted by then.
+    pub(crate) totals: Totals,
+    /// The share of its time that it computed between its last two reports, 0 to 1.
+    pub(crate) busy_ratio: f64,
+}

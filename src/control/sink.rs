@@ -1,0 +1,57 @@
+//! Where counts and access records go.
+//!
+//! The control thread hands over what workers report, then empties the boxes and sends them back.
+//!
+//! Invariant: nothing here waits. What cannot be written at once is dropped and counted.
+
+use std::time::Duration;
+
+use engine::config::Document;
+use engine::snapshot::ListenerId;
+use worker::telemetry::Totals;
+use worker::telemetry::record::Records;
+use worker::telemetry::report::{Gauges, RouteBlock};
+
+/// Takes in what the workers report. Lives on the control thread.
+pub(crate) trait Sink {
+    /// What a core has counted: `totals` since it started, `routes` since its last report.
+    fn counts(&mut self, core: usize, totals: Totals, gauges: &Gauges, routes: &[Box<RouteBlock>]);
+
+    /// Access records of one core.
+    fn records(&mut self, records: &Records);
+
+    /// A version is about to go live, at the start too. This is the last that can refuse it, with
+    /// what and the cure; after `Ok` it goes live. Ids of listeners are not used again, so the
+    /// names of earlier ones stay good for counts that still come.
+    fn adopt(
+        &mut self,
+        document: &Document,
+        listeners: &[(ListenerId, Box<str>)],
+    ) -> Result<(), String>;
+
+    /// Opens its files anew: somebody has renamed them.
+    fn reopen(&mut self);
+
+    /// Nothing more comes. Waits until what came is written, at most for `timeout`; the one call
+    /// that waits, at the end of the process. Returns whether it is written.
+    fn finish(&mut self, _timeout: Duration) -> bool {
+        true
+    }
+}
+
+/// Takes nothing in: what [`Status`](crate::node::Status) shows is kept by `state`.
+#[cfg(test)]
+pub(crate) struct Discard;
+
+#[cfg(test)]
+impl Sink for Discard {
+    fn counts(&mut self, _: usize, _: Totals, _: &Gauges, _: &[Box<RouteBlock>]) {}
+
+    fn records(&mut self, _: &Records) {}
+
+    fn adopt(&mut self, _: &Document, _: &[(ListenerId, Box<str>)]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn reopen(&mut self) {}
+}

@@ -1,0 +1,293 @@
+//! What is known about the node: which version is live, which core is how far, what it counted.
+//!
+//! Pure bookkeeping: `control` feeds it and acts. Times are arguments.
+//!
+//! Invariant: a version is live from the moment at which the cores are sent it; a core that has not
+//! said so yet lags.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::config::Sources;
+use tokio::time::Instant;
+use worker::telemetry::Totals;
+use worker::telemetry::report::Gauges;
+
+use crate::node::{CoreStatus, Status};
+use crate::version::{Listening, Live};
+
+/// A worker that says nothing for so long hangs, or its CPU is taken away. It speaks once a second.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// So many versions a core may lag behind before no change is taken any more: its mailbox does not
+/// grow further.
+pub(crate) const LAG_MAX: u64 = 4;
+
+/// What is known about the node.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) live: Arc<Live>,
+    cores: Vec<Core>,
+    driver: String,
+    started: Instant,
+    started_unix: u64,
+    /// What the file held when it was last read, taken or not.
+    pub(crate) file: Option<Arc<Sources>>,
+    /// Addresses of listeners that went, and the version that they went with: a core that lags
+    /// still listens there.
+    leaving: Vec<(u64, SocketAddr)>,
+    /// The last change, and when: the version that is live since, or why it was refused.
+    last_reload: Option<(u64, Result<u64, String>)>,
+    reloads: Reloads,
+    pub(crate) draining: bool,
+}
+
+/// What changes came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Reloads {
+    ok: u64,
+    unchanged: u64,
+    refused: u64,
+}
+
+#[derive(Debug)]
+struct Core {
+    cpu: usize,
+    phase: Phase,
+    version: u64,
+    /// Since when a version is live that it has not switched to.
+    lags_since: Option<Instant>,
+    /// When it said anything last.
+    heard: Instant,
+    /// When it counted last.
+    counted: Instant,
+    gauges: Gauges,
+    totals: Totals,
+    /// Between its last two counts.
+    busy_ratio: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Serving,
+    Ended,
+}
+
+impl State {
+    /// A node whose workers are about to be started, one on each of `cpus`.
+    pub(crate) fn new(live: Live, cpus: &[usize], driver: String, now: Instant, unix: u64) -> Self {
+        let core = |&cpu: &usize| Core {
+            cpu,
+            phase: Phase::Starting,
+            version: live.number,
+            lags_since: None,
+            heard: now,
+            counted: now,
+            gauges: Gauges::default(),
+            totals: Totals::default(),
+            busy_ratio: 0.0,
+        };
+        Self {
+            cores: cpus.iter().map(core).collect(),
+            file: Some(Arc::new(live.sources.clone())),
+            live: Arc::new(live),
+            driver,
+            started: now,
+            started_unix: unix,
+            leaving: Vec::new(),
+            last_reload: None,
+            reloads: Reloads::default(),
+            draining: false,
+        }
+    }
+
+    /// How many cores there are.
+    pub(crate) fn cores(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// Whether it has started and is not about to end.
+    pub(crate) fn serves(&self) -> bool {
+        !self.draining && self.cores.iter().all(|core| core.phase == Phase::Serving)
+    }
+
+    /// A core accepts connections.
+    pub(crate) fn ready(&mut self, core: usize, now: Instant) {
+        if let Some(core) = self.cores.get_mut(core) {
+            core.phase = Phase::Serving;
+            core.heard = now;
+        }
+    }
+
+    /// The cores have been sent `live`.
+    pub(crate) fn sent(&mut self, live: Live, now: Instant) {
+        for core in &mut self.cores {
+            core.lags_since.get_or_insert(now);
+        }
+        let stays = |old: &&Listening| live.listeners.iter().any(|it| it.id == old.id);
+        let gone = self.live.listeners.iter().filter(|old| !stays(old));
+        self.leaving.extend(gone.map(|it| (live.number, it.address)));
+        self.live = Arc::new(live);
+    }
+
+    /// A core has switched.
+    pub(crate) fn switched(&mut self, core: usize, version: u64, now: Instant) {
+        let live = self.live.number;
+        if let Some(core) = self.cores.get_mut(core) {
+            core.version = version;
+            core.heard = now;
+            if version >= live {
+                core.lags_since = None;
+            }
+        }
+        let slowest = self.slowest();
+        self.leaving.retain(|(version, _)| *version > slowest);
+    }
+
+    /// A core has counted.
+    pub(crate) fn counted(&mut self, core: usize, totals: Totals, gauges: Gauges, now: Instant) {
+        let Some(core) = self.cores.get_mut(core) else { return };
+        let computed =
+            Duration::from_micros(gauges.cpu_micros.saturating_sub(core.gauges.cpu_micros));
+        let elapsed = now.saturating_duration_since(core.counted);
+        if !elapsed.is_zero() {
+            core.busy_ratio = (computed.as_secs_f64() / elapsed.as_secs_f64()).min(1.0);
+        }
+        (core.heard, core.counted) = (now, now);
+        core.totals = totals;
+        core.gauges = gauges;
+    }
+
+    /// A core has drained and ends.
+    pub(crate) fn drained(&mut self, core: usize, totals: Totals) {
+        if let Some(core) = self.cores.get_mut(core) {
+            core.phase = Phase::Ended;
+            core.totals = totals;
+        }
+    }
+
+    /// The cores that have not switched to the live version.
+    pub(crate) fn lagging(&self) -> Vec<usize> {
+        let lags = |(index, core): (usize, &Core)| core.lags_since.is_some().then_some(index);
+        self.cores.iter().enumerate().filter_map(lags).collect()
+    }
+
+    /// How many versions the slowest core lags behind.
+    pub(crate) fn lag(&self) -> u64 {
+        self.live.number.saturating_sub(self.slowest())
+    }
+
+    /// Where this process listens, on any core.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let live = self.live.listeners.iter().map(|it| it.address);
+        live.chain(self.leaving.iter().map(|(_, address)| *address)).collect()
+    }
+
+    /// A change was live already, as was found at `unix`. One that was refused before is put right
+    /// by that.
+    pub(crate) fn unchanged(&mut self, unix: u64) {
+        self.reloads.unchanged += 1;
+        if self.was_refused() {
+            self.last_reload = Some((unix, Ok(self.live.number)));
+        }
+    }
+
+    /// Whether the last change was refused.
+    pub(crate) fn was_refused(&self) -> bool {
+        matches!(self.last_reload, Some((_, Err(_))))
+    }
+
+    /// A change was taken, at `unix`; it is the live version.
+    pub(crate) fn taken(&mut self, unix: u64) {
+        self.reloads.ok += 1;
+        self.last_reload = Some((unix, Ok(self.live.number)));
+    }
+
+    /// A change was refused, at `unix`.
+    pub(crate) fn refused(&mut self, unix: u64, why: String) {
+        self.reloads.refused += 1;
+        self.last_reload = Some((unix, Err(why)));
+    }
+
+    /// Whether every core has said something lately.
+    pub(crate) fn alive(&self, now: Instant) -> bool {
+        self.cores.iter().all(|core| core.silence(now).is_none())
+    }
+
+    /// Why the node should get no traffic.
+    pub(crate) fn reasons(&self, now: Instant) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.draining {
+            reasons.push("the gateway is draining".to_owned());
+        }
+        let live = self.live.number;
+        for (index, core) in self.cores.iter().enumerate() {
+            if core.phase == Phase::Starting {
+                reasons.push(format!("core {index} is starting"));
+            }
+            if let Some(since) = core.lags_since {
+                let seconds = now.saturating_duration_since(since).as_secs_f64();
+                let version = core.version;
+                reasons.push(format!(
+                    "core {index} is still at version {version} of {live}, {seconds:.1} s"
+                ));
+            }
+            if let Some(silence) = core.silence(now) {
+                let seconds = silence.as_secs_f64();
+                reasons.push(format!("core {index} has said nothing for {seconds:.1} s"));
+            }
+        }
+        reasons
+    }
+
+    /// All of it.
+    pub(crate) fn status(&self, now: Instant) -> Status {
+        let core = |(index, core): (usize, &Core)| CoreStatus {
+            core: index,
+            cpu: core.cpu,
+            version: core.version,
+            gauges: core.gauges.clone(),
+            totals: core.totals,
+            busy_ratio: core.busy_ratio,
+        };
+        let listener = |it: &Listening| (it.name.to_string(), it.address.to_string());
+        Status {
+            version: self.live.number,
+            started_unix: self.started_unix,
+            uptime_seconds: now.saturating_duration_since(self.started).as_secs_f64(),
+            driver: self.driver.clone(),
+            cores: self.cores.iter().enumerate().map(core).collect(),
+            listeners: self.live.listeners.iter().map(listener).collect(),
+            last_reload: self.last_reload.clone(),
+            reloads_ok: self.reloads.ok,
+            reloads_unchanged: self.reloads.unchanged,
+            reloads_refused: self.reloads.refused,
+            draining: self.draining,
+        }
+    }
+
+    /// One line for people.
+    pub(crate) fn line(&self) -> String {
+        let noun = if self.cores.len() == 1 { "core" } else { "cores" };
+        let mut line = format!("version {} on {} {noun}", self.live.number, self.cores.len());
+        if let Some((_, Err(why))) = &self.last_reload {
+            line.push_str("; the last change was refused: ");
+            line.push_str(why);
+        }
+        line
+    }
+
+    fn slowest(&self) -> u64 {
+        self.cores.iter().map(|core| core.version).min().unwrap_or(self.live.number)
+    }
+}
+
+impl Core {
+    /// How long it has been silent, if that is too long.
+    fn silence(&self, now: Instant) -> Option<Duration> {
+        let silence = now.saturating_duration_since(self.heard);
+        (self.phase == Phase::Serving && silence > SILENCE_MAX).then_some(silence)
+    }
+}

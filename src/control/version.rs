@@ -1,0 +1,125 @@
+//! One version of the configuration: from texts to what the cores are sent.
+//!
+//! [`Draft`] is compiled and asks for nothing of the machine, [`Prepared`] has its sockets, [`Live`]
+//! is what the control thread keeps once the cores have theirs. When to go from one to the next is
+//! decided by `apply` and `launch`.
+//!
+//! Invariant: a listener keeps its sockets for as long as it keeps its id.
+
+use std::iter::repeat_n;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use engine::config::{Model, Sources};
+use engine::snapshot::{Identities, ListenerId, ListenerSettings, Table, compile};
+
+use crate::Error;
+use crate::launch::bind::bind;
+
+/// A version that is live, or about to be.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// Its number, counted from 1.
+    pub(crate) number: u64,
+    /// What it was read from.
+    pub(crate) sources: Sources,
+    /// What they say.
+    pub(crate) model: Model,
+    /// Which ids its objects have, and which are spent.
+    pub(crate) identities: Identities,
+    /// Its listeners, in the order of the table.
+    pub(crate) listeners: Vec<Listening>,
+}
+
+/// A bound listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listening {
+    pub(crate) id: ListenerId,
+    pub(crate) name: Box<str>,
+    /// Where it listens, with the port that the kernel chose for port 0.
+    pub(crate) address: SocketAddr,
+}
+
+/// A version that is sound in itself.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    sources: Sources,
+    model: Model,
+    identities: Identities,
+    pub(crate) table: Table,
+}
+
+/// A version that nothing can keep from going live.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) live: Live,
+    /// What each core gets.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// What one core gets of a version.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) table: Box<Table>,
+    /// The listeners that it does not have yet, in the order of the table.
+    pub(crate) listeners: Vec<(ListenerId, TcpListener)>,
+}
+
+impl Draft {
+    /// Compiles version `number`; `identities` are those of the version before.
+    pub(crate) fn compile(
+        sources: Sources,
+        model: Model,
+        number: u64,
+        mut identities: Identities,
+    ) -> Self {
+        let table = compile(&model, number, &mut identities);
+        // These are kept only if the version goes live.
+        identities.settle(&table);
+        Self { sources, model, identities, table }
+    }
+
+    /// Binds the listeners that are not among those `before`. `ours` are all addresses at which
+    /// this process may still listen.
+    pub(crate) fn bind(
+        self,
+        before: &[Listening],
+        ours: &[SocketAddr],
+        cores: usize,
+    ) -> Result<Prepared, Error> {
+        let Self { sources, model, identities, table } = self;
+        let known = |id| before.iter().find(|it| it.id == id);
+        let new: Vec<_> = table.listeners.iter().filter(|it| known(it.id).is_none()).collect();
+        let bound = bind(&new, cores, ours)?;
+        let mut addresses = bound.addresses.iter();
+        let listening = |it: &ListenerSettings| {
+            let address = match known(it.id) {
+                Some(known) => known.address,
+                None => addresses.next().copied().unwrap_or(it.address),
+            };
+            Listening { id: it.id, name: it.name.clone(), address }
+        };
+        let listeners = table.listeners.iter().map(listening).collect();
+        let ids: Vec<_> = new.iter().map(|it| it.id).collect();
+        let number = table.number;
+        let parts = repeat_n(table, cores).zip(bound.per_core).map(|(table, sockets)| Part {
+            table: Box::new(table),
+            listeners: ids.iter().copied().zip(sockets).collect(),
+        });
+        let parts = parts.collect();
+        Ok(Prepared { live: Live { number, sources, model, identities, listeners }, parts })
+    }
+}
+
+impl Live {
+    /// For how long a drain may take: as long as the most patient listener says.
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        let listeners = &self.model.document.listeners.objects;
+        listeners.iter().map(|(_, it)| it.timeouts.drain).max().unwrap_or_default()
+    }
+
+    /// Its listeners' names by id.
+    pub(crate) fn listener_names(&self) -> Vec<(ListenerId, Box<str>)> {
+        self.listeners.iter().map(|it| (it.id, it.name.clone())).collect()
+    }
+}

@@ -1,0 +1,72 @@
+//! The configuration file and the watch on it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::apply::{Wish, apply};
+use crate::control::Control;
+use crate::source::{Folders, Watch};
+
+/// The configuration file, watched after it was first read.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) path: PathBuf,
+    /// None: the kernel has none to give, so changes take a SIGHUP. Helpers use it one at a time,
+    /// since there is one change at a time.
+    watch: Option<Mutex<Watching>>,
+    /// It may have changed.
+    changed: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Watching {
+    watch: Watch,
+    /// What could not be watched last time, to be said once.
+    problems: Vec<String>,
+}
+
+impl Watched {
+    /// Begins to watch `path` with its next reading.
+    pub(crate) fn start(path: PathBuf) -> Self {
+        let changed = Arc::new(Notify::new());
+        let bell = Arc::clone(&changed);
+        let watch = match Watch::start(move || bell.notify_one()) {
+            Ok(watch) => Some(Mutex::new(Watching { watch, problems: Vec::new() })),
+            Err(error) => {
+                unwatched(&error);
+                None
+            }
+        };
+        Self { path, watch, changed }
+    }
+
+    /// Watches what a reading has found. May wait for a disk.
+    pub(crate) fn watch(&self, folders: &Folders) {
+        let Some(watching) = &self.watch else { return };
+        let mut watching = watching.lock().unwrap_or_else(PoisonError::into_inner);
+        let problems = watching.watch.replace(folders);
+        if problems != watching.problems {
+            for problem in &problems {
+                tracing::warn!("{problem}: its changes are taken at the next SIGHUP");
+            }
+            watching.problems = problems;
+        }
+    }
+}
+
+/// Takes what the file says when it has changed, for as long as this thread runs. Changes that come
+/// while one is taken are one.
+pub(crate) async fn follow(control: Control, file: Arc<Watched>) {
+    loop {
+        // The first time it is read in order to be watched. What came of it is in the log.
+        let _ = apply(&control, Wish::FileIfChanged, false, None).await;
+        file.changed.notified().await;
+    }
+}
+
+fn unwatched(error: &io::Error) {
+    tracing::warn!("the configuration file is not watched: {error}; SIGHUP reads it again");
+}

@@ -1,0 +1,180 @@
+//! `[admin]`: where the gateway lets itself be looked at and changed.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::collection::Spanned;
+use super::section::{Mistake, Rule, Scalar, section};
+use super::shape::Shape;
+use super::tree::Kind;
+use super::written::{MASK, Written};
+
+section! {
+    /// The admin API: health, metrics, status, and the configuration itself. It runs beside the
+    /// workers and cannot slow them.
+    pub Admin {
+        /// Where it listens: IP address and port, "unix:/path" or "off". Whoever can connect may
+        /// read and change the configuration, so an address that other hosts can reach needs a
+        /// `token`.
+        address: Spanned<AdminAddress> => Rule::default(Spanned::unwritten(ADDRESS_DEFAULT));
+        /// What clients send as `Authorization: Bearer TOKEN`. Absent: none is asked for.
+        token: Option<Token> => Rule::optional("\"${env:RINGWAY_ADMIN_TOKEN}\"");
+    }
+}
+
+/// Only this host can reach it.
+const ADDRESS_DEFAULT: AdminAddress =
+    AdminAddress::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901));
+
+/// What a path of a socket may have, of the 108 bytes of `sun_path` with the zero at its end.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Where the admin API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// An IP address and port.
+    Tcp(SocketAddr),
+    /// A socket in the file system, by its absolute path.
+    Unix(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+impl AdminAddress {
+    /// Whether other hosts can reach it.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        matches!(self, Self::Tcp(address) if !address.ip().to_canonical().is_loopback())
+    }
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Off => f.pad("off"),
+        }
+    }
+}
+
+impl Scalar for AdminAddress {
+    fn wanted() -> Cow<'static, str> {
+        "\"IP:port\", \"unix:/path\" or \"off\"".into()
+    }
+
+    fn form() -> Shape {
+        let unix = Shape::Text { noun: "socket", pattern: Some("^unix:/.+$") };
+        let off = Shape::Words(vec!["off"]);
+        let rest = Shape::Either(Box::new(unix), Box::new(off));
+        Shape::Either(Box::new(SocketAddr::form()), Box::new(rest))
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        let Kind::Text(text) = kind else {
+            return Err(Mistake::Kind);
+        };
+        if text.value == "off" {
+            return Ok(Self::Off);
+        }
+        let Some(path) = text.value.strip_prefix("unix:") else {
+            return SocketAddr::parse(kind).map(Self::Tcp);
+        };
+        if !path.starts_with('/') || path.ends_with('/') {
+            let what = format!("\"{path}\" is not the path of a socket");
+            return Err(Mistake::with_cure(what, "write it from the root: \"unix:/run/x.sock\""));
+        }
+        if path.len() > SOCKET_PATH_BYTES_MAX || path.contains('\0') {
+            let what = "the kernel does not take this path for a socket";
+            let cure = format!("write at most {SOCKET_PATH_BYTES_MAX} bytes");
+            return Err(Mistake::with_cure(what, cure));
+        }
+        Ok(Self::Unix(path.into()))
+    }
+
+    fn show(&self) -> Written {
+        Written::text(self.to_string())
+    }
+}
+
+/// What a client of the admin API must know. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+/// Shorter ones can be guessed.
+const TOKEN_BYTES_MIN: usize = 16;
+
+impl Token {
+    /// The token itself. Compare in constant time.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl Scalar for Token {
+    fn wanted() -> Cow<'static, str> {
+        format!("{TOKEN_BYTES_MIN} or more ASCII letters, digits and signs, without spaces").into()
+    }
+
+    fn form() -> Shape {
+        Shape::Text { noun: "token", pattern: Some("^[!-~]{16,}$") }
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        let Kind::Text(text) = kind else {
+            return Err(Mistake::Kind);
+        };
+        let token = &text.value;
+        if token.len() < TOKEN_BYTES_MIN {
+            let cure = "make one with `openssl rand -hex 32`";
+            return Err(Mistake::with_cure("the token is too short", cure));
+        }
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Mistake::value("the token cannot stand in a header"));
+        }
+        Ok(Self(token.to_string()))
+    }
+
+    fn show(&self) -> Written {
+        Written::text(MASK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_reachable_unless_it_is_loopback_or_a_file() {
+        for (address, reachable) in [
+            ("127.0.0.1:1", false),
+            ("127.3.2.1:1", false),
+            ("[::1]:1", false),
+            ("[::ffff:127.0.0.1]:1", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("10.0.0.1:1", true),
+        ] {
+            let tcp = AdminAddress::Tcp(address.parse().unwrap());
+            assert_eq!(tcp.is_reachable(), reachable, "{address}");
+        }
+        assert!(!AdminAddress::Unix("/run/x".into()).is_reachable());
+        assert!(!AdminAddress::Off.is_reachable());
+    }
+
+    #[test]
+    fn a_token_is_shown_to_nobody() {
+        let token = Token("0123456789abcdef".to_owned());
+        assert_eq!(format!("{token:?}"), "***");
+        assert_eq!(token.show(), Written::text("***"));
+    }
+}

@@ -1,0 +1,317 @@
+//! From texts to one tree: decodes, parses, follows includes, merges.
+//!
+//! Invariants: a file is read once, however often and by whom it is included, so cycles end; what
+//! is defined in two files is an error that names both places.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+
+use foldhash::fast::FixedState;
+
+use super::collection::Spanned;
+use super::diagnostic::Diagnostic;
+use super::section::{Mistake, Scalar, Value};
+use super::shape::Shape;
+use super::sources::{SOURCE_BYTES_MAX, SOURCES_MAX, Sources, Span, Texts};
+use super::tree::{self, Entry, Kind, Node};
+use super::value::ByteSize;
+use super::variables::Variables;
+use super::walk::Walk;
+use super::written::Written;
+use super::{Document, INCLUDE};
+
+/// A pattern of files to include, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(String);
+
+impl AsRef<str> for Pattern {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Scalar for Pattern {
+    fn wanted() -> Cow<'static, str> {
+        "the path of a file, in which * stands for any part of a name".into()
+    }
+
+    fn form() -> Shape {
+        Shape::Text { noun: "path", pattern: None }
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        match kind {
+            Kind::Text(text) if text.secret => Err(Mistake::Kind),
+            Kind::Text(text) if text.value.is_empty() => Err(Mistake::value("no file is named")),
+            Kind::Text(text) => Ok(Self(text.value.to_string())),
+            _ => Err(Mistake::Kind),
+        }
+    }
+
+    fn show(&self) -> Written {
+        Written::text(&self.0)
+    }
+}
+
+/// The patterns of all files. Written, they are nothing: what they mean has been merged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Includes(pub Vec<Spanned<Pattern>>);
+
+impl Value for Includes {
+    fn expected() -> Cow<'static, str> {
+        "a list of paths".into()
+    }
+
+    fn shape() -> Shape {
+        Vec::<Spanned<Pattern>>::shape()
+    }
+
+    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
+        Value::read(node, walk).map(Self)
+    }
+
+    fn write(&self) -> Written {
+        Written::Absent
+    }
+}
+
+/// What came of the texts.
+pub(super) struct Loaded<'s> {
+    pub(super) texts: Texts,
+    pub(super) root: Node<'s>,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// Whether every text is in the tree. If not, what seems to be missing may be in the rest.
+    pub(super) whole: bool,
+}
+
+/// Loads everything that the first text includes, and itself.
+pub(super) fn load(sources: &Sources) -> Loaded<'_> {
+    let mut loader = Loader {
+        sources,
+        texts: Texts::default(),
+        variables: Variables::new(sources),
+        merge: Merge::new(),
+        diagnostics: Vec::new(),
+        whole: true,
+        queue: VecDeque::from([(sources.main(), None)]),
+        known: HashSet::from([sources.main()]),
+    };
+    while let Some((file, place)) = loader.queue.pop_front() {
+        loader.file(file, place);
+    }
+    let Loader { texts, variables, merge, mut diagnostics, whole, .. } = loader;
+    diagnostics.extend(variables.diagnostics);
+    let root = Node { span: Span::START, kind: Kind::Table(merge.entries) };
+    Loaded { texts, root, diagnostics, whole }
+}
+
+struct Loader<'s> {
+    sources: &'s Sources,
+    texts: Texts,
+    variables: Variables<'s>,
+    merge: Merge<'s>,
+    diagnostics: Vec<Diagnostic>,
+    whole: bool,
+    /// Files to read, and the place that asks for them.
+    queue: VecDeque<(&'s str, Option<Span>)>,
+    known: HashSet<&'s str>,
+}
+
+impl<'s> Loader<'s> {
+    fn file(&mut self, file: &'s str, place: Option<Span>) {
+        let bytes = match self.sources.file(file) {
+            Some(Ok(bytes)) => bytes,
+            unread => {
+                let why = unread.and_then(|it| it.as_ref().err());
+                let why = why.map_or("it did not come with this text", String::as_str);
+                let what = format!("cannot read {file}: {why}");
+                self.refuse(self.texts.error(place.unwrap_or(Span::START), what));
+                return;
+            }
+        };
+        let Some((number, text)) = self.decode(file, bytes) else {
+            return;
+        };
+        self.variables.file = file;
+        match tree::from_toml(&self.texts, number, text, &mut self.variables) {
+            Ok(entries) => {
+                for entry in &entries {
+                    if entry.key == INCLUDE {
+                        self.include(file, &entry.value);
+                    }
+                }
+                self.merge.add(entries, &self.texts, &mut self.diagnostics);
+            }
+            Err(torn) => {
+                self.whole = false;
+                self.diagnostics.extend(torn);
+            }
+        }
+    }
+
+    /// The bytes as text, kept under a number.
+    fn decode(&mut self, file: &str, bytes: &'s [u8]) -> Option<(u32, &'s str)> {
+        if bytes.len() > SOURCE_BYTES_MAX {
+            let number = self.texts.push(file, String::new());
+            let max = ByteSize(SOURCE_BYTES_MAX as u64);
+            let what = format!("a configuration has at most {max} in one file");
+            let cure = "is it the right file? If so, split it with `include`";
+            self.refuse(self.texts.error(Span::new(number, 0..0), what).cured_by(cure));
+            return None;
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Some((self.texts.push(file, text.to_owned()), text)),
+            Err(error) => {
+                let number = self.texts.push(file, String::from_utf8_lossy(bytes).into_owned());
+                let at = error.valid_up_to();
+                let byte = bytes.get(at).copied().unwrap_or_default();
+                // What stands for the byte in the text has three.
+                let span = Span::new(number, at..at + 3);
+                let what = format!("the byte 0x{byte:02x} is not UTF-8");
+                let cure = "save the file in UTF-8";
+                self.refuse(self.texts.error(span, what).because("not text").cured_by(cure));
+                None
+            }
+        }
+    }
+
+    /// Queues what the patterns in `node` mean. What is not a pattern is reported when the
+    /// document is read.
+    fn include(&mut self, file: &str, node: &Node<'_>) {
+        let Kind::List(items) = &node.kind else { return };
+        for item in items {
+            let Ok(Pattern(pattern)) = Pattern::parse(&item.kind) else { continue };
+            match self.sources.included(file, &pattern) {
+                Some(Ok(names)) => self.queue(names, &pattern, item.span),
+                Some(Err(why)) => {
+                    let what = format!("cannot include {pattern}: {why}");
+                    self.refuse(self.texts.error(item.span, what));
+                }
+                None => {
+                    let what = format!("{pattern} did not come with this text");
+                    let cure = "write it all in one text, or read the configuration from a file";
+                    self.refuse(self.texts.error(item.span, what).cured_by(cure));
+                }
+            }
+        }
+    }
+
+    fn queue(&mut self, names: &'s [String], pattern: &str, span: Span) {
+        if names.is_empty() {
+            let what = format!("no file is named {pattern}");
+            let missing = self.texts.error(span, what);
+            if pattern.contains(['*', '?', '[']) {
+                // A folder without files in it is how many begin.
+                self.diagnostics.push(missing.because("nothing is included").warning());
+            } else {
+                let cure = "paths are relative to the file they stand in";
+                self.refuse(missing.cured_by(cure));
+            }
+        }
+        for name in names {
+            if self.known.len() >= SOURCES_MAX && !self.known.contains(name.as_str()) {
+                let what = format!("a configuration has at most {SOURCES_MAX} files");
+                self.refuse(self.texts.error(span, what).cured_by("put several objects in a file"));
+                return;
+            }
+            if self.known.insert(name) {
+                self.queue.push_back((name, Some(span)));
+            }
+        }
+    }
+
+    /// Reports what keeps a text out of the tree.
+    fn refuse(&mut self, diagnostic: Diagnostic) {
+        self.whole = false;
+        self.diagnostics.push(diagnostic);
+    }
+}
+
+/// The root that grows by a file at a time.
+struct Merge<'s> {
+    /// The keys that hold objects by name.
+    named: Vec<&'static str>,
+    entries: Vec<Entry<'s>>,
+    /// Where keys of the root are in `entries`.
+    keys: HashMap<Cow<'s, str>, usize, FixedState>,
+    /// Objects by section and name, and where they are defined.
+    objects: HashMap<(Cow<'s, str>, Cow<'s, str>), Span, FixedState>,
+}
+
+impl<'s> Merge<'s> {
+    fn new() -> Self {
+        Self {
+            named: Document::named(),
+            entries: Vec::new(),
+            keys: HashMap::default(),
+            objects: HashMap::default(),
+        }
+    }
+
+    fn add(&mut self, entries: Vec<Entry<'s>>, texts: &Texts, diagnostics: &mut Vec<Diagnostic>) {
+        for entry in entries {
+            let named = self.named.contains(&&*entry.key);
+            let Some(&at) = self.keys.get(&entry.key) else {
+                if named {
+                    self.note(&entry);
+                }
+                self.keys.insert(entry.key.clone(), self.entries.len());
+                self.entries.push(entry);
+                continue;
+            };
+            let Some(first) = self.entries.get_mut(at) else { continue };
+            match (&mut first.value.kind, entry.value.kind) {
+                (Kind::Table(objects), Kind::Table(more)) if named => {
+                    for object in more {
+                        let key = (entry.key.clone(), object.key.clone());
+                        if let Some(&other) = self.objects.get(&key) {
+                            let what = format!("`{}.{}` is defined twice", key.0, key.1);
+                            diagnostics.push(twice(texts, what, object.key_span, other));
+                        } else {
+                            self.objects.insert(key, object.key_span);
+                            objects.push(object);
+                        }
+                    }
+                }
+                // The first one is no table, which is said when the document is read.
+                (_, Kind::Table(_)) if named => {}
+                (_, kind) if named => {
+                    let what = format!("`{}` is {}", entry.key, kind.noun());
+                    let why = "expected a table of named objects";
+                    diagnostics.push(texts.error(entry.value.span, what).because(why));
+                }
+                (Kind::List(patterns), Kind::List(more)) if entry.key == INCLUDE => {
+                    patterns.extend(more);
+                }
+                (Kind::Integer(one), Kind::Integer(other)) if one == &other => {}
+                _ => {
+                    let what = format!("`{}` is given in two files", entry.key);
+                    diagnostics.push(twice(texts, what, entry.key_span, first.key_span));
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, section: &Entry<'s>) {
+        let Kind::Table(objects) = &section.value.kind else { return };
+        for object in objects {
+            let key = (section.key.clone(), object.key.clone());
+            self.objects.insert(key, object.key_span);
+        }
+    }
+}
+
+fn twice(texts: &Texts, what: String, here: Span, first: Span) -> Diagnostic {
+    texts
+        .error(here, what)
+        .because("the same again")
+        .also(texts, first, "first here")
+        .cured_by("leave one of them out")
+}

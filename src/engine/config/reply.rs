@@ -1,0 +1,175 @@
+//! `reply`: what the gateway answers by itself.
+
+use std::borrow::Cow;
+
+use proto::head::{HeaderId, is_token};
+
+use super::collection::Spanned;
+use super::section::{Mistake, Rule, Scalar, Value, section};
+use super::shape::Shape;
+use super::tree::{Kind, Node};
+use super::value::ByteSize;
+use super::walk::{Step, Walk};
+use super::written::Written;
+
+section! {
+    /// What the gateway answers by itself.
+    pub Reply {
+        /// The status.
+        status: u32 => Rule::required("503").within(200..=599);
+        /// The body, at most 64 KiB. A 204 or 304 has none.
+        body: Spanned<ReplyBody> => Rule::default(Spanned::unwritten(ReplyBody(String::new())))
+            .example("\"back soon\"");
+        /// Headers beside those that frame the message. Without `content-type` a body is sent as
+        /// text/plain in UTF-8.
+        headers: ReplyHeaders => Rule::default(ReplyHeaders(Vec::new()))
+            .example("{ \"retry-after\" = \"60\" }");
+    }
+}
+
+/// Files are for a file server.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// As many as a request has, if the listener's default bounds it.
+const HEADERS_MAX: usize = 100;
+
+/// With the bound on the body it keeps a reply far below what one write takes.
+const HEADERS_BYTES_MAX: usize = 8 * 1024;
+
+/// The body of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyBody(pub String);
+
+impl Scalar for ReplyBody {
+    fn wanted() -> Cow<'static, str> {
+        format!("a string of at most {}", ByteSize(BODY_BYTES_MAX as u64)).into()
+    }
+
+    fn form() -> Shape {
+        Shape::Text { noun: "string", pattern: None }
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        match kind {
+            Kind::Text(text) if text.value.len() > BODY_BYTES_MAX => {
+                Err(Mistake::value(format!("the body has {} bytes", text.value.len())))
+            }
+            Kind::Text(text) => Ok(Self(text.value.to_string())),
+            _ => Err(Mistake::Kind),
+        }
+    }
+
+    fn show(&self) -> Written {
+        Written::text(&self.0)
+    }
+}
+
+/// Headers of a reply: names as written, values; no name twice, whatever its case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyHeaders(pub Vec<(String, String)>);
+
+impl Value for ReplyHeaders {
+    fn expected() -> Cow<'static, str> {
+        "a table of headers".into()
+    }
+
+    fn shape() -> Shape {
+        Shape::Map("header", Box::new(HeaderValue::shape()))
+    }
+
+    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
+        let entries = walk.entries(node, "a table of headers")?;
+        if entries.len() > HEADERS_MAX {
+            let what = format!("there are {} headers", entries.len());
+            walk.report(node.span, what, |it| it.cured_by(format!("give at most {HEADERS_MAX}")));
+            return None;
+        }
+        let mut headers: Vec<(String, String)> = Vec::new();
+        let mut sound = true;
+        for entry in entries {
+            let name = &entry.key;
+            let twice = headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+            let mistake = if twice {
+                Some(("is given twice", "leave one out: case does not matter"))
+            } else {
+                unsound_name(name)
+            };
+            if let Some((what, cure)) = mistake {
+                let what = format!("the header \"{}\" {what}", name.escape_debug());
+                walk.report(entry.key_span, what, |it| it.cured_by(cure));
+                sound = false;
+            }
+            let read = |walk: &mut Walk<'n>| HeaderValue::read(&entry.value, walk);
+            match walk.inside(Step::Key(name), read) {
+                Some(HeaderValue(value)) => headers.push((name.to_string(), value)),
+                None => sound = false,
+            }
+        }
+        let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > HEADERS_BYTES_MAX {
+            let what = format!("the headers have {bytes} bytes");
+            let cure = format!("give at most {HEADERS_BYTES_MAX}");
+            walk.report(node.span, what, |it| it.cured_by(cure));
+            sound = false;
+        }
+        sound.then_some(Self(headers))
+    }
+
+    fn write(&self) -> Written {
+        let entry = |(name, value): &(String, String)| (name.clone(), Written::text(value));
+        Written::Table(self.0.iter().map(entry).collect())
+    }
+}
+
+/// What is wrong with the name of a header, and the cure.
+fn unsound_name(name: &str) -> Option<(&'static str, &'static str)> {
+    if !is_token(name.as_bytes()) {
+        return Some(("has no sound name", "write letters, digits and - only"));
+    }
+    match HeaderId::of(name.as_bytes()) {
+        HeaderId::ContentLength | HeaderId::TransferEncoding | HeaderId::Trailer => {
+            Some(("frames the message", "leave it out: the gateway writes it"))
+        }
+        HeaderId::Date => Some(("is written by the gateway", "leave it out")),
+        HeaderId::Connection
+        | HeaderId::KeepAlive
+        | HeaderId::ProxyConnection
+        | HeaderId::Te
+        | HeaderId::Upgrade
+        | HeaderId::Http2Settings => {
+            Some(("is about one connection", "leave it out: the gateway looks after connections"))
+        }
+        _ => None,
+    }
+}
+
+/// The value of a header.
+struct HeaderValue(String);
+
+impl Scalar for HeaderValue {
+    fn wanted() -> Cow<'static, str> {
+        "visible ASCII, with spaces or tabs only between".into()
+    }
+
+    fn form() -> Shape {
+        Shape::Text { noun: "header value", pattern: Some("^([!-~]([\\t -~]*[!-~])?)?$") }
+    }
+
+    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+        let Kind::Text(text) = kind else {
+            return Err(Mistake::Kind);
+        };
+        let value = &text.value;
+        let sound = |byte: u8| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t');
+        if value.bytes().all(sound) && value.trim_ascii() == value {
+            Ok(Self(value.to_string()))
+        } else {
+            let what = format!("\"{}\" cannot be the value of a header", value.escape_debug());
+            Err(Mistake::value(what))
+        }
+    }
+
+    fn show(&self) -> Written {
+        Written::text(&self.0)
+    }
+}

@@ -1,0 +1,198 @@
+//! What a configuration is read from: texts by name, and the values of variables.
+//!
+//! Control reads files, environment and patterns, and puts what it found in here; what it could
+//! not find too, so that [`parse`](super::parse) can say so at the place that asks for it. Which
+//! things are asked for is told by [`references`](super::references).
+//!
+//! ```text
+//! sources = Sources::new("ringway.toml", bytes)
+//! for each file, beginning with the first:     references(bytes) tells
+//!     includes    -> sources.add_include(file, pattern, Ok(names) or Err(why))
+//!                    sources.add_file(name, Ok(bytes) or Err(why)), once per name; look into it too
+//!     environment -> sources.add_environment(name, Ok(value) or Err(why)); left out: not set
+//!     files       -> sources.add_value(file, path, Ok(value) or Err(why))
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::diagnostic::Diagnostic;
+
+/// A text is at most this long. 10,000 routes take about 1 MiB.
+pub const SOURCE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A configuration is made of at most this many texts.
+pub const SOURCES_MAX: usize = 1000;
+
+/// The value of a variable is at most this long: keys and tokens, not documents.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// The texts of a configuration and the values of its variables.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sources {
+    main: String,
+    files: BTreeMap<String, Result<Vec<u8>, String>>,
+    /// By the file that includes, and its pattern.
+    included: BTreeMap<(String, String), Result<Vec<String>, String>>,
+    environment: BTreeMap<String, Result<String, String>>,
+    /// By the file that asks, and the path as written there.
+    values: BTreeMap<(String, String), Result<String, String>>,
+}
+
+impl Sources {
+    /// Begins with the first text. `file` is its name for messages.
+    #[must_use]
+    pub fn new(file: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
+        let main = file.into();
+        let files = BTreeMap::from([(main.clone(), Ok(text.into()))]);
+        Self {
+            main,
+            files,
+            included: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            values: BTreeMap::new(),
+        }
+    }
+
+    /// The name of the first text.
+    #[must_use]
+    pub fn main(&self) -> &str {
+        &self.main
+    }
+
+    /// The names of all files, those too that could not be read.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// The bytes of a file, if it is here and could be read.
+    #[must_use]
+    pub fn bytes(&self, file: &str) -> Option<&[u8]> {
+        self.files.get(file)?.as_deref().ok()
+    }
+
+    /// Adds an included file under its name: its bytes, or why they could not be read. At most
+    /// [`SOURCE_BYTES_MAX`] and one bytes are looked at, so no more need be read.
+    pub fn add_file(&mut self, name: impl Into<String>, bytes: Result<Vec<u8>, String>) {
+        self.files.insert(name.into(), bytes);
+    }
+
+    /// Says which files the `pattern` that stands in `file` means: their names as given to
+    /// [`Self::add_file`], in order, maybe none; or why that cannot be told.
+    pub fn add_include(
+        &mut self,
+        file: impl Into<String>,
+        pattern: impl Into<String>,
+        names: Result<Vec<String>, String>,
+    ) {
+        self.included.insert((file.into(), pattern.into()), names);
+    }
+
+    /// Gives the value of an environment variable, or why it cannot be used (it is not UTF-8). A
+    /// variable that is not here is not set.
+    pub fn add_environment(&mut self, name: impl Into<String>, value: Result<String, String>) {
+        self.environment.insert(name.into(), value);
+    }
+
+    /// Gives the value for `${file:PATH}` that stands in `file`, or why it could not be read. A
+    /// line feed at its end does not count.
+    pub fn add_value(
+        &mut self,
+        file: impl Into<String>,
+        path: impl Into<String>,
+        value: Result<String, String>,
+    ) {
+        self.values.insert((file.into(), path.into()), value);
+    }
+
+    pub(super) fn file(&self, name: &str) -> Option<&Result<Vec<u8>, String>> {
+        self.files.get(name)
+    }
+
+    pub(super) fn included(
+        &self,
+        file: &str,
+        pattern: &str,
+    ) -> Option<&Result<Vec<String>, String>> {
+        self.included.get(&(file.to_owned(), pattern.to_owned()))
+    }
+
+    pub(super) fn environment(&self, name: &str) -> Option<&Result<String, String>> {
+        self.environment.get(name)
+    }
+
+    pub(super) fn value(&self, file: &str, path: &str) -> Option<&Result<String, String>> {
+        self.values.get(&(file.to_owned(), path.to_owned()))
+    }
+}
+
+/// Without the values: they are secret.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("main", &self.main)
+            .field("files", &self.files.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A text and the name it came under. Diagnostics share it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The name of the file, for messages; it is not opened.
+    pub file: String,
+    /// Its text; bytes that are not UTF-8 replaced.
+    pub text: String,
+}
+
+/// Where a thing stands: which text, and byte offsets in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The number of the text.
+    pub(super) source: u32,
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+impl Span {
+    /// The beginning of the first text: for what is missing altogether.
+    pub(super) const START: Self = Self { source: 0, start: 0, end: 0 };
+
+    /// Bytes `range` of text `source`. Texts are far below 4 GiB; larger offsets are cut.
+    pub(super) fn new(source: u32, range: std::ops::Range<usize>) -> Self {
+        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { source, start: offset(range.start), end: offset(range.end) }
+    }
+
+    pub(super) fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// The texts of a configuration in the order in which they are read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Texts(Vec<Arc<Source>>);
+
+impl Texts {
+    /// Adds a text and returns its number.
+    pub(super) fn push(&mut self, file: &str, text: String) -> u32 {
+        let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        self.0.push(Arc::new(Source { file: file.to_owned(), text }));
+        number
+    }
+
+    pub(super) fn at(&self, span: Span) -> Option<&Arc<Source>> {
+        self.0.get(span.source as usize)
+    }
+
+    /// The text of a span, as written.
+    pub(super) fn written(&self, span: Span) -> &str {
+        self.at(span).and_then(|source| source.text.get(span.range())).unwrap_or_default()
+    }
+
+    /// Says `what` is wrong at `span`.
+    pub(super) fn error(&self, span: Span, what: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(self, span, what.into())
+    }
+}

@@ -1,0 +1,226 @@
+//! Properties: what is written back is read as the same; nothing makes the parser panic.
+
+use std::ops::Range;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+/// A configuration that has every kind of value.
+const FULL: &str = r#"
+version = 1
+[runtime]
+cores = 4
+cpus = "0-3,8,6-7"
+driver = "epoll"
+buffer_bytes_max = "64MiB"
+[admin]
+address = "unix:/run/ringway/admin.sock"
+[access_log]
+to = "/var/log/ringway/access.log"
+format = "combined"
+[listeners.web]
+address = "[::1]:8080"
+limits = { connections_max = "off", head_bytes_max = 16384, headers_max = 50 }
+timeouts = { head = "1s", body_idle = "2s", idle = "3m", write_idle = "400ms", drain = "1h" }
+[listeners.two]
+address = "0.0.0.0:80"
+[upstreams.users]
+endpoints = ["10.0.0.1:9000", { address = "10.0.0.2:9000", weight = 2 }]
+pool = { connections_max = 100, idle_max = 7, idle_timeout = "5s" }
+timeouts = { connect = "10ms", first_byte = "off", between_bytes = "2s" }
+[routes.users]
+match = { hosts = ["A.b", "*.c"], path_prefix = "/x/", methods = ["GET", "PURGE"] }
+upstream = "users"
+[routes.old]
+match = { hosts = ["old.example.com"], path = "/a/b" }
+redirect = { to = "https://new.example.com:8443{path}{query}#x", status = 307 }
+[routes.down]
+match = { path = "/maintenance" }
+reply = { status = 503, body = "back \"soon\"\n$${env:X} ü", headers = { "retry-after" = "60", b = "" } }
+"#;
+
+fn model(text: &str) -> Model {
+    parse(&sources(text)).unwrap_or_else(|it| panic!("{}\n{text}", render(&it)))
+}
+
+#[test]
+fn a_normalised_configuration_is_the_same_configuration() {
+    for text in [SOUND, MINIMAL, FULL] {
+        let before = model(text);
+        let normalised = before.normalised();
+        let after = model(&normalised);
+        assert_eq!(before.document, after.document, "{normalised}");
+        assert_eq!(normalised, after.normalised());
+    }
+}
+
+#[test]
+fn a_normalised_configuration_has_every_key_and_no_secret() {
+    let text = r#"
+version = 1
+admin = { address = "0.0.0.0:9901", token = "0123456789abcdef" }
+[listeners.web]
+address = "127.0.0.1:${env:PORT}"
+timeouts.head = "${env:HEAD}"
+limits.headers_max = "${env:HEADERS}"
+[upstreams.users]
+endpoints = ["10.0.0.1:9000", "${env:ENDPOINT}", { address = "${env:ENDPOINT}", weight = 2 }]
+[routes.users]
+upstream = "users"
+[routes.down]
+match = { path = "/maintenance" }
+reply = { status = 503, headers = { x-key = "${env:KEY}", y = "z" } }
+"#;
+    let mut sources = sources(text);
+    for (name, value) in [
+        ("PORT", "7777"),
+        ("HEAD", "7s"),
+        ("HEADERS", "77"),
+        ("ENDPOINT", "10.7.7.7:7777"),
+        ("KEY", "seven-seven"),
+    ] {
+        sources.add_environment(name, Ok(value.to_owned()));
+    }
+    let model = parse(&sources).unwrap_or_else(|it| panic!("{}", render(&it)));
+    let expected = r#"version = 1
+
+[runtime]
+cores = "all"
+driver = "auto"
+buffer_bytes_max = "256MiB"
+
+[admin]
+address = "0.0.0.0:9901"
+token = "***"
+
+[listeners.web]
+address = "***"
+limits = { connections_max = 100000, head_bytes_max = "32KiB", headers_max = "***" }
+timeouts = { head = "***", body_idle = "30s", idle = "75s", write_idle = "30s", drain = "30s" }
+
+[upstreams.users]
+endpoints = ["10.0.0.1:9000", "***", { address = "***", weight = 2 }]
+pool = { connections_max = "off", idle_max = 1024, idle_timeout = "55s" }
+timeouts = { connect = "1s", first_byte = "30s", between_bytes = "30s" }
+
+[routes.users]
+match = {}
+upstream = "users"
+
+[routes.down]
+match = { path = "/maintenance" }
+reply = { status = 503, body = "", headers = { x-key = "***", y = "z" } }
+"#;
+    assert_eq!(model.normalised(), expected);
+}
+
+/// What is done to a text.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Cut(Range<usize>),
+    Repeat(Range<usize>),
+    Insert(usize, String),
+    Byte(usize, u8),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let at = || 0..FULL.len();
+    let piece = || (at(), 0..60_usize).prop_map(|(start, len)| start..start + len);
+    let words = prop::sample::select(vec![
+        "\"",
+        "'",
+        "[",
+        "]",
+        "{",
+        "}",
+        "=",
+        ".",
+        ",",
+        "\n",
+        "#",
+        "0",
+        "-1",
+        "true",
+        "off",
+        "\"off\"",
+        "${env:A}",
+        "${env:",
+        "$${",
+        "${file:b}",
+        "\"\"\"",
+        "\\",
+        "\u{0}",
+        "ü",
+        "1e9",
+        "[[",
+        "a.b.c = 1\n",
+        "include = [\"x\"]\n",
+        "99999999999999999999",
+        "*",
+        "/",
+        "{path}",
+        "\"{\"",
+        "1979-05-27",
+    ]);
+    prop_oneof![
+        piece().prop_map(Mutation::Cut),
+        piece().prop_map(Mutation::Repeat),
+        (at(), words).prop_map(|(at, word)| Mutation::Insert(at, word.to_owned())),
+        (at(), any::<u8>()).prop_map(|(at, byte)| Mutation::Byte(at, byte)),
+    ]
+}
+
+fn mutate(bytes: &mut Vec<u8>, mutation: &Mutation) {
+    let clamp = |at: usize| at.min(bytes.len());
+    match mutation {
+        Mutation::Cut(range) => {
+            bytes.drain(clamp(range.start)..clamp(range.end));
+        }
+        Mutation::Repeat(range) => {
+            let range = clamp(range.start)..clamp(range.end);
+            let piece = bytes[range.clone()].to_vec();
+            bytes.splice(range.end..range.end, piece);
+        }
+        Mutation::Insert(at, word) => {
+            let at = clamp(*at);
+            bytes.splice(at..at, word.bytes());
+        }
+        Mutation::Byte(at, byte) => {
+            if let Some(it) = bytes.get_mut(*at) {
+                *it = *byte;
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_mutated_configuration_is_sound_or_refused_with_places(
+        mutations in vec(mutation(), 1..6),
+    ) {
+        let mut bytes = FULL.as_bytes().to_vec();
+        for mutation in &mutations {
+            mutate(&mut bytes, mutation);
+        }
+        let _ = references(&bytes);
+        let mut sources = Sources::new("test.toml", bytes);
+        sources.add_environment("A", Ok("${env:A}\"]\n[x".to_owned()));
+        match parse(&sources) {
+            Ok(model) => {
+                let _ = model.normalised();
+            }
+            Err(diagnostics) => {
+                prop_assert!(!diagnostics.is_empty());
+                for diagnostic in diagnostics {
+                    let (line, column) = diagnostic.position();
+                    let said = diagnostic.to_string();
+                    prop_assert!(said.contains(&format!("test.toml:{line}:{column}")), "{}", said);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What a lookup costs: `cargo test --release -p engine -- --ignored --nocapture lookup`.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::super::*;
+
+/// Hosts, paths and methods of `count` routes like those of an operator with many services: a third
+/// by exact host, a third by wildcard, a third by path alone.
+fn routes(count: usize) -> Vec<(String, String, Option<&'static str>)> {
+    let route = |number: usize| {
+        let method = number.is_multiple_of(4).then_some("GET");
+        match number % 3 {
+            0 => ("".to_owned(), format!("/api/v{}/service-{number}", number % 5), method),
+            1 => (format!("host-{number}.example.com"), format!("/v1/{}", number % 7), method),
+            _ => (format!("*.tenant-{number}.example.org"), "/".to_owned(), method),
+        }
+    };
+    (0..count).map(route).collect()
+}
+
+fn router(routes: &[(String, String, Option<&str>)]) -> Router {
+    Router::new((0..).zip(routes).map(|(route, (host, path, method))| Rule {
+        host: if host.is_empty() { HostRule::Any } else { HostRule::of(host) },
+        path: PathRule::Prefix(path),
+        method: *method,
+        route,
+    }))
+}
+
+#[test]
+#[ignore = "measures; for a release build on a quiet machine"]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement")]
+fn a_lookup_takes_so_long() {
+    for count in [1, 10, 1_000, 10_000] {
+        let routes = routes(count);
+        let router = router(&routes);
+        let requests: Vec<_> = (0..1 << 16)
+            .map(|number: usize| {
+                // A step that is prime to all counts: every route, one far from the other.
+                let (host, path, _) = &routes[number * 7_919 % count];
+                let host = match host.strip_prefix('*') {
+                    Some(suffix) => format!("a{suffix}"),
+                    None if host.is_empty() => "www.example.net".to_owned(),
+                    None => host.clone(),
+                };
+                (host, format!("{path}/users/{number}"))
+            })
+            .collect();
+        let mut rounds: Vec<_> = (0..21)
+            .map(|_| {
+                let start = Instant::now();
+                for (host, path) in &requests {
+                    let hit = router.find(host.as_bytes(), path.as_bytes(), b"GET");
+                    assert!(matches!(black_box(hit), Hit::Route(_)));
+                }
+                start.elapsed().as_nanos() as f64 / requests.len() as f64
+            })
+            .collect();
+        rounds.sort_by(f64::total_cmp);
+        let start = Instant::now();
+        let copy = black_box(router.clone());
+        let copied = start.elapsed();
+        drop(copy);
+        println!(
+            "{count:6} routes: {:6.1} ns per lookup (median of 21 rounds, {:.1} to {:.1}), copy of \
+             the router in {copied:?}",
+            rounds[10], rounds[0], rounds[20]
+        );
+    }
+}

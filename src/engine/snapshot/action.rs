@@ -1,0 +1,162 @@
+//! What happens to the requests of a route.
+//!
+//! Invariant: [`Redirect::location`] writes visible ASCII only, whatever a client has sent, so that
+//! nobody can break a header line with it.
+
+use super::UpstreamId;
+
+/// What happens to the requests of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// They go to this upstream.
+    Upstream(UpstreamId),
+    /// Their clients are sent elsewhere.
+    Redirect(Redirect),
+    /// The gateway answers them.
+    Reply(StaticReply),
+}
+
+/// An answer that is written in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticReply {
+    /// The status, 200 to 599.
+    pub status: u16,
+    /// The body, at most 64 KiB; empty for a status that has none.
+    pub body: Box<[u8]>,
+    /// Headers beside those that frame the message, as written: names are tokens, values visible
+    /// ASCII with spaces and tabs between. `content-type` is among them when there is a body.
+    pub headers: Vec<(Box<str>, Box<[u8]>)>,
+}
+
+/// Where clients are sent instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// The status: 301, 302, 303, 307 or 308.
+    pub status: u16,
+    target: Box<[Piece]>,
+}
+
+/// A part of the new place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Visible ASCII.
+    Text(Box<str>),
+    Host,
+    Path,
+    Query,
+}
+
+impl Redirect {
+    pub(super) fn new(status: u16, target: impl Iterator<Item = Piece>) -> Self {
+        Self { status, target: target.collect() }
+    }
+
+    /// Writes the value of `Location` (RFC 9110 section 10.2.2) at the end of `out`, for a request
+    /// with this `host` without port (empty when there is none), `path`, and `query` without its
+    /// question mark.
+    ///
+    /// Returns false, and writes nothing, if the new place has the host of the request in it and
+    /// the request has none: without a host, what follows it would be taken for one.
+    #[must_use]
+    pub fn location(
+        &self,
+        host: &[u8],
+        path: &[u8],
+        query: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if host.is_empty() && self.target.contains(&Piece::Host) {
+            return false;
+        }
+        for piece in &self.target {
+            match piece {
+                Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Piece::Host => visible(host, out),
+                // "*" (of OPTIONS) is no path, and right behind a host it would belong to that.
+                Piece::Path if !path.starts_with(b"/") => out.push(b'/'),
+                Piece::Path => visible(path, out),
+                Piece::Query => {
+                    if let Some(query) = query {
+                        out.push(b'?');
+                        visible(query, out);
+                    }
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Writes bytes of a request; what is not visible ASCII percent-encoded (RFC 3986 section 2.1).
+/// Requests have been checked, so nothing else should come.
+fn visible(bytes: &[u8], out: &mut Vec<u8>) {
+    for &byte in bytes {
+        if byte.is_ascii_graphic() {
+            out.push(byte);
+        } else {
+            out.extend([b'%', hex_digit(byte >> 4), hex_digit(byte & 15)]);
+        }
+    }
+}
+
+fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(text: &str) -> Piece {
+        Piece::Text(text.into())
+    }
+
+    fn location(redirect: &Redirect, host: &str, path: &str, query: Option<&str>) -> String {
+        let mut out = b"x".to_vec();
+        assert!(redirect.location(
+            host.as_bytes(),
+            path.as_bytes(),
+            query.map(str::as_bytes),
+            &mut out
+        ));
+        String::from_utf8(out).unwrap().strip_prefix('x').unwrap().to_owned()
+    }
+
+    #[test]
+    fn placeholders_stand_for_parts_of_the_request() {
+        let pieces = [text("https://"), Piece::Host, text(":8443"), Piece::Path, Piece::Query];
+        let redirect = Redirect::new(308, pieces.into_iter());
+        let of = |path, query| location(&redirect, "a.example", path, query);
+        assert_eq!(of("/b/c", None), "https://a.example:8443/b/c");
+        assert_eq!(of("/", Some("d=e")), "https://a.example:8443/?d=e");
+        assert_eq!(of("//b", Some("")), "https://a.example:8443//b?");
+        assert_eq!(of("*", None), "https://a.example:8443/");
+    }
+
+    #[test]
+    fn a_request_without_a_host_is_not_sent_to_one() {
+        let to_itself = Redirect::new(301, [text("https://"), Piece::Host].into_iter());
+        let mut out = Vec::new();
+        assert!(!to_itself.location(b"", b"/evil.example/", None, &mut out));
+        assert!(out.is_empty());
+        let elsewhere = Redirect::new(301, [text("/new"), Piece::Path].into_iter());
+        assert_eq!(location(&elsewhere, "", "/x", None), "/new/x");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_a_client_break_a_header_line(
+            host in prop::collection::vec(any::<u8>(), 1..20),
+            path in prop::collection::vec(any::<u8>(), 0..20),
+            query in prop::option::of(prop::collection::vec(any::<u8>(), 0..20)),
+        ) {
+            let pieces = [text("https://"), Piece::Host, Piece::Path, Piece::Query];
+            let redirect = Redirect::new(302, pieces.into_iter());
+            let mut out = Vec::new();
+            prop_assert!(redirect.location(&host, &path, query.as_deref(), &mut out));
+            prop_assert!(out.iter().all(u8::is_ascii_graphic), "{:?}", out);
+        }
+    }
+}

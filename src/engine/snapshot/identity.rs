@@ -1,0 +1,112 @@
+//! What is the same from version to version.
+//!
+//! The control thread keeps one [`Identities`] for the life of the process and compiles every
+//! version with it. An upstream needs no memory: its identity is a hash of what it says.
+//!
+//! Invariant: an id is never given to two listeners, so a name in a late report is that of the
+//! listener that counted.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use foldhash::fast::FixedState;
+
+use super::{ListenerId, Table};
+
+/// The ids of listeners, kept across versions.
+#[derive(Clone, Debug, Default)]
+pub struct Identities {
+    /// Listeners of the version in effect, and of those that were compiled since.
+    listeners: HashMap<Box<str>, HashMap<SocketAddr, ListenerId, FixedState>, FixedState>,
+    /// The name of every listener there ever was, by its id. It grows with the changes of an
+    /// operator, by the length of a name each.
+    names: Vec<Box<str>>,
+}
+
+impl Identities {
+    /// The name of a listener, also of one that no version has any more.
+    #[must_use]
+    pub fn name(&self, id: ListenerId) -> Option<&str> {
+        self.names.get(id.0 as usize).map(|name| &**name)
+    }
+
+    /// Says that `table` has taken effect: listeners that it does not have are gone, and would be
+    /// others if they came back, so that they cannot be mixed up with what of them still drains.
+    /// Not to be called for a version that was refused: the listeners stay what they were.
+    pub fn settle(&mut self, table: &Table) {
+        let mut kept = HashMap::<_, HashMap<_, _, _>, _>::default();
+        for it in &table.listeners {
+            kept.entry(it.name.clone()).or_default().insert(it.address, it.id);
+        }
+        self.listeners = kept;
+    }
+
+    /// The id of the listener with this name and address.
+    pub(super) fn listener(&mut self, name: &str, address: SocketAddr) -> ListenerId {
+        if let Some(id) = self.listeners.get(name).and_then(|by_address| by_address.get(&address)) {
+            return *id;
+        }
+        let id = ListenerId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        self.names.push(name.into());
+        self.listeners.entry(name.into()).or_default().insert(address, id);
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(listeners: &[(&str, &str)], identities: &mut Identities) -> Table {
+        let listeners: String = listeners
+            .iter()
+            .map(|(name, address)| format!("[listeners.{name}]\naddress = \"{address}\"\n"))
+            .collect();
+        super::super::tests::table(&listeners, identities)
+    }
+
+    fn ids(table: &Table) -> Vec<(&str, u32)> {
+        table.listeners.iter().map(|it| (&*it.name, it.id.0)).collect()
+    }
+
+    #[test]
+    fn a_listener_keeps_its_id_while_name_and_address_stay() {
+        let mut known = Identities::default();
+        let first = table(&[("web", "127.0.0.1:1"), ("api", "127.0.0.1:2")], &mut known);
+        assert_eq!(ids(&first), [("web", 0), ("api", 1)]);
+        known.settle(&first);
+        let second = table(&[("api", "127.0.0.1:2"), ("new", "127.0.0.1:1")], &mut known);
+        assert_eq!(ids(&second), [("api", 1), ("new", 2)]);
+        known.settle(&second);
+        let third = table(&[("api", "127.0.0.1:3"), ("new", "127.0.0.1:1")], &mut known);
+        assert_eq!(ids(&third), [("new", 2), ("api", 3)]);
+        assert_eq!(third.listener(ListenerId(3)).map(|it| &*it.name), Some("api"));
+        assert_eq!(third.listener(ListenerId(1)), None);
+    }
+
+    #[test]
+    fn a_listener_that_comes_back_is_another_one() {
+        let mut known = Identities::default();
+        let both = [("web", "127.0.0.1:1"), ("api", "127.0.0.1:2")];
+        for (number, expected) in [(2, [0, 1].as_slice()), (1, &[0]), (2, &[0, 2])] {
+            let table = table(&both[..number], &mut known);
+            known.settle(&table);
+            assert_eq!(ids(&table).iter().map(|it| it.1).collect::<Vec<_>>(), expected);
+        }
+        assert_eq!(
+            [0, 1, 2, 3].map(|id| known.name(ListenerId(id))),
+            [Some("web"), Some("api"), Some("api"), None]
+        );
+    }
+
+    #[test]
+    fn a_version_that_is_refused_changes_no_id() {
+        let mut known = Identities::default();
+        let first = table(&[("web", "127.0.0.1:1"), ("api", "127.0.0.1:2")], &mut known);
+        known.settle(&first);
+        let refused = table(&[("api", "127.0.0.1:3")], &mut known);
+        assert_eq!(ids(&refused), [("api", 2)]);
+        let next = table(&[("web", "127.0.0.1:1"), ("api", "127.0.0.1:2")], &mut known);
+        assert_eq!(ids(&next), ids(&first));
+    }
+}

@@ -1,0 +1,178 @@
+//! Tables from texts: what becomes of each key.
+
+use std::time::Instant;
+
+use super::*;
+use crate::config::{Sources, parse};
+
+/// The table of a configuration, without its first line.
+pub(super) fn table(text: &str, identities: &mut Identities) -> Table {
+    let sources = Sources::new("test.toml", format!("version = 1\n{text}"));
+    compile(&parse(&sources).unwrap(), 7, identities)
+}
+
+const LISTENER: &str = "[listeners.web]\naddress = \"127.0.0.1:8080\"\n";
+
+fn with_listener(text: &str) -> Table {
+    table(&format!("{LISTENER}{text}"), &mut Identities::default())
+}
+
+fn name<'t>(table: &'t Table, host: &str, path: &str, method: &str) -> Result<&'t str, u16> {
+    match table.route(host.as_bytes(), path.as_bytes(), method.as_bytes()) {
+        Found::Route(id, route) => {
+            assert_eq!(table.routes[id.0 as usize], *route);
+            Ok(&route.name)
+        }
+        Found::WrongMethod => Err(405),
+        Found::None => Err(404),
+    }
+}
+
+#[test]
+fn routes_match_by_all_that_they_name() {
+    let table = with_listener(
+        "[routes.get]\nmatch = { hosts = [\"A.b\", \"*.c\"], path = \"/x\", methods = [\"POST\", \"GET\"] }\n\
+         reply = { status = 200 }\n\
+         [routes.below]\nmatch = { hosts = [\"a.b\"], path_prefix = \"/x\", methods = [\"PUT\"] }\n\
+         reply = { status = 200 }\n",
+    );
+    assert_eq!(name(&table, "a.b", "/x", "GET"), Ok("get"));
+    assert_eq!(name(&table, "d.c", "/x", "POST"), Ok("get"));
+    assert_eq!(name(&table, "a.b", "/x", "PUT"), Ok("below"));
+    assert_eq!(name(&table, "a.b", "/x/y", "PUT"), Ok("below"));
+    assert_eq!(name(&table, "a.b", "/x", "DELETE"), Err(405));
+    assert_eq!(name(&table, "d.c", "/x/y", "GET"), Err(404));
+    let mut allow = b"Allow: ".to_vec();
+    table.allow(b"a.b", b"/x", &mut allow);
+    assert_eq!(allow, b"Allow: GET, POST, PUT");
+}
+
+#[test]
+fn the_order_of_the_text_changes_nothing_but_the_ids_of_listeners() {
+    let one = "[routes.a]\nmatch = { path_prefix = \"/a\" }\nupstream = \"x\"\n\
+               [upstreams.x]\nendpoints = [\"127.0.0.1:1\"]\n";
+    let other = "[routes.b]\nmatch = { path_prefix = \"/b\" }\nupstream = \"y\"\n\
+                 [upstreams.y]\nendpoints = [\"127.0.0.1:2\"]\n";
+    let (first, second) =
+        (with_listener(&format!("{one}{other}")), with_listener(&format!("{other}{one}")));
+    assert_eq!(first.routes, second.routes);
+    assert_eq!(first.upstreams, second.upstreams);
+    assert_eq!(name(&first, "h", "/b", "GET"), Ok("b"));
+    assert_eq!(name(&second, "h", "/b", "GET"), Ok("b"));
+}
+
+#[test]
+fn an_upstream_is_known_again_by_its_identity_unless_something_changed() {
+    let of = |settings: &str| {
+        with_listener(&format!("[upstreams.x]\nendpoints = [\"127.0.0.1:1\"]\n{settings}"))
+    };
+    let first = of("");
+    let identity = first.upstreams[0].identity;
+    assert_eq!(first.upstream_by_identity(identity), Some(UpstreamId(0)));
+    let after = of("[upstreams.a]\nendpoints = [\"127.0.0.1:1\"]\n");
+    let id = after.upstream_by_identity(identity).unwrap();
+    assert_eq!((id, &*after.upstream(id).name), (UpstreamId(1), "x"));
+    for changed in [
+        "pool = { connections_max = 10 }\n",
+        "pool = { idle_max = 10 }\n",
+        "pool = { idle_timeout = \"1s\" }\n",
+        "timeouts = { connect = \"2s\" }\n",
+        "timeouts = { first_byte = \"off\" }\n",
+        "timeouts = { between_bytes = \"2s\" }\n",
+    ] {
+        assert_eq!(of(changed).upstream_by_identity(identity), None, "{changed}");
+    }
+    let endpoint = with_listener("[upstreams.x]\nendpoints = [\"127.0.0.1:2\"]\n");
+    assert_eq!(endpoint.upstream_by_identity(identity), None);
+}
+
+#[test]
+fn limits_that_are_off_are_larger_than_any() {
+    let table = table(
+        "[listeners.a]\naddress = \"127.0.0.1:1\"\nlimits = { connections_max = \"off\" }\n\
+         [listeners.b]\naddress = \"127.0.0.1:2\"\nlimits = { connections_max = 5 }\n\
+         [upstreams.a]\nendpoints = [\"127.0.0.1:1\"]\n\
+         [upstreams.b]\nendpoints = [\"127.0.0.1:1\"]\npool = { connections_max = 6 }\n",
+        &mut Identities::default(),
+    );
+    let of = |id| table.listener(ListenerId(id)).unwrap().limits.connections_max;
+    assert_eq!((of(0), of(1)), (usize::MAX, 5));
+    let pools: Vec<_> = table.upstreams.iter().map(|it| it.pool.connections_max).collect();
+    assert_eq!(pools, [usize::MAX, 6]);
+}
+
+#[test]
+fn a_reply_says_what_its_body_is_unless_the_configuration_does() {
+    let table = with_listener(
+        "[routes.a]\nmatch = { path = \"/a\" }\nreply = { status = 503, body = \"back soon\" }\n\
+         [routes.b]\nmatch = { path = \"/b\" }\nreply = { status = 204 }\n\
+         [routes.c]\nmatch = { path = \"/c\" }\n\
+         reply = { status = 200, body = \"{}\", headers = { \"Content-Type\" = \"application/json\" } }\n",
+    );
+    let replies: Vec<_> = table
+        .routes
+        .iter()
+        .map(|route| {
+            let Action::Reply(reply) = &route.action else { panic!("{route:?}") };
+            let headers = reply
+                .headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", std::str::from_utf8(value).unwrap()));
+            (reply.status, &*reply.body, headers.collect::<Vec<_>>())
+        })
+        .collect();
+    assert_eq!(replies[0].2, ["content-type: text/plain; charset=utf-8"]);
+    assert_eq!((replies[0].0, replies[0].1), (503, b"back soon".as_slice()));
+    assert_eq!(replies[1], (204, b"".as_slice(), Vec::new()));
+    assert_eq!(replies[2].2, ["Content-Type: application/json"]);
+}
+
+#[test]
+fn a_redirect_leads_where_the_configuration_says() {
+    let table = with_listener(
+        "[routes.old]\nredirect = { to = \"https://{host}:8443/x{path}{query}#y\", status = 301 }\n",
+    );
+    let Action::Redirect(redirect) = &table.routes[0].action else { panic!("{:?}", table.routes) };
+    let mut out = Vec::new();
+    assert!(redirect.location(b"a.b", b"/c", Some(b"d"), &mut out));
+    assert_eq!((redirect.status, out.as_slice()), (301, b"https://a.b:8443/x/c?d#y".as_slice()));
+}
+
+#[test]
+fn records_are_asked_for_by_an_access_log() {
+    assert!(!with_listener("").records);
+    assert!(with_listener("[access_log]\nto = \"stdout\"\n").records);
+}
+
+#[test]
+#[ignore = "measures; for a release build on a quiet machine"]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement")]
+fn a_table_of_10_000_routes_is_compiled_and_copied_in_so_long() {
+    let routes: String = (0..10_000)
+        .map(|number| {
+            format!(
+                "[routes.route-{number}]\nmatch = {{ hosts = [\"host-{}.example.com\"], \
+                 path_prefix = \"/service-{number}/users\" }}\nupstream = \"x\"\n",
+                number / 10
+            )
+        })
+        .collect();
+    let text =
+        format!("version = 1\n{LISTENER}[upstreams.x]\nendpoints = [\"127.0.0.1:1\"]\n{routes}");
+    for _ in 0..5 {
+        let start = Instant::now();
+        let model = parse(&Sources::new("test.toml", text.clone())).unwrap();
+        let parsed = start.elapsed();
+        let table = compile(&model, 1, &mut Identities::default());
+        let compiled = start.elapsed() - parsed;
+        let start = Instant::now();
+        let copy = table.clone();
+        let copied = start.elapsed();
+        let start = Instant::now();
+        drop(copy);
+        println!(
+            "parsed in {parsed:?}, compiled in {compiled:?}, copied in {copied:?}, dropped in {:?}",
+            start.elapsed()
+        );
+    }
+}

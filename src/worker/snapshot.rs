@@ -1,0 +1,90 @@
+//! A version of the configuration on one core: its table, and what hangs on it.
+//!
+//! An exchange keeps the version that it started with, by a count of this core alone. When the last
+//! one has ended, the table goes back to the control thread: a data core frees no configuration.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+use engine::snapshot::{RouteId, Table, UpstreamId};
+
+use crate::message::Report;
+use crate::net::Net;
+use crate::telemetry::report::RouteBlock;
+use crate::telemetry::reporter::Reporter;
+use crate::upstream::UpstreamSlot;
+
+/// See the module.
+pub struct Snapshot<N: Net> {
+    /// `None` once it has gone back, which is while this is dropped.
+    table: Option<Box<Table>>,
+    /// The slots of the upstreams that this version has used.
+    upstreams: Box<[OnceCell<Rc<UpstreamSlot<N>>>]>,
+    /// What routes have counted since the last report; the last one is for requests that no route
+    /// took.
+    blocks: RefCell<Box<[Option<Box<RouteBlock>>]>>,
+    /// Which of them there are.
+    used: RefCell<Vec<usize>>,
+    reporter: Rc<Reporter>,
+}
+
+impl<N: Net> Snapshot<N> {
+    pub(crate) fn new(table: Box<Table>, reporter: Rc<Reporter>) -> Self {
+        Self {
+            upstreams: table.upstreams.iter().map(|_| OnceCell::new()).collect(),
+            blocks: RefCell::new((0..=table.routes.len()).map(|_| None).collect()),
+            used: RefCell::default(),
+            table: Some(table),
+            reporter,
+        }
+    }
+
+    /// Its table.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        match &self.table {
+            Some(table) => table,
+            None => unreachable!("a table leaves its version only in drop"),
+        }
+    }
+
+    /// The slot of an upstream; `find` looks it up when it is used for the first time.
+    pub(crate) fn upstream(
+        &self,
+        id: UpstreamId,
+        find: impl FnOnce() -> Rc<UpstreamSlot<N>>,
+    ) -> Option<&Rc<UpstreamSlot<N>>> {
+        Some(self.upstreams.get(id.0 as usize)?.get_or_init(find))
+    }
+
+    /// Counts in the block of `route`.
+    pub(crate) fn count(&self, route: Option<RouteId>, count: impl FnOnce(&mut RouteBlock)) {
+        let mut blocks = self.blocks.borrow_mut();
+        let index = route.map_or(blocks.len().saturating_sub(1), |route| route.0 as usize);
+        let Some(block) = blocks.get_mut(index) else { return };
+        count(block.get_or_insert_with(|| {
+            self.used.borrow_mut().push(index);
+            let mut block = self.reporter.block();
+            let route = route.and_then(|_| self.table().routes.get(index));
+            block.route.push_str(route.map_or("", |route| &route.name));
+            block
+        }));
+    }
+
+    /// Takes out what has been counted since the last time.
+    pub(crate) fn take_blocks(&self) -> Vec<Box<RouteBlock>> {
+        let mut blocks = self.blocks.borrow_mut();
+        let mut take = |index| blocks.get_mut(index).and_then(Option::take);
+        self.used.borrow_mut().drain(..).filter_map(&mut take).collect()
+    }
+}
+
+impl<N: Net> Drop for Snapshot<N> {
+    fn drop(&mut self) {
+        self.reporter.keep(self.take_blocks());
+        if let Some(table) = self.table.take() {
+            let core = self.reporter.core;
+            self.reporter.send(Report::Retired { core, table });
+        }
+    }
+}

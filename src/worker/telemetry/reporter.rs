@@ -1,0 +1,139 @@
+//! A core's way to the control thread: boxes that go full and come back empty.
+
+use std::cell::{Cell, RefCell};
+
+use super::Totals;
+use super::record::Records;
+use super::report::{Gauges, RouteBlock};
+use crate::message::Report;
+
+/// Blocks that may be away at once. The control thread sends them back within milliseconds; when it
+/// does not, counts stay here and go with a later report.
+const BLOCKS_AWAY_MAX: usize = 65_536;
+/// Batches of records of a core: what a control thread that is held up for 30 ms misses at 100,000
+/// requests a second. When all are away, records are dropped and counted.
+const BATCHES_MAX: usize = 8;
+
+/// Sends a report. Rare: never on the path of a request, but for a full batch of records.
+pub type Outbox = Box<dyn Fn(Report)>;
+
+/// See the module.
+pub struct Reporter {
+    /// Which core.
+    pub(crate) core: usize,
+    /// `None` once the worker has ended.
+    outbox: RefCell<Option<Outbox>>,
+    /// Empty blocks.
+    blocks: RefCell<Vec<Box<RouteBlock>>>,
+    blocks_away: Cell<usize>,
+    /// Blocks of versions that have ended.
+    kept: RefCell<Vec<Box<RouteBlock>>>,
+    /// The batch that is being filled.
+    batch: RefCell<Option<Box<Records>>>,
+    /// Empty batches.
+    batches: RefCell<Vec<Box<Records>>>,
+    batches_made: Cell<usize>,
+    dropped: Cell<u64>,
+}
+
+impl Reporter {
+    pub(crate) fn new(core: usize, outbox: Outbox) -> Self {
+        Self {
+            core,
+            outbox: RefCell::new(Some(outbox)),
+            blocks: RefCell::default(),
+            blocks_away: Cell::new(0),
+            kept: RefCell::default(),
+            batch: RefCell::default(),
+            batches: RefCell::default(),
+            batches_made: Cell::new(0),
+            dropped: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn send(&self, report: Report) {
+        if let Some(outbox) = &*self.outbox.borrow() {
+            outbox(report);
+        }
+    }
+
+    /// Nothing is reported any more: the control thread sees that this worker has ended.
+    pub(crate) fn close(&self) {
+        self.outbox.take();
+    }
+
+    /// An empty block.
+    pub(crate) fn block(&self) -> Box<RouteBlock> {
+        self.blocks.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Keeps blocks for the next report.
+    pub(crate) fn keep(&self, mut blocks: Vec<Box<RouteBlock>>) {
+        self.kept.borrow_mut().append(&mut blocks);
+    }
+
+    /// Reports counts. `current` takes out what the current version has counted.
+    pub(crate) fn report(
+        &self,
+        totals: Totals,
+        gauges: Gauges,
+        current: impl FnOnce() -> Vec<Box<RouteBlock>>,
+    ) {
+        let mut routes = Vec::new();
+        if self.blocks_away.get() < BLOCKS_AWAY_MAX {
+            routes = current();
+            routes.append(&mut self.kept.borrow_mut());
+            self.blocks_away.set(self.blocks_away.get() + routes.len());
+        }
+        self.send(Report::Counts { core: self.core, totals, gauges, routes });
+    }
+
+    /// Takes emptied boxes back.
+    pub(crate) fn take_back(
+        &self,
+        mut blocks: Vec<Box<RouteBlock>>,
+        mut records: Vec<Box<Records>>,
+    ) {
+        self.blocks_away.set(self.blocks_away.get().saturating_sub(blocks.len()));
+        self.blocks.borrow_mut().append(&mut blocks);
+        self.batches.borrow_mut().append(&mut records);
+    }
+
+    /// Lets `write` put one record, whose texts have `text_bytes` in all, into the batch.
+    pub(crate) fn record(&self, text_bytes: usize, write: impl FnOnce(&mut Records)) {
+        if self.batch.borrow().as_ref().is_some_and(|batch| batch.is_full(text_bytes)) {
+            self.flush_records();
+        }
+        let mut current = self.batch.borrow_mut();
+        if current.is_none() {
+            *current = self.empty_batch();
+        }
+        match &mut *current {
+            Some(batch) => write(batch),
+            None => self.dropped.set(self.dropped.get() + 1),
+        }
+    }
+
+    fn empty_batch(&self) -> Option<Box<Records>> {
+        let batch = self.batches.borrow_mut().pop();
+        let made = self.batches_made.get();
+        let mut batch = match batch {
+            Some(batch) => batch,
+            None if made < BATCHES_MAX => {
+                self.batches_made.set(made + 1);
+                Box::default()
+            }
+            None => return None,
+        };
+        batch.core = self.core;
+        batch.dropped = self.dropped.take();
+        Some(batch)
+    }
+
+    /// Sends the records of an unfinished batch.
+    pub(crate) fn flush_records(&self) {
+        if let Some(batch) = self.batch.take() {
+            self.send(Report::Records(batch));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The admin API of a running gateway, and `ringway status`.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Client, Endpoint, Gateway, Process, config_file, eventually, ringway, run};
+
+/// `ringway status` about a node: exit code, output, complaint.
+fn status(admin: &str, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = ringway();
+    command.arg("status").arg("--admin").arg(admin).args(arguments);
+    ask(&mut command)
+}
+
+fn ask(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn metrics_say_what_clients_have_done() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).admin().start();
+    let mut client = gateway.client();
+    for _ in 0..10 {
+        client.post("/", "four");
+    }
+    let labels = ["listener=\"web\"", "route=\"all\"", "status=\"200\"", "reason=\"\""];
+    eventually("the requests are counted", || {
+        gateway.metric("ringway_requests_total", &labels) == 10.0
+    });
+    for (name, labels, value) in [
+        ("ringway_request_seconds_count", &["route=\"all\""][..], 10.0),
+        ("ringway_request_bytes_total", &["route=\"all\""], 40.0),
+        ("ringway_response_bytes_total", &["route=\"all\""], 20.0),
+        ("ringway_client_connections", &["listener=\"web\""], 1.0),
+        ("ringway_upstream_connects_total", &[], 1.0),
+        ("ringway_upstream_reused_total", &[], 9.0),
+        ("ringway_upstream_connections", &["upstream=\"app\"", "state=\"idle\""], 1.0),
+        ("ringway_config_version", &["core=\"0\""], 1.0),
+        ("ringway_panics_total", &[], 0.0),
+    ] {
+        assert_eq!(gateway.metric(name, labels), value, "{name} {labels:?}");
+    }
+    gateway.stop();
+}
+
+#[test]
+fn status_is_a_screen_or_json_and_needs_no_more_than_the_address() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).admin().start();
+    let mut client = gateway.client();
+    client.get("/");
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+    client.response();
+    let admin = gateway.admin_address().to_string();
+    eventually("the requests are counted", || {
+        status(&admin, &[]).1.contains("2xx 1 (50.00 %), 4xx 1 (50.00 %)")
+    });
+    let (code, screen, _) = status(&admin, &["--cores"]);
+    assert_eq!(code, 0);
+    assert!(screen.contains(": ready\n") && screen.contains("version 1 on every core"), "{screen}");
+    assert!(screen.contains("  core  CPU  version"), "{screen}");
+    let (code, json, _) = ask(ringway().args(["status", "--json"]).env("RINGWAY_ADMIN", &admin));
+    assert_eq!(code, 0);
+    assert!(json.starts_with('{') && json.contains("\"total\":2,"), "{json}");
+    assert_eq!(json.lines().count(), 1);
+    gateway.stop();
+    let (code, _, said) = status(&admin, &[]);
+    assert_eq!(code, 3);
+    assert!(said.contains(&admin) && said.contains("help: "), "{said}");
+    assert_eq!(status("nonsense", &[]).0, 2);
+}
+
+#[test]
+fn a_token_is_asked_for_and_taken_from_the_environment() {
+    let endpoint = Endpoint::ok();
+    let section = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = \"0123456789abcdef\"";
+    let gateway = Gateway::in_front_of(&[&endpoint]).and(section).start();
+    assert_eq!(gateway.admin("GET", "/livez", "").status, 200);
+    assert_eq!(gateway.admin("GET", "/metrics", "").status, 401);
+    let admin = gateway.admin_address().to_string();
+    let (code, _, said) = status(&admin, &[]);
+    assert!(code == 3 && said.contains("RINGWAY_ADMIN_TOKEN"), "{said}");
+    let mut command = ringway();
+    command.args(["status", "--admin", &admin]).env("RINGWAY_ADMIN_TOKEN", "0123456789abcdef");
+    assert_eq!(ask(&mut command).0, 0);
+    let mut client = Client::connect(gateway.admin_address());
+    client.send(format!(
+        "GET /v1/config HTTP/1.1\r\nHost: {admin}\r\nAuthorization: Bearer 0123456789abcdef\r\n\r\n"
+    ));
+    let config = client.response();
+    assert!(!config.text().contains("0123456789abcdef"), "{}", config.text());
+    gateway.stop();
+}
+
+#[test]
+fn a_socket_is_served_and_goes_with_the_gateway() {
+    let endpoint = Endpoint::ok();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let section = format!("[admin]\naddress = \"unix:{}\"", path.display());
+    let text = Gateway::in_front_of(&[&endpoint]).and(&section).text();
+    let gateway = Gateway::configured(&text);
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let admin = format!("unix:{}", path.display());
+    assert_eq!(status(&admin, &[]).0, 0);
+    // A second gateway does not take it away from the first.
+    let (code, second) = Process::run(&mut run(config_file(&text).path()));
+    assert_eq!(code, 3, "{}", second.stderr.text());
+    assert!(second.stderr.text().contains("another process answers"), "{}", second.stderr.text());
+    assert_eq!(status(&admin, &[]).0, 0);
+    gateway.stop();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_drain_is_said_by_readyz_while_it_lasts() {
+    let (endpoint, connections) = Endpoint::by_hand();
+    let gateway = Gateway::in_front_of(&[&endpoint]).admin().start();
+    let admin: SocketAddr = gateway.admin_address();
+    let mut client = gateway.client();
+    client.send(crate::harness::GET);
+    let mut connection = connections.next();
+    connection.request();
+    assert_eq!(gateway.admin("GET", "/readyz", "").status, 200);
+    gateway.process.signal(Signal::SIGTERM);
+    eventually("it is not ready", || gateway.admin("GET", "/readyz", "").status == 503);
+    assert!(status(&admin.to_string(), &[]).1.contains(": draining\n"));
+    connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!(client.response().text(), "ok");
+    gateway.wait();
+}

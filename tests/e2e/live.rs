@@ -1,0 +1,469 @@
+//! Configuration that changes while the gateway serves.
+
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Client, Endpoint, Gateway, eventually, free_address, holds_within};
+
+/// What a gateway with the admin API and a route to each of two endpoints says of itself, with the
+/// one route of `path` going to `upstream`.
+fn two_ways(one: &Endpoint, two: &Endpoint, upstream: &str) -> String {
+    format!(
+        "version = 1\n\
+         [admin]\naddress = \"127.0.0.1:0\"\n\
+         [listeners.web]\naddress = \"127.0.0.1:0\"\n\
+         [upstreams.one]\nendpoints = [\"{}\"]\n\
+         [upstreams.two]\nendpoints = [\"{}\"]\n\
+         [routes.moving]\nmatch = {{ path = \"/moving\" }}\nupstream = \"{upstream}\"\n\
+         [routes.one]\nmatch = {{ path = \"/one\" }}\nupstream = \"one\"\n\
+         [routes.two]\nmatch = {{ path = \"/two\" }}\nupstream = \"two\"\n",
+        one.address(),
+        two.address()
+    )
+}
+
+#[track_caller]
+fn apply(gateway: &Gateway, text: &str) {
+    let applied = gateway.admin("POST", "/v1/config", text);
+    assert_eq!(applied.status, 200, "{}", applied.text());
+}
+
+#[test]
+fn the_request_after_an_acknowledged_change_takes_the_new_route_on_an_old_connection() {
+    let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
+    let gateway = Gateway::configured(&two_ways(&one, &two, "one"));
+    let mut client = gateway.client();
+    for turn in 0..20 {
+        let upstream = ["one", "two"][turn % 2];
+        apply(&gateway, &two_ways(&one, &two, upstream));
+        assert_eq!(client.get("/moving").text(), upstream, "turn {turn}");
+    }
+    gateway.stop();
+}
+
+#[test]
+fn what_a_change_leaves_alone_keeps_its_connections() {
+    let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
+    let gateway = Gateway::configured(&two_ways(&one, &two, "one"));
+    let mut client = gateway.client();
+    assert_eq!(client.get("/one").text(), "one");
+    assert_eq!(client.get("/two").text(), "two");
+    for turn in 0..20 {
+        apply(&gateway, &two_ways(&one, &two, ["two", "one"][turn % 2]));
+        assert_eq!(client.get("/one").text(), "one");
+        assert_eq!(client.get("/two").text(), "two");
+    }
+    assert_eq!((one.connections(), two.connections()), (1, 1));
+    gateway.stop();
+}
+
+#[test]
+fn a_changed_upstream_lets_its_old_connections_go() {
+    let endpoint = Endpoint::ok();
+    let builder = Gateway::in_front_of(&[&endpoint]).admin();
+    let gateway = builder.start();
+    let mut client = gateway.client();
+    client.get("/");
+    apply(&gateway, &builder.upstream("pool = { idle_max = 7 }").text());
+    client.get("/");
+    assert_eq!(endpoint.connections(), 2);
+    eventually("the old connection is closed", || endpoint.open_connections() == 1);
+    gateway.stop();
+}
+
+#[test]
+fn a_file_is_seen_to_change_in_place_by_rename_and_behind_a_link() {
+    let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
+    let gateway = Gateway::configured(&two_ways(&one, &two, "one"));
+    let mut client = gateway.client();
+    let mut becomes = |upstream: &str| {
+        eventually("the new route is taken", || client.get("/moving").text() == upstream);
+    };
+    gateway.save(&two_ways(&one, &two, "two"));
+    becomes("two");
+    let path = gateway.config_path();
+    let beside = path.with_extension("new");
+    fs::write(&beside, two_ways(&one, &two, "one")).unwrap();
+    fs::rename(&beside, path).unwrap();
+    becomes("one");
+    fs::write(&beside, two_ways(&one, &two, "two")).unwrap();
+    let link = path.with_extension("link");
+    symlink(&beside, &link).unwrap();
+    fs::rename(&link, path).unwrap();
+    becomes("two");
+    fs::remove_file(&beside).unwrap();
+    gateway.stop();
+}
+
+#[test]
+fn sighup_reads_the_file_again() {
+    let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
+    let gateway = Gateway::configured(&two_ways(&one, &two, "one"));
+    // What came by the API stands until the file is read again.
+    apply(&gateway, &two_ways(&one, &two, "two"));
+    let mut client = gateway.client();
+    assert_eq!(client.get("/moving").text(), "two");
+    gateway.process.signal(Signal::SIGHUP);
+    eventually("the file's route is taken", || client.get("/moving").text() == "one");
+    gateway.stop();
+}
+
+#[test]
+fn a_bad_change_is_refused_whole_and_said_in_log_answer_and_metric() {
+    let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
+    let good = two_ways(&one, &two, "one");
+    let gateway = Gateway::configured(&good);
+    let mut client = gateway.client();
+    let bad = two_ways(&one, &two, "two").replace("endpoints", "endpoint");
+    let refused = gateway.admin("POST", "/v1/config", &bad);
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("did you mean `endpoints`?"), "{}", refused.text());
+    assert_eq!(client.get("/moving").text(), "one");
+    gateway.save(&bad);
+    let said = gateway.process.stderr.wait_for(|line| {
+        (line.contains("refused") && line.contains("did you mean `endpoints`?")).then_some(())
+    });
+    said.expect("the log says what is wrong with the file");
+    assert_eq!(client.get("/moving").text(), "one");
+    eventually("both refusals are counted", || {
+        gateway.metric("ringway_config_reloads_total", &["result=\"refused\""]) >= 2.0
+    });
+    gateway.stop();
+}
+
+/// Configurations that nobody can run, each as it differs from a good one.
+fn broken(good: &str) -> Vec<Vec<u8>> {
+    let with = |old: &str, new: &str| {
+        assert!(good.contains(old), "{old} is not in {good}");
+        good.replacen(old, new, 1).into_bytes()
+    };
+    let also = |more: &str| format!("{good}{more}").into_bytes();
+    let mut all = vec![
+        // Syntax.
+        with("[listeners.web]", "[listeners.web"),
+        with("version = 1", "version 1"),
+        with("version = 1", "version = "),
+        with("version = 1", "version = \"1"),
+        also("[[routes.x]]\n"),
+        also("x"),
+        also("= 1\n"),
+        also("[routes.one]\nupstream = \"two\"\n"),
+        // Types.
+        with("version = 1", "version = 1.5"),
+        with("version = 1", "version = true"),
+        also("[listeners]\nx = 1\n"),
+        with("[upstreams.one]\n", "[upstreams.one]\npool = 7\n"),
+        with("[upstreams.one]\n", "[upstreams.one]\ntimeouts = { connect = 7 }\n"),
+        with("[upstreams.one]\n", "[upstreams.one]\ntimeouts = { connect = \"7\" }\n"),
+        with("path = \"/one\"", "path = 1"),
+        with("path = \"/one\"", "hosts = \"one\""),
+        with("path = \"/one\"", "hosts = [1]"),
+        with("path = \"/one\"", "methods = [\"G ET\"]"),
+        // Names.
+        with("version = 1", "verzion = 1"),
+        with("[upstreams.one]", "[upstreams.\"o n e\"]"),
+        with("[upstreams.one]", "[upstream.one]"),
+        with("path = \"/one\"", "pfad = \"/one\""),
+        also("[routes.x]\nupstream = \"none\"\n"),
+        also("[listeners.\"\"]\naddress = \"127.0.0.1:0\"\n"),
+        // Ranges and values.
+        with("version = 1", "version = 2"),
+        with("[listeners.web]\n", "[listeners.web]\nlimits = { headers_max = 0 }\n"),
+        with("[listeners.web]\n", "[listeners.web]\nlimits = { head_bytes_max = \"1GiB\" }\n"),
+        with("[listeners.web]\n", "[listeners.web]\ntimeouts = { head = \"1ms\" }\n"),
+        with("[listeners.web]\n", "[listeners.web]\nlimits = { connections_max = -1 }\n"),
+        with("[upstreams.one]\nendpoints = [", "[upstreams.one]\nendpoints = [\"x:1\", "),
+        with("[upstreams.one]\nendpoints = [", "[upstreams.one]\nendpoints = [\"127.0.0.1\", "),
+        with("[upstreams.one]\nendpoints = [", "[upstreams.one]\nendpoints = [\"127.0.0.1:0\", "),
+        with("path = \"/one\"", "path = \"one\""),
+        with("path = \"/one\"", "path = \"/one\", path_prefix = \"/one\""),
+        // What concerns several objects.
+        with("path = \"/one\"", "path = \"/two\""),
+        also("[routes.x]\nmatch = { path = \"/x\" }\n"),
+        also(
+            "[routes.x]\nmatch = { path = \"/x\" }\nupstream = \"one\"\nreply = { status = 200 }\n",
+        ),
+        also("[routes.x]\nmatch = { path = \"/x\" }\nreply = { status = 99 }\n"),
+        also("[routes.x]\nmatch = { path = \"/x\" }\nredirect = { to = \"/a\\nb\" }\n"),
+        // What must be read and is not there.
+        format!("include = [\"not-there.toml\"]\n{good}").into_bytes(),
+        also("[routes.x]\nmatch = { path = \"/x\" }\nupstream = \"${env:RINGWAY_NOT_SET}\"\n"),
+        also("[routes.x]\nmatch = { path = \"/x\" }\nupstream = \"${file:/not/there}\"\n"),
+        // Not a text.
+        also("\0"),
+        Vec::new(),
+        b"\xff\xfe".to_vec(),
+        good.as_bytes()[..good.len() / 2].to_vec(),
+        vec![b'['; 100_000],
+    ];
+    let mut large = good.to_owned();
+    while large.len() < 10 << 20 {
+        large.push_str("# a comment that does not end\n");
+    }
+    all.push(large.into_bytes());
+    assert!(all.len() >= 40);
+    all
+}
+
+#[test]
+fn broken_configurations_change_nothing_while_the_gateway_serves() {
+    let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
+    let good = two_ways(&one, &two, "one");
+    let gateway = Gateway::configured(&good);
+    let mut client = gateway.client();
+    let refusals = || gateway.metric("ringway_config_reloads_total", &["result=\"refused\""]);
+    for (index, text) in broken(&good).into_iter().enumerate() {
+        let before = refusals();
+        fs::write(gateway.config_path(), &text).unwrap();
+        eventually("the change is refused", || refusals() > before);
+        assert_eq!(client.get("/moving").text(), "one", "after broken configuration {index}");
+    }
+    let before = refusals();
+    fs::remove_file(gateway.config_path()).unwrap();
+    symlink("/not/there", gateway.config_path()).unwrap();
+    eventually("a link to nothing is refused", || refusals() > before);
+    fs::remove_file(gateway.config_path()).unwrap();
+    fs::write(gateway.config_path(), two_ways(&one, &two, "two")).unwrap();
+    eventually("the next good file is taken", || client.get("/moving").text() == "two");
+    gateway.stop();
+}
+
+#[test]
+fn broken_configurations_do_not_start_and_say_where() {
+    let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
+    for text in broken(&two_ways(&one, &two, "one")) {
+        let file = crate::harness::config_file("");
+        fs::write(file.path(), &text).unwrap();
+        let mut command = crate::harness::run(file.path());
+        let (code, process) = crate::harness::Process::run(command.args(["--cores", "1"]));
+        let said = process.stderr.text();
+        assert_eq!(code, 3, "{said}");
+        let name = file.path().file_name().unwrap().to_str().unwrap();
+        assert!(said.contains(name), "{said}");
+    }
+}
+
+#[test]
+fn listeners_come_and_go_while_the_gateway_serves() {
+    let endpoint = Endpoint::ok();
+    let second = free_address();
+    let builder = || Gateway::in_front_of(&[&endpoint]).admin();
+    let with_second = builder().and(&format!("[listeners.second]\naddress = \"{second}\"")).text();
+    let gateway = builder().cores(2).start();
+    let mut on_first = gateway.client();
+    on_first.get("/");
+    for _ in 0..3 {
+        apply(&gateway, &with_second);
+        let mut on_second = Client::connect(second);
+        assert_eq!(on_second.get("/").text(), "ok");
+        apply(&gateway, &builder().text());
+        on_second.assert_closed();
+        eventually("nobody listens any more", || std::net::TcpStream::connect(second).is_err());
+        assert_eq!(on_first.get("/").text(), "ok");
+    }
+    gateway.stop();
+}
+
+#[test]
+fn a_request_under_way_on_a_listener_that_goes_is_answered() {
+    let (endpoint, connections) = Endpoint::by_hand();
+    let second = free_address();
+    let builder = || Gateway::in_front_of(&[&endpoint]).admin();
+    let gateway = builder().and(&format!("[listeners.second]\naddress = \"{second}\"")).start();
+    let mut client = Client::connect(second);
+    client.send(crate::harness::GET);
+    let mut connection = connections.next();
+    connection.request();
+    apply(&gateway, &builder().text());
+    connection.send(crate::harness::OK);
+    let response = client.response();
+    assert_eq!(response.text(), "ok");
+    assert_eq!(response.header("connection"), Some("close"));
+    client.assert_closed();
+    gateway.stop();
+}
+
+#[test]
+fn changed_limits_and_timeouts_hold_for_open_connections() {
+    let endpoint = Endpoint::ok();
+    let builder = || Gateway::in_front_of(&[&endpoint]).admin();
+    let gateway = builder().start();
+    let mut client = gateway.client();
+    assert_eq!(client.get("/").status, 200);
+    apply(&gateway, &builder().listener("limits = { headers_max = 1 }").text());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nX-More: 1\r\n\r\n");
+    assert_eq!(client.response().status, 431);
+    gateway.stop();
+}
+
+#[test]
+fn a_listener_takes_no_more_connections_than_it_may_and_goes_on_when_one_ends() {
+    let endpoint = Endpoint::ok();
+    let gateway =
+        Gateway::in_front_of(&[&endpoint]).listener("limits = { connections_max = 2 }").start();
+    let (mut first, mut second) = (gateway.client(), gateway.client());
+    first.get("/");
+    second.get("/");
+    let mut third = gateway.client();
+    third.send(crate::harness::GET);
+    third.be_patient_for(Duration::from_millis(300));
+    assert!(third.try_response().is_err(), "a third connection was served");
+    drop(first);
+    third.be_patient_for(crate::harness::PATIENCE);
+    assert_eq!(third.response().text(), "ok");
+    gateway.stop();
+}
+
+#[test]
+fn a_pool_makes_no_more_connections_than_it_may() {
+    let (endpoint, connections) = Endpoint::by_hand();
+    let gateway =
+        Gateway::in_front_of(&[&endpoint]).upstream("pool = { connections_max = 1 }").start();
+    let (mut first, mut second) = (gateway.client(), gateway.client());
+    first.send(crate::harness::GET);
+    let mut connection = connections.next();
+    connection.request();
+    second.get("/").assert_is_reply(503, "pool_full");
+    connection.send(crate::harness::OK);
+    assert_eq!(first.response().text(), "ok");
+    second.send(crate::harness::GET);
+    connection.request();
+    connection.send(crate::harness::OK);
+    assert_eq!(second.response().text(), "ok");
+    gateway.stop();
+}
+
+/// 1,000 changes is what `CHANGES=1000` asks for; a hundred tell in CI.
+fn changes() -> usize {
+    std::env::var("CHANGES").ok().and_then(|it| it.parse().ok()).unwrap_or(100)
+}
+
+#[test]
+fn no_request_is_lost_over_many_changes_under_load() {
+    let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
+    let text = two_ways(&one, &two, "one");
+    let builder = Gateway::in_front_of(&[&one]).cores(2);
+    let gateway = builder.start_with(&text);
+    let (stop, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (mut before, mut after) = ((0, 0), (0, 0));
+    thread::scope(|scope| {
+        let (gateway, stop, asked) = (&gateway, &stop, &asked);
+        let right = |text: &str| assert!(["one", "two"].contains(&text), "{text}");
+        for kind in 0..6 {
+            scope.spawn(move || {
+                let mut kept = gateway.client();
+                while !stop.load(Ordering::Relaxed) {
+                    match kind % 3 {
+                        0 => right(kept.get("/moving").text()),
+                        1 => right(kept.post("/moving", "a body").text()),
+                        _ => right(gateway.client().get("/moving").text()),
+                    }
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        eventually("the clients are under way", || asked.load(Ordering::Relaxed) > 1_000);
+        let change = |turn: usize| {
+            apply(gateway, &two_ways(&one, &two, ["one", "two"][turn % 2]));
+            let mut client = gateway.client();
+            assert_eq!(client.get("/moving").text(), ["one", "two"][turn % 2]);
+        };
+        // What is made on first use, and by the first of everything, is there after some.
+        (0..20).for_each(change);
+        before = (gateway.process.memory_bytes(), gateway.process.descriptors());
+        (0..changes()).for_each(change);
+        stop.store(true, Ordering::Relaxed);
+    });
+    let is_as_before = holds_within(Duration::from_secs(5), || {
+        after = (gateway.process.memory_bytes(), gateway.process.descriptors());
+        after.0 * 100 <= before.0 * 110 && after.1 <= before.1
+    });
+    assert!(is_as_before, "bytes of memory and descriptors: {before:?}, then {after:?}");
+    let totals = gateway.stop();
+    assert!(totals.contains(" 0 broken"), "{totals}");
+}
+
+#[test]
+fn one_of_ten_thousand_routes_is_changed_without_a_pause() {
+    let endpoint = Endpoint::ok();
+    let text = |odd: &str| {
+        let mut text = Gateway::in_front_of(&[&endpoint]).admin().text();
+        for number in 0..10_000 {
+            let path = if number == 5_000 { odd.to_owned() } else { format!("/{number}") };
+            let _ = writeln!(
+                text,
+                "[routes.r{number}]\nmatch = {{ path = \"{path}\" }}\nupstream = \"app\""
+            );
+        }
+        text
+    };
+    let gateway = Gateway::configured(&text("/before"));
+    let mut client = gateway.client();
+    let started = Instant::now();
+    apply(&gateway, &text("/after"));
+    // A build without optimisation takes its time; scripts measure the other kind.
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(client.get("/after").text(), "ok");
+    gateway.stop();
+}
+
+#[test]
+fn counts_and_log_lines_are_what_clients_have_sent() {
+    let endpoint = Endpoint::ok();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let builder = || {
+        let access_log = format!("[access_log]\nto = \"{}\"", log.path().display());
+        Gateway::in_front_of(&[&endpoint]).admin().and(&access_log).and(
+            "[routes.gone]\nmatch = { path = \"/gone\" }\nreply = { status = 410 }\n\
+             [routes.posts]\nmatch = { path_prefix = \"/posts\", methods = [\"POST\"] }\n\
+             upstream = \"app\"",
+        )
+    };
+    let gateway = builder().cores(2).start();
+    const EACH: usize = 500;
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = gateway.client();
+                for turn in 0..EACH {
+                    match turn % 4 {
+                        0 => assert_eq!(client.get("/gone").status, 410),
+                        1 => assert_eq!(client.post("/posts/1", "a body").status, 200),
+                        2 => assert_eq!(client.get("/posts/1").status, 200),
+                        _ => assert_eq!(client.get("/\"x?y=%0a").status, 400),
+                    }
+                    if turn % 4 == 3 {
+                        client = gateway.client();
+                    }
+                }
+            });
+        }
+        for turn in 0..20 {
+            let pool = format!("pool = {{ idle_max = {} }}", 10 + turn);
+            apply(&gateway, &builder().upstream(&pool).text());
+        }
+    });
+    let each = (4 * EACH / 4) as f64;
+    let sent = [("gone", "410"), ("posts", "200"), ("all", "200"), ("", "400")];
+    eventually("everything is counted", || {
+        let requests = gateway.metric("ringway_requests_total", &[]);
+        assert!(requests <= 4.0 * each, "{requests} counted");
+        requests == 4.0 * each
+    });
+    for (route, status) in sent {
+        let labels = [&*format!("route=\"{route}\""), &*format!("status=\"{status}\"")];
+        assert_eq!(gateway.metric("ringway_requests_total", &labels), each, "{labels:?}");
+        let observed = gateway.metric("ringway_request_seconds_count", &labels[..1]);
+        assert_eq!(observed, each, "{labels:?}");
+    }
+    let lines = || fs::read_to_string(log.path()).unwrap().lines().count();
+    eventually("every request has its line", || lines() == 4 * EACH);
+    gateway.stop();
+    assert_eq!(lines(), 4 * EACH);
+}
