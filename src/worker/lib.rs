@@ -195,6 +195,7 @@ async fn pause<N: Net>(core: &Core<N>, micros: u64) {
 /// What is done once a second.
 async fn look_after<N: Net>(core: Rc<Core<N>>) {
     loop {
+        core.set_clock();
         pause(&core, SWEEP_MICROS).await;
         core.sweep();
         core.report();

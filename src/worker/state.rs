@@ -14,7 +14,7 @@ use proto::head::{RequestHead, ResponseHead};
 use crate::accept::ListenerSlot;
 use crate::deadline::Wheel;
 use crate::net::buffer::Pool;
-use crate::net::{Listener, Net};
+use crate::net::{Instant, Listener, Net};
 use crate::snapshot::Snapshot;
 use crate::telemetry::report::{Gauges, RouteBlock};
 use crate::telemetry::reporter::{Outbox, Reporter};
@@ -69,6 +69,9 @@ pub struct Core<N: Net> {
     pub connections: Cell<usize>,
     /// No new request is taken; what runs may finish.
     pub draining: Cell<bool>,
+    /// The time of day at the zero of the core's clock, in microseconds since 1970; looked up once a
+    /// second, so that a record costs no look at the clock.
+    pub(crate) unix_micros_at_zero: Cell<u64>,
     place: Place,
     snapshot: RefCell<Rc<Snapshot<N>>>,
     listeners: RefCell<Vec<Bound<N>>>,
@@ -97,6 +100,7 @@ impl<N: Net> Core<N> {
             request_ids: RefCell::new(Generator::new(place.seed)),
             connections: Cell::new(0),
             draining: Cell::new(false),
+            unix_micros_at_zero: Cell::new(0),
             place,
             snapshot: RefCell::new(Rc::new(Snapshot::new(table, Rc::clone(&reporter)))),
             reporter,
@@ -222,6 +226,12 @@ impl<N: Net> Core<N> {
                 pool.close_idle();
             }
         }
+    }
+
+    /// Follows the time of day, which may be set.
+    pub(crate) fn set_clock(&self) {
+        let Instant(now) = self.net.now();
+        self.unix_micros_at_zero.set(self.net.unix_micros().saturating_sub(now));
     }
 
     /// What the core has counted.

@@ -384,6 +384,7 @@ fn no_request_is_lost_over_many_changes_under_load() {
         after = (gateway.process.memory_bytes(), gateway.process.descriptors());
         after.0 * 100 <= before.0 * 110 && after.1 <= before.1
     });
+    eprintln!("bytes of memory and descriptors: {before:?}, then {after:?}");
     assert!(is_as_before, "bytes of memory and descriptors: {before:?}, then {after:?}");
     let totals = gateway.stop();
     assert!(totals.contains(" 0 broken"), "{totals}");

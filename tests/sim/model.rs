@@ -120,6 +120,8 @@ pub(crate) struct Model {
     pub(crate) panics: Cell<u64>,
     /// Requests in the counts that the gateway reported, by route.
     pub(crate) counted: Cell<u64>,
+    /// Messages from the gateway's core to its control thread.
+    pub(crate) messages: Cell<u64>,
     /// Request ids of the access records.
     pub(crate) recorded: RefCell<BTreeSet<String>>,
     /// Endpoints take no more connections.
@@ -142,6 +144,7 @@ impl Model {
             bell: Bell::default(),
             panics: Cell::default(),
             counted: Cell::default(),
+            messages: Cell::default(),
             recorded: RefCell::default(),
             stopping: Cell::default(),
             buffers: Pool::new(usize::MAX),
@@ -176,6 +179,7 @@ impl Model {
 
     /// The gateway's core reports; gives back the boxes, emptied.
     pub(crate) fn report(&self, report: Report) -> (Vec<Box<RouteBlock>>, Vec<Box<Records>>) {
+        self.messages.set(self.messages.get() + 1);
         match report {
             Report::Counts { mut routes, .. } => {
                 for block in &mut routes {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use worker::net::sim::{Faults, Sim, SimNet};
 use worker::net::{Instant, Net};
+use worker::telemetry::record::RECORDS_MAX;
 
 use super::endpoint::Manners;
 use super::http::{Event, Length, Parser};
@@ -68,6 +69,10 @@ fn steady_requests_reuse_connections_and_set_no_timers() {
     let looks = 2 * (CLIENTS as u64 + 1) * (seconds + 1);
     assert!(totals.timers <= looks, "{totals} in {seconds} s");
     assert!(totals.timers * 50 < totals.requests, "{totals}");
+    // Once a second counts and records are sent; beyond that, full batches of records.
+    let batches = totals.requests / RECORDS_MAX as u64;
+    let messages = model.messages.get();
+    assert!(messages <= 2 * (seconds + 1) + batches, "{messages} messages in {seconds} s");
     // The model counts what its own clients get.
     model.answered.set(totals.requests);
     model.begun.set(totals.requests);

@@ -1,7 +1,7 @@
 //! Says when a configuration may have changed.
 //!
 //! Which change it was is not said, and neither is whether the content differs: who is told reads
-//! again and compares. Bursts are one change: it is said when nothing has happened for 50 ms, and
+//! again and compares. Bursts are one change: it is said when nothing has happened for 20 ms, and
 //! at the latest after 500 ms, so that a file which is written all the time is read all the same.
 //!
 //! Invariant: what changes after [`Watch::replace`] is told, and what changed between the reading
@@ -25,7 +25,7 @@ use super::Folders;
 
 /// A change is over when nothing has happened for so long. Editors and `cp` take a few
 /// milliseconds from the first write to the last.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(20);
 
 /// A change is told at the latest so long after it began.
 const LATEST: Duration = Duration::from_millis(500);

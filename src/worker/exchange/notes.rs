@@ -99,7 +99,7 @@ impl<N: Net> Exchange<'_, N> {
                 texts.map(|text| batch.put(text));
             let times = notes.times.get();
             let record = Record {
-                unix_micros: core.net.unix_micros().saturating_sub(u64::from(times.done)),
+                unix_micros: core.unix_micros_at_zero.get() + self.began.0,
                 request_id: self.request_id,
                 client: *self.client,
                 listener: self.listener.id,
