@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak};
 
 use engine::request_id::Generator;
-use engine::snapshot::{ListenerId, Table, UpstreamId};
+use engine::snapshot::{ListenerId, RouteId, Table, UpstreamId};
 use proto::head::{RequestHead, ResponseHead};
 
 use crate::accept::ListenerSlot;
@@ -178,7 +178,7 @@ impl<N: Net> Core<N> {
     pub(crate) fn count(
         &self,
         snapshot: &Rc<Snapshot<N>>,
-        route: Option<engine::snapshot::RouteId>,
+        route: Option<RouteId>,
         count: impl FnOnce(&mut RouteBlock),
     ) {
         snapshot.count(route, count);

@@ -22,7 +22,8 @@ section! {
 section! {
     /// How much clients may ask for.
     pub ListenerLimits {
-        /// Client connections at once, per node, divided among the cores.
+        /// Client connections at once, per node, divided among the cores. Further ones wait in the
+        /// kernel's queue until one ends.
         connections_max: Limit<u32> => Rule::default(Limit::At(100_000)).within_or_off(1..=10_000_000);
         /// Bytes of a request head. A longer one is answered 431.
         head_bytes_max: ByteSize => Rule::default(ByteSize::kib(32))

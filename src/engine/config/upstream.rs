@@ -28,7 +28,8 @@ section! {
 section! {
     /// How many connections there may be, and how long they may stay open unused.
     pub Pool {
-        /// Connections at once, per node and endpoint, divided among the cores.
+        /// Connections at once, per node and endpoint, divided among the cores. A request for which
+        /// neither this endpoint nor another has one is answered 503.
         connections_max: Limit<u32> => Rule::default(Limit::Off).within_or_off(1..=10_000_000);
         /// Idle connections, per node and endpoint, divided among the cores.
         idle_max: u32 => Rule::default(1024).within(0..=1_000_000);
