@@ -102,16 +102,17 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
                     worker.switch(table, sockets);
                 }
             }
-            Some(ToWorker::Blocks(blocks)) => worker.take_back(blocks, Vec::new()),
-            Some(ToWorker::Records(batch)) => worker.take_back(Vec::new(), vec![batch]),
             Some(ToWorker::Drain { deadline }) => break deadline,
+            Some(boxes) => worker.take_boxes(boxes),
             None => {
                 let buf = worker.core.buffers.take(net::buffer::Size::Small);
                 bell.read(buf).await.0?;
             }
         }
     };
-    let cut = worker.drain(deadline).await;
+    // A drain may be long: without its boxes it would run out of records.
+    let meanwhile = || std::iter::from_fn(|| inbox.next()).for_each(|it| worker.take_boxes(it));
+    let cut = worker.drain(deadline, meanwhile).await;
     reporter.send(Report::Drained { core: place.core, totals: worker.totals(), cut });
     // Tasks that were cut outlive the runtime.
     reporter.close();
@@ -162,13 +163,14 @@ impl<N: Net> Worker<N> {
     }
 
     /// Takes no more connections, lets what runs finish, closes what is idle; after `deadline`
-    /// says how many connections are still open.
-    pub async fn drain(&self, deadline: Duration) -> usize {
+    /// says how many connections are still open. Now and then it does something else `meanwhile`.
+    pub async fn drain(&self, deadline: Duration, meanwhile: impl Fn()) -> usize {
         let core = &self.core;
         core.drain();
         let give_up_at = core.net.now().plus_micros(micros(deadline));
         while (core.connections.get() > 0 || core.accepts()) && core.net.now() < give_up_at {
             pause(core, DRAIN_LOOK_MICROS).await;
+            meanwhile();
         }
         core.report();
         core.connections.get()
@@ -177,6 +179,16 @@ impl<N: Net> Worker<N> {
     /// Takes emptied boxes back.
     pub fn take_back(&self, blocks: Vec<Box<RouteBlock>>, records: Vec<Box<Records>>) {
         self.core.reporter.take_back(blocks, records);
+    }
+
+    /// Takes back what a message brings. A version that comes while the worker drains comes too
+    /// late for it.
+    fn take_boxes(&self, message: ToWorker) {
+        match message {
+            ToWorker::Blocks(blocks) => self.take_back(blocks, Vec::new()),
+            ToWorker::Records(batch) => self.take_back(Vec::new(), vec![batch]),
+            ToWorker::Switch(_) | ToWorker::Drain { .. } => {}
+        }
     }
 
     /// What the worker has counted.

@@ -140,7 +140,7 @@ impl<N: Net> World<N> {
                 Some(micros) => sleep(&net, micros).await,
                 None => model.bell.until(clients_done).await,
             }
-            worker.drain(DRAIN).await
+            worker.drain(DRAIN, || ()).await
         });
         let totals = worker.totals();
         drop(worker);

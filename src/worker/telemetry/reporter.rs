@@ -130,9 +130,13 @@ impl Reporter {
         Some(batch)
     }
 
-    /// Sends the records of an unfinished batch.
+    /// Sends the records of an unfinished batch, and how many could not be kept.
     pub(crate) fn flush_records(&self) {
-        if let Some(batch) = self.batch.take() {
+        let batch = match self.batch.take() {
+            None if self.dropped.get() > 0 => self.empty_batch(),
+            batch => batch,
+        };
+        if let Some(batch) = batch {
             self.send(Report::Records(batch));
         }
     }
