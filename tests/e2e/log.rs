@@ -128,3 +128,31 @@ fn a_full_disk_does_not_stop_serving() {
     }
     gateway.stop();
 }
+
+#[test]
+fn a_long_drain_loses_no_line() {
+    // More than a core has batches of records: one is on its way each second.
+    const REQUESTS: usize = 10;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let (endpoint, connections) = Endpoint::by_hand();
+    let gateway = logging(&endpoint, &log, "json");
+    let mut under_way: Vec<_> = (0..REQUESTS)
+        .map(|_| {
+            let mut client = gateway.client();
+            client.send(crate::harness::GET);
+            let mut connection = connections.next();
+            connection.request();
+            (client, connection)
+        })
+        .collect();
+    gateway.process.terminate();
+    let drains = gateway.process.stderr.wait_for(|line| line.contains("draining").then_some(()));
+    drains.expect("it says that it drains");
+    for (index, (client, connection)) in under_way.iter_mut().enumerate() {
+        connection.send(crate::harness::OK);
+        assert_eq!(client.response().text(), "ok");
+        eventually("the line is written", || lines(&log).len() == index + 1);
+    }
+    gateway.wait();
+}
