@@ -35,7 +35,7 @@ use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
 /// that asks more often than this never pays for falling quiet and waking again.
 const LINGER_MICROS: u64 = 500_000;
 /// Buffers lent on a core above which a connection does not linger: reading by readiness costs some
-/// 5 % more a request, and thousands of lingering connections would hold 4 KiB each.
+/// 5 % more a request, and thousands of lingering connections would hold 3.5 KiB each.
 const LINGER_BUFFERS_MAX: usize = 1024;
 /// How often a connection that may not become busy yet, for want of buffers, looks again, in
 /// microseconds.

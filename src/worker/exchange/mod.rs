@@ -6,7 +6,7 @@
 //! Otherwise the upload is a second pump beside that run, polled in the same task (see
 //! [`forward`]).
 //!
-//! What one exchange holds is bounded: a chunk in each direction (64 KiB each), and the head of
+//! What one exchange holds is bounded: a chunk in each direction (68 KiB each), and the head of
 //! what comes in next. Invariant: an operation that was started is awaited, on every path out.
 
 mod admit;

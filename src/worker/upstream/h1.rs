@@ -11,7 +11,7 @@ use proto::head::{BodyLength, Method, RequestHead, ResponseHead};
 use super::{Counted, EndpointHandle, EndpointSide, Pool, RequestSink, ResponseSource, Unsent};
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
-use crate::net::buffer::{Buf, HEADROOM, Size};
+use crate::net::buffer::{Buf, HEADROOM, Size, TAILROOM};
 use crate::net::{Instant, Net, Stream};
 use crate::state::Core;
 use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
@@ -41,6 +41,8 @@ pub(super) struct Connection<N: Net> {
     _counted: Counted,
     /// It has carried a request before, so that it may turn out dead.
     reused: bool,
+    /// Its last response filled a [`Size::Medium`] buffer at once: the next one may do so too.
+    bulky: bool,
     /// How long to wait for the head of a response, in microseconds.
     first_byte_micros: u64,
     /// How long a body may stand still in either direction, in microseconds.
@@ -73,6 +75,7 @@ impl<N: Net> Connection<N> {
             stream,
             _counted: counted,
             reused: false,
+            bulky: false,
             first_byte_micros: 0,
             between_bytes_micros: 0,
             state: State::default(),
@@ -139,6 +142,7 @@ impl<N: Net> EndpointSide for Lease<N> {
         let source = Source {
             wire: Wire { deadline: download, ..wire },
             first_byte_micros: connection.first_byte_micros,
+            bulky: &mut connection.bulky,
             keep_alive,
             begun,
             broken,
@@ -222,6 +226,7 @@ impl<N: Net> RequestSink for Sink<'_, N> {
 pub struct Source<'a, N: Net> {
     wire: Wire<'a, N>,
     first_byte_micros: u64,
+    bulky: &'a mut bool,
     keep_alive: &'a mut bool,
     begun: &'a mut bool,
     broken: &'a Cell<bool>,
@@ -284,6 +289,7 @@ impl<N: Net> ResponseSource for Source<'_, N> {
         let mut scanner = Scanner::new();
         let mut buf = match self.ahead.take() {
             Some(ahead) => ahead,
+            None if *self.bulky => empty(self.wire.buffers, Size::Large),
             None => empty(self.wire.buffers, Size::Medium),
         };
         let head_len = loop {
@@ -304,6 +310,7 @@ impl<N: Net> ResponseSource for Source<'_, N> {
             read?;
             *self.begun = true;
         };
+        *self.bulky = buf.len() + HEADROOM + TAILROOM >= Size::Medium.bytes();
         let head = buf.filled().get(..head_len).unwrap_or_default();
         into.clear();
         parse_response(head, HEADERS_MAX, request_method, into)
