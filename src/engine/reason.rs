@@ -69,6 +69,9 @@ reasons! {
     /// The client did not read its response for as long as `timeouts.write_idle` of the listener
     /// allows. Its connection was reset.
     ClientStalled = 408 "client_stalled",
+    /// The target of the request, path and query, is longer than `limits.target_bytes_max` of the
+    /// listener.
+    TargetTooLong = 414 "target_too_long",
     /// The head of the request is larger than `limits.head_bytes_max` of the listener.
     HeadTooLarge = 431 "head_too_large",
     /// The client closed its connection before it had its response. Never sent: it marks in logs

@@ -14,5 +14,6 @@
 pub mod date;
 pub mod h1;
 pub mod head;
+pub mod path;
 pub mod uri;
 pub mod violation;

@@ -1,7 +1,7 @@
 //! Request targets and authorities: RFC 9112 3.2, RFC 9110 4.2, RFC 3986.
 //!
 //! This says whether bytes are a target and where its parts are. What a path means (dot segments,
-//! percent-encoding, case) is for the router.
+//! slashes, percent-encoding) is in [`path`](crate::path).
 
 use std::net::Ipv6Addr;
 
@@ -17,22 +17,50 @@ use crate::violation::Violation;
 /// [`Violation::Target`].
 #[inline]
 pub fn check_path_and_query(target: &[u8]) -> Result<usize, Violation> {
+    scan_path_and_query(target).map(|parts| parts.path_len)
+}
+
+/// What one look at a target in origin form tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PathAndQuery {
+    /// Bytes that are the path.
+    pub(crate) path_len: usize,
+    /// The path may not be in normal form: it has a `%`, or a slash with a slash or a dot behind.
+    pub(crate) suspect: bool,
+}
+
+/// [`check_path_and_query`], and whether the path is suspect, found on the way.
+#[inline]
+pub(crate) fn scan_path_and_query(target: &[u8]) -> Result<PathAndQuery, Violation> {
     if target.first() != Some(&b'/') {
         return Err(Violation::Target);
     }
     let path_len = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let (path, query) = target.split_at_checked(path_len).unwrap_or((target, &[]));
     // Without a branch per byte: legal targets are read to their end anyway.
-    match target.iter().fold(0, |found, byte| found | kind(*byte)) {
-        PLAIN => Ok(path_len),
-        BACKSLASH if !target.iter().take(path_len).any(|byte| *byte == b'\\') => Ok(path_len),
-        _ => Err(Violation::Target),
+    let (mut found, mut pairs, mut before) = (0, 0, 0);
+    for byte in path {
+        let kind = kind(*byte);
+        found |= kind;
+        // SLASH of the byte before moves to where AT_SLASH of this one is.
+        pairs |= (before << 1) & kind;
+        before = kind;
     }
+    let in_query = query.iter().fold(0, |found, byte| found | kind(*byte));
+    if (found & (ILLEGAL | BACKSLASH)) | (in_query & ILLEGAL) != 0 {
+        return Err(Violation::Target);
+    }
+    Ok(PathAndQuery { path_len, suspect: (found & PERCENT) | (pairs & AT_SLASH) != 0 })
 }
 
 /// Kinds of bytes in a target; as bits, so that they add up.
 const PLAIN: u8 = 0;
-const BACKSLASH: u8 = 1;
-const ILLEGAL: u8 = 2;
+const ILLEGAL: u8 = 1;
+const BACKSLASH: u8 = 1 << 1;
+const PERCENT: u8 = 1 << 2;
+const SLASH: u8 = 1 << 3;
+/// What makes a path suspect behind a slash; one bit above it.
+const AT_SLASH: u8 = SLASH << 1;
 
 #[expect(clippy::indexing_slicing, reason = "evaluated when the crate is compiled")]
 const KINDS: [u8; 256] = {
@@ -42,6 +70,9 @@ const KINDS: [u8; 256] = {
         kinds[byte as usize] = match byte {
             b'"' | b'#' | b'<' | b'>' => ILLEGAL,
             b'\\' => BACKSLASH,
+            b'%' => PERCENT,
+            b'/' => SLASH | AT_SLASH,
+            b'.' => AT_SLASH,
             _ => PLAIN,
         };
         byte += 1;
@@ -140,6 +171,17 @@ mod tests {
         assert_eq!(check_path_and_query(b"/?"), Ok(1));
         assert_eq!(check_path_and_query(b"//a//?/\\"), Ok(5));
         assert_eq!(check_path_and_query(b"/{a}|[b]^`'%zz?x={|}\\"), Ok(14));
+    }
+
+    #[test]
+    fn a_path_is_suspect_when_it_may_not_be_in_normal_form() {
+        let suspect = |target: &str| scan_path_and_query(target.as_bytes()).unwrap().suspect;
+        for target in ["/", "/a", "/a/b/", "/a.b/c..", "/a?//b/../%41", "/a-~_!$&'()*+,;=:@"] {
+            assert!(!suspect(target), "{target}");
+        }
+        for target in ["//", "/a//b", "/.", "/a/..", "/a/.b", "/%41", "/a%", "/a//?b", "/a/.?b"] {
+            assert!(suspect(target), "{target}");
+        }
     }
 
     #[test]

@@ -54,6 +54,15 @@ violations! {
     /// A target with bytes that no URI has, with a fragment, or of no known form, RFC 9112 3.2.
     /// Answer 400.
     Target "target" 400 "malformed request target",
+    /// A path with a `%` that two hex digits do not follow, RFC 3986 2.1, or with `%00`, which ends
+    /// the path for programs that count on it. Answer 400.
+    PathEncoding "path_encoding" 400 "malformed percent-encoding in the path, or a nul byte",
+    /// A path that leaves the root by `..` segments. RFC 3986 5.2.4 would stay there; nobody who
+    /// means well asks for it. Answer 400.
+    PathAboveRoot "path_above_root" 400 "path leaves the root",
+    /// An encoded slash or backslash in the path where the listener refuses it, or one beside a dot
+    /// segment: endpoints do not agree on what that path is. Answer 400.
+    EncodedSlash "encoded_slash" 400 "encoded slash in the path where it is not taken",
     /// The asterisk form with a method other than OPTIONS, RFC 9112 3.2.4. Answer 400.
     AsteriskWithoutOptions "asterisk_without_options" 400
         "target * with a method other than options",

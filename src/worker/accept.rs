@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use engine::snapshot::{Limits, ListenerId, ListenerSettings, ListenerTimeouts};
+use proto::path;
 
 use crate::conn;
 use crate::net::{Listener, Net};
@@ -26,6 +27,8 @@ const BURST_MAX: usize = 64;
 pub struct ListenerSlot {
     /// Which one.
     pub id: ListenerId,
+    /// What becomes of the paths of requests.
+    pub paths: Cell<path::Rules>,
     /// What a request may ask of memory.
     pub limits: Cell<Limits>,
     /// How long a client may keep us waiting.
@@ -43,6 +46,7 @@ impl ListenerSlot {
     pub(crate) fn new(settings: &ListenerSettings, place: Place) -> Self {
         Self {
             id: settings.id,
+            paths: Cell::new(settings.paths),
             limits: Cell::new(settings.limits),
             timeouts: Cell::new(settings.timeouts),
             closing: Cell::new(false),
@@ -54,6 +58,7 @@ impl ListenerSlot {
 
     /// Takes over changed settings.
     pub(crate) fn set(&self, settings: &ListenerSettings, place: Place) {
+        self.paths.set(settings.paths);
         self.limits.set(settings.limits);
         self.timeouts.set(settings.timeouts);
         self.connections_max.set(place.share(settings.limits.connections_max));

@@ -166,7 +166,13 @@ mod tests {
             id: ListenerId(0),
             name: "web".into(),
             address: address.parse().unwrap(),
-            limits: Limits { connections_max: 10, head_bytes_max: 1024, headers_max: 10 },
+            paths: proto::path::Rules::default(),
+            limits: Limits {
+                connections_max: 10,
+                head_bytes_max: 1024,
+                headers_max: 10,
+                target_bytes_max: 512,
+            },
             timeouts: ListenerTimeouts {
                 head: second,
                 body_idle: second,

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use proto::path::{EncodedSlash, Form};
+
 use super::collection::Spanned;
 use super::section::{Rule, section};
 use super::value::{ByteSize, LONGEST, Limit, SHORTEST};
@@ -12,6 +14,18 @@ section! {
     pub Listener {
         /// Where it listens: IP address and port.
         address: Spanned<SocketAddr> => Rule::required("\"0.0.0.0:8080\"");
+        /// The form in which paths are matched, logged and sent on, the same everywhere. In the
+        /// normal form, unreserved characters are not percent-encoded, what is encoded has
+        /// upper-case digits, and doubled slashes, `.` and `..` are gone; a path that leaves the
+        /// root is answered 400. With "keep" a path stays as it came, byte for byte, and what a
+        /// route does not match that way, the endpoint may still take for it: only for endpoints
+        /// that need the very bytes. `%00` and malformed encoding are answered 400 in either form.
+        path: Form => Rule::default(Form::Normalise);
+        /// What becomes of paths with an encoded slash or backslash (`%2F`, `%5C`). With "keep" it
+        /// is data and stays encoded, since package registries and file APIs need it; only beside
+        /// a dot segment (`..%2F`) it is answered 400, in the normal form. With "reject" it always
+        /// is: for endpoints that decode paths before they take them apart.
+        encoded_slash: EncodedSlash => Rule::default(EncodedSlash::Keep);
         /// How much clients may ask for.
         limits: ListenerLimits => Rule::settings();
         /// How long a client may keep us waiting.
@@ -30,6 +44,10 @@ section! {
             .within(ByteSize::kib(1)..=ByteSize::mib(1));
         /// Header fields in a request head. More are answered 431.
         headers_max: u32 => Rule::default(100).within(1..=1000);
+        /// Bytes of a request target, path and query. A longer one is answered 414. 8KiB is what
+        /// RFC 9112 section 3 asks every recipient to take, and what most servers stop at.
+        target_bytes_max: ByteSize => Rule::default(ByteSize::kib(8))
+            .within(ByteSize(64)..=ByteSize::mib(1));
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use proto::head::{Method as KnownMethod, is_token};
+use proto::path;
 
 use super::collection::Spanned;
 use super::section::{Mistake, Rule, Scalar, Value, section};
@@ -23,7 +24,8 @@ section! {
         /// in front. Case does not matter, and neither does the port. Absent: any.
         hosts: Option<Spanned<Vec<Spanned<Host>>>>
             => Rule::optional("[\"api.example.com\", \"*.example.org\"]");
-        /// The whole path, without query, as clients send it. Not beside `path_prefix`.
+        /// The whole path, without query, in the normal form (see `path` of listeners). Not beside
+        /// `path_prefix`.
         path: Option<Spanned<Path>> => Rule::optional("\"/maintenance\"");
         /// The beginning of the path, in whole segments: "/users" is for "/users" and "/users/1",
         /// not for "/usersx". Absent, with `path` absent too: any path.
@@ -185,8 +187,12 @@ impl Scalar for Path {
     }
 
     fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        path(kind, "a path", "leave the star out: `path` is for one path, `path_prefix` for more")
-            .map(Self)
+        sound_path(
+            kind,
+            "a path",
+            "leave the star out: `path` is for one path, `path_prefix` for more",
+        )
+        .map(Self)
     }
 
     fn show(&self) -> Written {
@@ -208,7 +214,7 @@ impl Scalar for PathPrefix {
     }
 
     fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        path(kind, "a path prefix", "leave the star out: a prefix takes everything below it")
+        sound_path(kind, "a path prefix", "leave the star out: a prefix takes everything below it")
             .map(Self)
     }
 
@@ -217,7 +223,7 @@ impl Scalar for PathPrefix {
     }
 }
 
-fn path(kind: &Kind, noun: &str, no_star: &'static str) -> Result<String, Mistake> {
+fn sound_path(kind: &Kind, noun: &str, no_star: &'static str) -> Result<String, Mistake> {
     let Kind::Text(text) = kind else {
         return Err(Mistake::Kind);
     };
@@ -229,9 +235,9 @@ fn path(kind: &Kind, noun: &str, no_star: &'static str) -> Result<String, Mistak
 }
 
 /// How to cure a path that no request could have.
-fn unsound_path(text: &str, no_star: &'static str) -> Option<&'static str> {
+fn unsound_path(text: &str, no_star: &'static str) -> Option<Cow<'static, str>> {
     let segments = || text.split('/').skip(1);
-    if !text.starts_with('/') {
+    let cure = if !text.starts_with('/') {
         Some("begin it with a slash")
     } else if text.len() > PATH_BYTES_MAX {
         Some("write at most 1024 characters")
@@ -247,7 +253,18 @@ fn unsound_path(text: &str, no_star: &'static str) -> Option<&'static str> {
         Some("write the path without . and .. segments")
     } else {
         None
-    }
+    };
+    cure.map(Cow::Borrowed).or_else(|| not_normal(text))
+}
+
+/// How to cure a path that is not in the form in which requests are matched.
+fn not_normal(text: &str) -> Option<Cow<'static, str>> {
+    let Ok(normal) = path::settled(text.as_bytes(), path::Rules::default()) else {
+        return Some("write two hex digits behind each %, not %00, and no dots beside %2F".into());
+    };
+    let normal = String::from_utf8_lossy(&normal);
+    (normal != text)
+        .then(|| format!("write \"{normal}\": requests are matched in that form").into())
 }
 
 /// A request method, as written. Case counts (RFC 9110 section 9.1).
@@ -301,7 +318,7 @@ impl Scalar for Method {
 mod tests {
     use super::*;
 
-    fn unsound_prefix(text: &str) -> Option<&'static str> {
+    fn unsound_prefix(text: &str) -> Option<Cow<'static, str>> {
         unsound_path(text, "leave the star out")
     }
 
@@ -310,7 +327,7 @@ mod tests {
         for host in ["a", "api.example.com", "*.example.org", "10.0.0.1", "[::1]", "A_b.xn--p1ai"] {
             assert_eq!(unsound_host(host), None, "{host}");
         }
-        for prefix in ["/", "/users", "/users/", "/a/b.c/%20~x", "/.well-known", "/..."] {
+        for prefix in ["/", "/users", "/users/", "/a/b.c/%20~x", "/.well-known", "/...", "/a%2Fb"] {
             assert_eq!(unsound_prefix(prefix), None, "{prefix}");
         }
     }
@@ -342,6 +359,11 @@ mod tests {
             ("/a/*", "star"),
             ("/a//b", "single"),
             ("/a/../b", ".."),
+            ("/%7ea", "write \"/~a\""),
+            ("/%c3%A9", "write \"/%C3%A9\""),
+            ("/a/%2e%2E/b", "write \"/b\""),
+            ("/a%", "hex"),
+            ("/a%00", "hex"),
         ] {
             assert!(unsound_prefix(prefix).is_some_and(|it| it.contains(cure)), "{prefix}");
         }

@@ -17,6 +17,7 @@ mod listener;
 mod load;
 mod matching;
 mod nearest;
+mod paths;
 mod redirect;
 mod reference;
 mod reply;

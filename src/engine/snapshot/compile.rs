@@ -4,13 +4,14 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use foldhash::quality::FixedState;
+use proto::path;
 
 use super::action::Piece;
 use super::{
     Action, Endpoint, FOREVER, Identities, Limits, ListenerSettings, ListenerTimeouts, PoolLimits,
     Redirect, Route, StaticReply, Table, Upstream, UpstreamId, UpstreamTimeouts,
 };
-use crate::config::{self, Limit, Model};
+use crate::config::{self, ByteSize, Limit, Model};
 use crate::router::{HostRule, PathRule, Router, Rule};
 
 /// Makes version `number` of a model that [`config::parse`] gave: all that can be wrong with it has
@@ -115,10 +116,12 @@ fn listener(name: &str, it: &config::Listener, identities: &mut Identities) -> L
         id: identities.listener(name, *it.address),
         name: name.into(),
         address: *it.address,
+        paths: path::Rules { form: it.path, encoded_slash: it.encoded_slash },
         limits: Limits {
             connections_max: or_unbounded(it.limits.connections_max),
-            head_bytes_max: usize::try_from(it.limits.head_bytes_max.0).unwrap_or(usize::MAX),
+            head_bytes_max: bytes(it.limits.head_bytes_max),
             headers_max: it.limits.headers_max as usize,
+            target_bytes_max: bytes(it.limits.target_bytes_max),
         },
         timeouts: ListenerTimeouts {
             head: it.timeouts.head,
@@ -149,6 +152,10 @@ fn upstream(name: &str, it: &config::Upstream) -> Upstream {
     // The hasher's seed is fixed: the same upstream has the same identity in every version.
     let identity = FixedState::default().hash_one((name, &endpoints, pool, timeouts));
     Upstream { name: name.into(), identity, endpoints, pool, timeouts }
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
 }
 
 fn or_forever(limit: Limit<Duration>) -> Duration {

@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
+use proto::path;
 
 pub use action::{Action, Redirect, StaticReply};
 pub use compile::compile;
@@ -62,7 +63,7 @@ pub enum Found<'t> {
 
 impl Table {
     /// The route for a request: `host` as sent, without port (case does not matter; empty when
-    /// there is none), `path` as sent, without query, `method` as sent. The order in which routes
+    /// there is none), `path` settled, without query, `method` as sent. The order in which routes
     /// go before each other is that of [`router`](crate::router). Allocates nothing.
     #[must_use]
     pub fn route(&self, host: &[u8], path: &[u8], method: &[u8]) -> Found<'_> {
@@ -124,6 +125,8 @@ pub struct ListenerSettings {
     pub name: Box<str>,
     /// Where it listens. Port 0 lets the kernel choose.
     pub address: SocketAddr,
+    /// What becomes of the paths of requests.
+    pub paths: path::Rules,
     /// How much its clients may ask for.
     pub limits: Limits,
     /// How long a client may keep us waiting.
@@ -140,6 +143,8 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Header fields in a request head.
     pub headers_max: usize,
+    /// Bytes of a request target.
+    pub target_bytes_max: usize,
 }
 
 /// How long a client may keep us waiting.

@@ -82,7 +82,7 @@ fn route_target(target: &[u8], into: &mut RequestHead) -> Result<Option<Span>, V
         return if served { Ok(None) } else { Err(Violation::AsteriskWithoutOptions) };
     }
     if target.first() == Some(&b'/') {
-        line.path_len = Span::new(0, uri::check_path_and_query(target)?).len;
+        line.note_path(uri::scan_path_and_query(target)?);
         return Ok(None);
     }
     let parts = uri::split_absolute(target)?;
@@ -97,8 +97,11 @@ fn route_target(target: &[u8], into: &mut RequestHead) -> Result<Option<Span>, V
         _ => into.headers.append_copy(b"/", rest),
     };
     let sent = line.path_and_query.of(into.headers.bytes());
-    let path_len = if sent == b"*" { 1 } else { uri::check_path_and_query(sent)? };
-    line.path_len = Span::new(0, path_len).len;
+    if sent == b"*" {
+        line.path_len = 1;
+    } else {
+        line.note_path(uri::scan_path_and_query(sent)?);
+    }
     Ok(Some(authority))
 }
 

@@ -9,6 +9,8 @@
 //! have their capacity, nothing in here allocates.
 
 use super::HeaderId;
+use crate::path::{self, Rules};
+use crate::violation::Violation;
 
 /// The most bytes that a table owns; what would go beyond is not added. Far above any head limit
 /// (`head_bytes_max` and what a gateway adds), and low enough for the sums of spans to fit a `u32`.
@@ -317,6 +319,30 @@ impl Headers {
             self.bytes.extend_from_within(then.start()..then.end());
         }
         Span::new(start, self.bytes.len() - start)
+    }
+
+    /// Appends `target`, of which `path_len` bytes are the path, with the path in the form that the
+    /// rules ask for; says where it is, and how long the path became. Appends nothing if it has that
+    /// form already.
+    pub(crate) fn append_settled(
+        &mut self,
+        target: Span,
+        path_len: usize,
+        rules: Rules,
+    ) -> Result<Option<(Span, u32)>, Violation> {
+        if !self.has_room(target.len as usize) {
+            return Err(Violation::HeadTooLarge);
+        }
+        let start = self.bytes.len();
+        let path_end = (target.start() + path_len).min(target.end());
+        let settled = path::settle(&mut self.bytes, target.start()..path_end, rules);
+        if settled.is_err() || self.bytes.len() == start {
+            self.bytes.truncate(start);
+            return settled.map(|()| None);
+        }
+        let path_len = to_u32(self.bytes.len() - start);
+        self.bytes.extend_from_within(path_end..target.end());
+        Ok(Some((Span::new(start, self.bytes.len() - start), path_len)))
     }
 
     /// Removes the fields whose id is in the set; says how many there were.

@@ -1,6 +1,7 @@
 //! The head of a request.
 
 use super::{BodyLength, HeaderId, Headers, Span, Version, is_token};
+use crate::path::{self, Rules};
 use crate::uri;
 use crate::violation::Violation;
 
@@ -105,6 +106,8 @@ pub(crate) struct RequestLine {
     pub(crate) path_and_query: Span,
     /// Bytes of `path_and_query` that are the path.
     pub(crate) path_len: u32,
+    /// The path may have another form than a listener's rules ask for.
+    pub(crate) path_is_suspect: bool,
     /// Host and port.
     pub(crate) authority: Span,
     /// Bytes of `authority` that are the host.
@@ -117,6 +120,15 @@ pub(crate) struct RequestLine {
     pub(crate) keep_alive: bool,
     /// The client waits for 100 (Continue).
     pub(crate) expects_continue: bool,
+}
+
+impl RequestLine {
+    /// Takes over what was found out about `path_and_query`.
+    #[inline]
+    pub(crate) fn note_path(&mut self, found: uri::PathAndQuery) {
+        self.path_len = Span::new(0, found.path_len).len;
+        self.path_is_suspect = found.suspect;
+    }
 }
 
 impl RequestHead {
@@ -244,6 +256,30 @@ impl RequestHead {
         self.line.path_and_query = self.headers.append_loose(target);
         self.line.path_len = Span::new(0, path_len).len;
         self.line.verbatim = None;
+        Ok(())
+    }
+
+    /// Brings the path into the form that the rules of a listener ask for: before anything looks at
+    /// it, so that all see the same one. Almost all paths have it already, which parsing has found
+    /// out; those cost nothing here.
+    ///
+    /// # Errors
+    /// As [`path::settled`]; the head is then unchanged.
+    #[inline]
+    pub fn settle_path(&mut self, rules: Rules) -> Result<(), Violation> {
+        if self.line.path_is_suspect { self.settle_suspect_path(rules) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn settle_suspect_path(&mut self, rules: Rules) -> Result<(), Violation> {
+        let whole = self.line.path_and_query;
+        let settled = self.headers.append_settled(whole, self.line.path_len as usize, rules)?;
+        self.line.path_is_suspect = false;
+        if let Some((target, path_len)) = settled {
+            self.line.path_and_query = target;
+            self.line.path_len = path_len;
+            self.line.verbatim = None;
+        }
         Ok(())
     }
 

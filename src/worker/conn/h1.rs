@@ -14,11 +14,11 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use engine::reason::Reason;
-use engine::snapshot::Limits;
 use engine::stage::Stage;
-use proto::h1::{Persist, Scanner, encode_response, encoded_len_max, leading_blank, parse_request};
+use proto::h1::{Persist, Scanner, encode_response, encoded_len_max, leading_blank};
 use proto::head::{BodyLength, RequestHead, ResponseHead, Version};
 
+use super::decode;
 use crate::accept::{ListenerSlot, Open};
 use crate::deadline::Deadline;
 use crate::exchange::{
@@ -243,33 +243,32 @@ impl<N: Net> Connection<N> {
         // The head's time runs from its first byte.
         let mut began = None;
         let mut scanner = Scanner::new();
+        let mut may_be_blank = true;
         loop {
             if !buf.is_empty() {
                 let now = core.net.now();
                 let began = *began.get_or_insert(now);
                 // As they are now: a change holds for the next head on whatever connection.
-                let Limits { head_bytes_max: limit, headers_max, .. } =
-                    self.listener().limits.get();
+                let limits = self.listener().limits.get();
                 let blank = leading_blank(buf.filled());
-                if blank > 0 {
+                if blank > 0 && may_be_blank {
+                    // One: a second is refused, however it arrives.
+                    may_be_blank = false;
                     buf.consume(blank);
                     scanner = Scanner::new();
                 }
                 if let Some(head_len) = scanner.scan(buf.filled()) {
-                    if head_len > limit {
-                        return Decoded::Refused(Reason::HeadTooLarge, began);
-                    }
                     let head = buf.filled().get(..head_len).unwrap_or_default();
-                    return match parse_request(head, headers_max, into) {
+                    return match decode::head(head, &limits, self.listener().paths.get(), into) {
                         Ok(()) => {
                             buf.consume(head_len);
                             Decoded::Head(buf, began)
                         }
-                        Err(violation) => Decoded::Refused(Reason::Violation(violation), began),
+                        Err(reason) => Decoded::Refused(reason, began),
                     };
                 }
-                if buf.len() >= limit {
-                    return Decoded::Refused(Reason::HeadTooLarge, began);
+                if let Some(reason) = decode::refused_already(buf.filled(), &limits) {
+                    return Decoded::Refused(reason, began);
                 }
                 let at = began.plus_micros(micros(self.listener().timeouts.get().head));
                 wire.read_micros = at.micros_since(now).max(1);

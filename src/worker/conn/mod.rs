@@ -1,3 +1,4 @@
 //! The client sides: what happens on a connection between its accept and its close.
 
+mod decode;
 pub mod h1;

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use proto::path::{EncodedSlash, Form, Rules};
+
 mod broken;
 mod hostile;
 mod merge;
@@ -89,7 +91,9 @@ driver = "epoll"
 buffer_bytes_max = "64MiB"
 [listeners.web]
 address = "[::1]:8080"
-limits = { head_bytes_max = 16384, headers_max = 50 }
+path = "keep"
+encoded_slash = "reject"
+limits = { head_bytes_max = 16384, headers_max = 50, target_bytes_max = "4KiB" }
 timeouts = { head = "1s", body_idle = "2s", idle = "3m", write_idle = "400ms", drain = "1h" }
 [upstreams.users]
 endpoints = ["10.0.0.1:9000", { address = "10.0.0.2:9000", weight = 2 }]
@@ -112,6 +116,11 @@ upstream = "users"
     assert_eq!(listener.address, SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 8080)));
     assert_eq!(listener.limits.head_bytes_max, 16384);
     assert_eq!(listener.limits.headers_max, 50);
+    assert_eq!(listener.limits.target_bytes_max, 4096);
+    assert_eq!(
+        (listener.paths.form, listener.paths.encoded_slash),
+        (Form::Keep, EncodedSlash::Reject)
+    );
     assert_eq!(listener.timeouts.head, Duration::from_secs(1));
     assert_eq!(listener.timeouts.body_idle, Duration::from_secs(2));
     assert_eq!(listener.timeouts.idle, Duration::from_secs(180));
@@ -135,6 +144,8 @@ fn defaults_are_those_of_the_reference() {
     let table = compile(&model, 1, &mut Identities::default());
     let listener = &table.listeners[0];
     assert_eq!((listener.limits.head_bytes_max, listener.limits.headers_max), (32 * 1024, 100));
+    assert_eq!(listener.limits.target_bytes_max, 8 * 1024);
+    assert_eq!(listener.paths, Rules::default());
     let timeouts = &listener.timeouts;
     let seconds = [timeouts.head, timeouts.body_idle, timeouts.idle, timeouts.write_idle]
         .map(|it| it.as_secs());

@@ -1,0 +1,93 @@
+//! Stage 3, decode: what a listener takes of a request's head, and what it refuses.
+//!
+//! Reading it is left to the connection; what the bytes mean is in [`proto`].
+
+use engine::reason::Reason;
+use engine::snapshot::Limits;
+use proto::h1::parse_request;
+use proto::head::RequestHead;
+use proto::path;
+
+/// Bytes of a request line beside its target: ` HTTP/1.1`, and a method longer than any that is
+/// registered.
+const LINE_BYTES_FREE: usize = 64;
+
+/// Decodes a head that is all of `bytes`.
+#[inline]
+pub(super) fn head(
+    bytes: &[u8],
+    limits: &Limits,
+    paths: path::Rules,
+    into: &mut RequestHead,
+) -> Result<(), Reason> {
+    if bytes.len() > limits.head_bytes_max {
+        return Err(too_large(bytes, limits));
+    }
+    parse_request(bytes, limits.headers_max, into)?;
+    if into.target().len() > limits.target_bytes_max {
+        return Err(Reason::TargetTooLong);
+    }
+    into.settle_path(paths)?;
+    Ok(())
+}
+
+/// Why a head of which more has to come can be refused already, if it can.
+pub(super) fn refused_already(bytes: &[u8], limits: &Limits) -> Option<Reason> {
+    if line_is_too_long(bytes, limits) {
+        return Some(Reason::TargetTooLong);
+    }
+    (bytes.len() >= limits.head_bytes_max).then_some(Reason::HeadTooLarge)
+}
+
+#[cold]
+fn too_large(bytes: &[u8], limits: &Limits) -> Reason {
+    if line_is_too_long(bytes, limits) { Reason::TargetTooLong } else { Reason::HeadTooLarge }
+}
+
+/// Whether the request line is so long that its target must be, too.
+fn line_is_too_long(bytes: &[u8], limits: &Limits) -> bool {
+    let bytes_max = limits.target_bytes_max.saturating_add(LINE_BYTES_FREE);
+    bytes.get(..bytes_max).is_some_and(|line| !line.contains(&b'\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        connections_max: 1,
+        head_bytes_max: 2048,
+        headers_max: 10,
+        target_bytes_max: 1024,
+    };
+
+    fn get(target_len: usize, more: usize) -> Vec<u8> {
+        let (target, more) = ("a".repeat(target_len - 1), "x".repeat(more));
+        format!("GET /{target} HTTP/1.1\r\nHost: a\r\nX: {more}\r\n\r\n").into_bytes()
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<(), Reason> {
+        head(bytes, &LIMITS, path::Rules::default(), &mut RequestHead::new())
+    }
+
+    #[test]
+    fn a_target_may_be_as_long_as_the_limit() {
+        assert_eq!(decoded(&get(1024, 0)), Ok(()));
+        assert_eq!(decoded(&get(1025, 0)), Err(Reason::TargetTooLong));
+        assert_eq!(decoded(&get(1025, 4000)), Err(Reason::HeadTooLarge));
+        assert_eq!(decoded(&get(4000, 0)), Err(Reason::TargetTooLong));
+        assert_eq!(decoded(&get(10, 4000)), Err(Reason::HeadTooLarge));
+    }
+
+    #[test]
+    fn a_request_line_that_does_not_end_is_refused_before_it_does() {
+        let bytes = get(1500, 0);
+        let refused = |len: usize| refused_already(&bytes[..len], &LIMITS);
+        assert_eq!(refused(1087), None);
+        assert_eq!(refused(1088), Some(Reason::TargetTooLong));
+        let bytes = get(10, 4000);
+        let refused = |len: usize| refused_already(&bytes[..len], &LIMITS);
+        assert_eq!(refused(2047), None);
+        assert_eq!(refused(2048), Some(Reason::HeadTooLarge));
+    }
+}
