@@ -7,7 +7,7 @@ step() { printf '\n== %s (%s)\n' "$1" "$(date +%T)"; }
 
 step "tools"
 missing=()
-for tool in curl:curl valgrind:valgrind cc:gcc nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client; do
+for tool in curl:curl valgrind:valgrind cc:gcc nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client node:nodejs; do
     command -v "${tool%%:*}" >/dev/null || [ -x "/usr/sbin/${tool%%:*}" ] || missing+=("${tool##*:}")
 done
 if [ ${#missing[@]} -gt 0 ]; then

@@ -25,6 +25,7 @@ mod e2e {
     mod connections;
     mod cores;
     mod demo;
+    mod differential;
     mod drain;
     mod drivers;
     mod early;
@@ -32,6 +33,7 @@ mod e2e {
     mod live;
     mod log;
     mod malformed;
+    mod others;
     mod pool;
     mod retry;
     mod routing;
@@ -39,4 +41,5 @@ mod e2e {
     mod streaming;
     mod systemd;
     mod truncation;
+    mod vectors;
 }

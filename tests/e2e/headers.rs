@@ -155,7 +155,7 @@ fn methods_and_targets_arrive_as_they_were_sent() {
     let gateway = Gateway::in_front_of(&[&endpoint]).start();
     let mut client = gateway.client();
     let lines = [
-        "GET /%41%2f/../a//b?c=d&e HTTP/1.1",
+        "GET /%2F%20/a/b?c=d&e=/../%41 HTTP/1.1",
         "DELETE /users/1 HTTP/1.1",
         "OPTIONS * HTTP/1.1",
         "PROPFIND /dav HTTP/1.1",

@@ -292,6 +292,15 @@ impl Connection {
         request
     }
 
+    /// The same; none if the gateway cuts it short.
+    pub(crate) fn try_with_body(&mut self, head: Head) -> Option<Request> {
+        let framing = head.framing().unwrap_or(Framing::None);
+        let Body { bytes: body, trailers } = self.socket.body(framing).ok()?;
+        let request = Request { head, framing, body, trailers };
+        lock(&self.endpoint.requests).push(request.clone());
+        Some(request)
+    }
+
     /// Exactly `len` bytes.
     pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
         self.socket.bytes(len).unwrap_or_else(|cut| self.fail(&cut))

@@ -27,7 +27,9 @@ pub(crate) struct Body {
 impl Head {
     /// Of bytes that end with the empty line.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
-        let text = str::from_utf8(bytes).expect("heads are ASCII");
+        // What is not UTF-8 is a character a byte (ISO 8859-1, RFC 9110 5.5).
+        let text = String::from_utf8(bytes.to_vec());
+        let text = text.unwrap_or_else(|_| bytes.iter().map(|byte| char::from(*byte)).collect());
         let mut lines = text.strip_suffix("\r\n\r\n").expect("a head").split("\r\n");
         let first_line = lines.next().expect("a first line").to_owned();
         Self { first_line, headers: lines.map(field).collect() }

@@ -1,7 +1,7 @@
 //! The head of a request.
 
 use super::{BodyLength, HeaderId, Headers, Span, Version, is_token};
-use crate::path::{self, Rules};
+use crate::path::Rules;
 use crate::uri;
 use crate::violation::Violation;
 
@@ -264,7 +264,7 @@ impl RequestHead {
     /// out; those cost nothing here.
     ///
     /// # Errors
-    /// As [`path::settled`]; the head is then unchanged.
+    /// As [`settled`](crate::path::settled); the head is then unchanged.
     #[inline]
     pub fn settle_path(&mut self, rules: Rules) -> Result<(), Violation> {
         if self.line.path_is_suspect { self.settle_suspect_path(rules) } else { Ok(()) }
