@@ -14,7 +14,11 @@ targets=("$@")
 for target in "${targets[@]}"; do
     echo "fuzz $target for $seconds s"
     log=$(mktemp)
-    if ! cargo fuzz run --fuzz-dir tests/fuzz "$target" -- -max_total_time="$seconds" -max_len=16384 >"$log" 2>&1; then
+    # What is found goes to the first folder, which stays here; the second one is committed.
+    corpus=("tests/fuzz/corpus/$target")
+    mkdir -p "${corpus[0]}"
+    [ ! -d "tests/fuzz/seeds/$target" ] || corpus+=("tests/fuzz/seeds/$target")
+    if ! cargo fuzz run --fuzz-dir tests/fuzz "$target" "${corpus[@]}" -- -max_total_time="$seconds" -max_len=16384 >"$log" 2>&1; then
         tail -50 "$log"
         exit 1
     fi

@@ -8,8 +8,7 @@ use proto::h1::{Scanner, parse_request};
 use proto::head::{BodyLength, RequestHead};
 use proto::violation::Violation;
 
-use rows::Row;
-pub(crate) use rows::rows;
+pub(crate) use rows::{Row, rows};
 
 use crate::harness::{Client, End, Endpoint, Framing, Gateway, Head, OK, free_address};
 
@@ -119,7 +118,7 @@ fn noting_endpoint() -> (Endpoint, Heads) {
 }
 
 /// Whether the worker skips a first part of the row, so that its verdict is another one.
-fn begins_blank(row: &Row) -> bool {
+pub(crate) fn begins_blank(row: &Row) -> bool {
     row.bytes.starts_with(b"\r\n")
 }
 
