@@ -55,8 +55,8 @@ fn run(request: &'static [u8], exchanges: u64, through_gateway: bool) {
     let model = engine::config::parse(&engine::config::Sources::new("alloc.toml", CONFIG))
         .expect("it is sound");
     let table = engine::snapshot::compile(&model, 1, &mut engine::snapshot::Identities::default());
-    let web = table.listeners[0].address;
-    let endpoint = table.upstreams[0].endpoints[0].address;
+    let web = table.listeners[0].address.ip().expect("it is one");
+    let endpoint = table.upstreams[0].endpoints[0].address.ip().expect("it is one");
     let sim = Sim::new(1, Faults::none());
     let buffers = Pool::new(64 << 20);
     serve_endpoint(&sim, endpoint, &buffers, request);

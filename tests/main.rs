@@ -34,12 +34,15 @@ mod e2e {
     mod log;
     mod malformed;
     mod others;
+    mod peers;
     mod pool;
+    mod proxy_protocol;
     mod retry;
     mod routing;
     mod starting;
     mod streaming;
     mod systemd;
     mod truncation;
+    mod unix;
     mod vectors;
 }

@@ -73,8 +73,8 @@ fn request(scenario: &str) -> Option<Vec<u8>> {
 fn run(request: &[u8], exchanges: u32) -> Option<u64> {
     let model = engine::config::parse(&engine::config::Sources::new("icount.toml", CONFIG)).ok()?;
     let table = engine::snapshot::compile(&model, 1, &mut engine::snapshot::Identities::default());
-    let web = table.listeners.first()?.address;
-    let endpoint = table.upstreams.first()?.endpoints.first()?.address;
+    let web = table.listeners.first()?.address.ip()?;
+    let endpoint = table.upstreams.first()?.endpoints.first()?.address.ip()?;
     let sim = Sim::new(1, Faults::none());
     let gateway = sim.net_named("gateway");
     let listener = gateway.listen(web);

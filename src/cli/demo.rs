@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use bench::endpoint::{Endpoint, EndpointOptions, Handle, Mode};
 use control::launch::{Configuration, plan};
+use engine::address::Address;
 use engine::config::{Sources, parse, render};
 
 use super::{CANNOT_START, Machine, ended, log};
@@ -39,7 +40,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     let addresses = endpoints.each_ref().map(Handle::address);
     let plan = plan(configuration, arguments.machine.into());
     ended(plan.and_then(|plan| {
-        let gateway = plan.addresses().first().copied();
+        let gateway = plan.addresses().first().and_then(Address::ip);
         plan.run(|| explain(gateway, addresses))
     }))
 }

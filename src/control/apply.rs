@@ -17,6 +17,7 @@ use worker::message::{Switch, ToWorker};
 use crate::changes::{Changes, fixed_keys};
 use crate::control::{Control, unix_seconds};
 use crate::launch::Options;
+use crate::launch::bind::Place;
 use crate::node::{Applied, Refused};
 use crate::source::Reading;
 use crate::state::LAG_MAX;
@@ -144,7 +145,7 @@ fn job(
         seen: state.file.clone(),
         live: Arc::clone(&state.live),
         options: shared.options.clone(),
-        addresses: state.addresses(),
+        places: state.places(),
         cores: state.cores(),
         dry_run,
     })
@@ -283,7 +284,7 @@ struct Job {
     live: Arc<Live>,
     options: Options,
     /// Where this process listens.
-    addresses: Vec<std::net::SocketAddr>,
+    places: Vec<Place>,
     cores: usize,
     dry_run: bool,
 }
@@ -368,7 +369,7 @@ impl Job {
         if self.dry_run {
             return Ok(Made::Sound(warnings));
         }
-        let prepared = draft.bind(&live.listeners, &self.addresses, self.cores);
+        let prepared = draft.bind(&live.listeners, &self.places, self.cores);
         let prepared = prepared.map_err(|error| Refused::Cannot(error.to_string()))?;
         Ok(Made::Prepared(Box::new(prepared), changes))
     }

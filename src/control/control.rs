@@ -101,6 +101,7 @@ impl Control {
         let mut state = self.shared.state.borrow_mut();
         state.draining = true;
         let deadline = state.live.drain_timeout();
+        state.close_sockets();
         for mailbox in &self.shared.mailboxes {
             mailbox.send(ToWorker::Drain { deadline });
         }

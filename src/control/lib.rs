@@ -27,6 +27,7 @@ mod state;
 mod systemd;
 #[cfg(test)]
 mod tests;
+mod unix_socket;
 mod version;
 mod watched;
 

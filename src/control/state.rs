@@ -5,7 +5,6 @@
 //! Invariant: a version is live from the moment at which the cores are sent it; a core that has not
 //! said so yet lags.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,9 @@ use tokio::time::Instant;
 use worker::telemetry::Totals;
 use worker::telemetry::report::Gauges;
 
+use crate::launch::bind::Place;
 use crate::node::{CoreStatus, Status};
+use crate::unix_socket::SharedSocket;
 use crate::version::{Listening, Live};
 
 /// A worker that says nothing for so long hangs, or its CPU is taken away. It speaks once a second.
@@ -34,9 +35,9 @@ pub(crate) struct State {
     started_unix: u64,
     /// What the file held when it was last read, taken or not.
     pub(crate) file: Option<Arc<Sources>>,
-    /// Addresses of listeners that went, and the version that they went with: a core that lags
+    /// Places of listeners that went, and the version that they went with: a core that lags
     /// still listens there.
-    leaving: Vec<(u64, SocketAddr)>,
+    leaving: Vec<(u64, Place)>,
     /// The last change, and when: the version that is live since, or why it was refused.
     last_reload: Option<(u64, Result<u64, String>)>,
     reloads: Reloads,
@@ -128,7 +129,17 @@ impl State {
         }
         let stays = |old: &&Listening| live.listeners.iter().any(|it| it.id == old.id);
         let gone = self.live.listeners.iter().filter(|old| !stays(old));
-        self.leaving.extend(gone.map(|it| (live.number, it.address)));
+        for it in gone {
+            self.leaving.push((live.number, it.place()));
+            // Unless another listener has it now.
+            let goes = |it: &&Arc<SharedSocket>| {
+                let mut kept = live.listeners.iter().filter_map(|new| new.shared.as_ref());
+                !kept.any(|new| Arc::ptr_eq(new, it))
+            };
+            if let Some(shared) = it.shared.as_ref().filter(goes) {
+                shared.close();
+            }
+        }
         self.live = Arc::new(live);
     }
 
@@ -180,9 +191,16 @@ impl State {
     }
 
     /// Where this process listens, on any core.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        let live = self.live.listeners.iter().map(|it| it.address);
-        live.chain(self.leaving.iter().map(|(_, address)| *address)).collect()
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let live = self.live.listeners.iter().map(Listening::place);
+        live.chain(self.leaving.iter().map(|(_, place)| place.clone())).collect()
+    }
+
+    /// Lets go of the sockets that this thread has a share of: no more clients are to come.
+    pub(crate) fn close_sockets(&self) {
+        for shared in self.live.listeners.iter().filter_map(|it| it.shared.as_ref()) {
+            shared.close();
+        }
     }
 
     /// A change was live already, as was found at `unix`. One that was refused before is put right

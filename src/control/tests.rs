@@ -17,6 +17,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::Instant;
 use worker::mailbox::{self, Inbox, Mailbox, ReportSender};
 use worker::message::{Report, Switch, ToWorker};
+use worker::net::monoio::Bound;
 use worker::telemetry::Totals;
 use worker::telemetry::record::Records;
 use worker::telemetry::report::{Gauges, RouteBlock};
@@ -40,7 +41,7 @@ pub(crate) fn control_of(cores: usize) -> (Control, Vec<Inbox>) {
     (control, inboxes)
 }
 
-type Sockets = Vec<Vec<(ListenerId, TcpListener)>>;
+type Sockets = Vec<Vec<(ListenerId, Bound)>>;
 
 fn node(
     cores: usize,
@@ -74,7 +75,7 @@ struct FakeCore {
     freed: Notify,
     /// The versions that it was sent.
     versions: RefCell<Vec<u64>>,
-    listeners: RefCell<Vec<(ListenerId, TcpListener)>>,
+    listeners: RefCell<Vec<(ListenerId, Bound)>>,
     /// Emptied boxes that came back.
     blocks: Cell<usize>,
     batches: Cell<usize>,
@@ -269,12 +270,15 @@ async fn a_listener_is_added_and_removed() {
         for core in &node.cores {
             let listeners = core.listeners.borrow();
             assert_eq!(listeners.len(), 2);
-            assert_eq!(listeners[1].1.local_addr().unwrap(), more);
+            let Bound::Tcp(socket) = &listeners[1].1 else { panic!("{listeners:?}") };
+            assert_eq!(socket.local_addr().unwrap(), more);
         }
         assert!(TcpStream::connect(more).is_ok());
         node.post(TEXT).await.unwrap();
         assert_eq!(node.control.status().listeners.len(), 1);
-        assert_eq!(node.control.shared.state.borrow().addresses(), [web], "the other may be had");
+        let places = node.control.shared.state.borrow().places();
+        let addresses: Vec<_> = places.iter().filter_map(|it| it.address.ip()).collect();
+        assert_eq!(addresses, [web], "the other may be had");
         assert_eq!(node.versions(), [2, 3]);
     }
 }

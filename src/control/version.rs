@@ -7,14 +7,17 @@
 //! Invariant: a listener keeps its sockets for as long as it keeps its id.
 
 use std::iter::repeat_n;
-use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
+use engine::address::Address;
 use engine::config::{Model, Sources};
 use engine::snapshot::{Identities, ListenerId, ListenerSettings, Table, compile};
+use worker::net::monoio::Bound;
 
 use crate::Error;
-use crate::launch::bind::bind;
+use crate::launch::bind::{Place, bind};
+use crate::unix_socket::SharedSocket;
 
 /// A version that is live, or about to be.
 #[derive(Debug)]
@@ -32,12 +35,20 @@ pub(crate) struct Live {
 }
 
 /// A bound listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Listening {
     pub(crate) id: ListenerId,
     pub(crate) name: Box<str>,
     /// Where it listens, with the port that the kernel chose for port 0.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
+    /// The socket that all cores have, where it is a Unix socket.
+    pub(crate) shared: Option<Arc<SharedSocket>>,
+}
+
+impl Listening {
+    pub(crate) fn place(&self) -> Place {
+        Place { address: self.address.clone(), shared: self.shared.clone() }
+    }
 }
 
 /// A version that is sound in itself.
@@ -62,7 +73,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Part {
     pub(crate) table: Box<Table>,
     /// The listeners that it does not have yet, in the order of the table.
-    pub(crate) listeners: Vec<(ListenerId, TcpListener)>,
+    pub(crate) listeners: Vec<(ListenerId, Bound)>,
 }
 
 impl Draft {
@@ -79,25 +90,24 @@ impl Draft {
         Self { sources, model, identities, table }
     }
 
-    /// Binds the listeners that are not among those `before`. `ours` are all addresses at which
+    /// Binds the listeners that are not among those `before`. `ours` are all places at which
     /// this process may still listen.
     pub(crate) fn bind(
         self,
         before: &[Listening],
-        ours: &[SocketAddr],
+        ours: &[Place],
         cores: usize,
     ) -> Result<Prepared, Error> {
         let Self { sources, model, identities, table } = self;
         let known = |id| before.iter().find(|it| it.id == id);
         let new: Vec<_> = table.listeners.iter().filter(|it| known(it.id).is_none()).collect();
         let bound = bind(&new, cores, ours)?;
-        let mut addresses = bound.addresses.iter();
+        let mut places = bound.places.into_iter();
         let listening = |it: &ListenerSettings| {
-            let address = match known(it.id) {
-                Some(known) => known.address,
-                None => addresses.next().copied().unwrap_or(it.address),
-            };
-            Listening { id: it.id, name: it.name.clone(), address }
+            let place = known(it.id).map(Listening::place).or_else(|| places.next());
+            let unbound = || Place { address: it.address.clone(), shared: None };
+            let Place { address, shared } = place.unwrap_or_else(unbound);
+            Listening { id: it.id, name: it.name.clone(), address, shared }
         };
         let listeners = table.listeners.iter().map(listening).collect();
         let ids: Vec<_> = new.iter().map(|it| it.id).collect();

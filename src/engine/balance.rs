@@ -100,8 +100,8 @@ mod tests {
     use super::*;
 
     fn endpoints(weights: &[u32]) -> Vec<Endpoint> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000));
-        weights.iter().map(|&weight| Endpoint { address, weight }).collect()
+        let address = || SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)).into();
+        weights.iter().map(|&weight| Endpoint { address: address(), weight }).collect()
     }
 
     fn shares(weights: &[u32], seed: u64, picks: usize) -> Vec<usize> {

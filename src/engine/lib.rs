@@ -9,6 +9,7 @@
 //! be tested and replayed. The bytes on the wire are [`proto`]'s, moving them is the worker's.
 
 #![forbid(unsafe_code)]
+pub mod address;
 pub mod balance;
 pub mod config;
 pub mod reason;

@@ -74,6 +74,16 @@ reasons! {
     TargetTooLong = 414 "target_too_long",
     /// The head of the request is larger than `limits.head_bytes_max` of the listener.
     HeadTooLarge = 431 "head_too_large",
+    /// The connection did not begin with a PROXY protocol header, and `proxy_protocol` of the listener
+    /// requires one. It was closed without an answer: whoever connects here must be a load balancer
+    /// that sends the header.
+    ProxyHeaderMissing = 400 "proxy_header_missing",
+    /// The connection began with a PROXY protocol header that is malformed. It was closed without an
+    /// answer.
+    ProxyHeaderMalformed = 400 "proxy_header_malformed",
+    /// A PROXY protocol header began and was not complete within `timeouts.head` of the listener. The
+    /// connection was closed without an answer.
+    ProxyHeaderTimeout = 408 "proxy_header_timeout",
     /// The client closed its connection before it had its response. Never sent: it marks in logs
     /// and metrics that nobody was left to answer.
     ClientGone = 499 "client_gone",

@@ -15,5 +15,6 @@ pub mod date;
 pub mod h1;
 pub mod head;
 pub mod path;
+pub mod proxy_protocol;
 pub mod uri;
 pub mod violation;

@@ -6,7 +6,8 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use engine::snapshot::{Limits, ListenerId, ListenerSettings, ListenerTimeouts};
+use engine::address::{ClientAddress, Network};
+use engine::snapshot::{Limits, ListenerId, ListenerSettings, ListenerTimeouts, ProxyProtocol};
 use proto::path;
 
 use crate::conn;
@@ -33,6 +34,12 @@ pub struct ListenerSlot {
     pub limits: Cell<Limits>,
     /// How long a client may keep us waiting.
     pub timeouts: Cell<ListenerTimeouts>,
+    /// Whether connections begin with a PROXY protocol header. Holds for new ones.
+    pub proxy_protocol: Cell<ProxyProtocol>,
+    /// The port that clients connect to; none behind a Unix socket.
+    pub port: Option<u16>,
+    /// Whose word on who the client is is taken.
+    trusted_proxies: RefCell<Box<[Network]>>,
     /// It takes no new connection, and those that it has end with the request that they serve.
     pub closing: Cell<bool>,
     connections: Cell<usize>,
@@ -43,12 +50,15 @@ pub struct ListenerSlot {
 }
 
 impl ListenerSlot {
-    pub(crate) fn new(settings: &ListenerSettings, place: Place) -> Self {
+    pub(crate) fn new(settings: &ListenerSettings, port: Option<u16>, place: Place) -> Self {
         Self {
             id: settings.id,
             paths: Cell::new(settings.paths),
             limits: Cell::new(settings.limits),
             timeouts: Cell::new(settings.timeouts),
+            proxy_protocol: Cell::new(settings.proxy_protocol),
+            port,
+            trusted_proxies: RefCell::new(settings.trusted_proxies.clone()),
             closing: Cell::new(false),
             connections: Cell::new(0),
             connections_max: Cell::new(place.share(settings.limits.connections_max)),
@@ -61,8 +71,18 @@ impl ListenerSlot {
         self.paths.set(settings.paths);
         self.limits.set(settings.limits);
         self.timeouts.set(settings.timeouts);
+        self.proxy_protocol.set(settings.proxy_protocol);
+        if *self.trusted_proxies.borrow() != settings.trusted_proxies {
+            self.trusted_proxies.replace(settings.trusted_proxies.clone());
+        }
         self.connections_max.set(place.share(settings.limits.connections_max));
         self.look_around();
+    }
+
+    /// Whether `client` may say who a request comes from.
+    #[must_use]
+    pub fn trusts(&self, client: ClientAddress) -> bool {
+        self.trusted_proxies.borrow().iter().any(|network| network.contains(client))
     }
 
     /// Connections open now.

@@ -31,7 +31,6 @@ pub mod wire;
 
 use std::future::poll_fn;
 use std::io;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -40,7 +39,7 @@ use engine::snapshot::{ListenerId, Table};
 
 use mailbox::{Inbox, ReportSender};
 use message::{Report, Switch, ToWorker};
-use net::monoio::{Driver, MonoioNet};
+use net::monoio::{Bound, Driver, MonoioNet};
 use net::{Net, Stream};
 use state::{Core, Place};
 use telemetry::Totals;
@@ -62,7 +61,7 @@ pub struct Setup {
     /// How it does its I/O.
     pub driver: Driver,
     /// Listening sockets, one per listener of the table, in its order; non-blocking.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<Bound>,
     /// The worker's own route table.
     pub table: Box<Table>,
     /// Where it hears of the control thread.

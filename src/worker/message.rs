@@ -4,11 +4,11 @@
 //! control thread empties them and sends them back, so that a data core neither frees what another
 //! core has allocated nor allocates in the steady state.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use engine::snapshot::{ListenerId, Table};
 
+use crate::net::monoio::Bound;
 use crate::telemetry::Totals;
 use crate::telemetry::record::Records;
 use crate::telemetry::report::{Gauges, RouteBlock};
@@ -36,7 +36,7 @@ pub struct Switch {
     pub table: Box<Table>,
     /// Sockets of listeners that the worker does not have yet, bound and non-blocking. Listeners
     /// that it has and that the table does not name any more are drained and closed.
-    pub listeners: Vec<(ListenerId, TcpListener)>,
+    pub listeners: Vec<(ListenerId, Bound)>,
 }
 
 /// From a worker to the control thread.

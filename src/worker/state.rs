@@ -136,7 +136,8 @@ impl<N: Net> Core<N> {
         id: ListenerId,
         socket: N::Listener,
     ) -> Option<(Rc<N::Listener>, Rc<ListenerSlot>)> {
-        let slot = Rc::new(ListenerSlot::new(snapshot.table().listener(id)?, self.place));
+        let slot =
+            Rc::new(ListenerSlot::new(snapshot.table().listener(id)?, socket.port(), self.place));
         let socket = Rc::new(socket);
         let bound = Bound { slot: Rc::clone(&slot), socket: Rc::downgrade(&socket) };
         self.listeners.borrow_mut().push(bound);

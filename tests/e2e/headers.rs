@@ -82,7 +82,7 @@ fn an_endpoint_learns_who_asks_for_which_host_over_what() {
 }
 
 #[test]
-fn a_chain_of_proxies_is_appended_to_and_claims_are_replaced() {
+fn what_clients_claim_is_replaced() {
     let request = forwarded(
         "GET / HTTP/1.1\r\n\
          Host: example.com\r\n\
@@ -93,8 +93,7 @@ fn a_chain_of_proxies_is_appended_to_and_claims_are_replaced() {
          X-Request-Id: mine\r\n\
          \r\n",
     );
-    let chain = request.values("x-forwarded-for").join(", ");
-    assert_eq!(chain, "192.0.2.1, 192.0.2.2, 192.0.2.3, 127.0.0.1");
+    assert_eq!(request.values("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(request.header("x-forwarded-proto"), Some("http"));
     assert_eq!(request.header("x-forwarded-host"), Some("example.com"));
     let id = request.header("x-request-id").unwrap();

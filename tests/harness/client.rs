@@ -3,6 +3,9 @@
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -69,6 +72,14 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, PATIENCE);
         Self::on(stream.expect("the gateway takes connections"))
+    }
+
+    /// Connects to a Unix socket.
+    #[track_caller]
+    pub(crate) fn connect_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).expect("the gateway takes connections");
+        // The kernel reads and writes both alike.
+        Self::on(TcpStream::from(OwnedFd::from(stream)))
     }
 
     /// A client on a connection that was made already.

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{SocketAddr as SocketName, UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -54,6 +56,8 @@ impl Request {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     address: SocketAddr,
+    /// Where it is, if that is a Unix socket.
+    socket: Option<SocketName>,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -77,11 +81,37 @@ impl Endpoint {
     pub(crate) fn scripted(script: impl Fn(Connection) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let accept = move || listener.accept().map(|(stream, _)| stream);
+        Self::accepting(accept, address, None, script)
+    }
+
+    /// One that answers each request with 200 and `body`, at the Unix socket of this name.
+    pub(crate) fn saying_at(name: &SocketName, body: &str) -> Self {
+        let listener = UnixListener::bind_addr(name).unwrap();
+        let accept = move || {
+            // The kernel reads and writes both alike.
+            listener.accept().map(|(stream, _)| TcpStream::from(OwnedFd::from(stream)))
+        };
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self::accepting(accept, nowhere, Some(name.clone()), move |mut connection| {
+            while connection.next_request().is_some() {
+                connection.send(&response);
+            }
+        })
+    }
+
+    fn accepting(
+        accept: impl Fn() -> io::Result<TcpStream> + Send + 'static,
+        address: SocketAddr,
+        socket: Option<SocketName>,
+        script: impl Fn(Connection) + Send + Sync + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         let script: Arc<dyn Fn(Connection) + Send + Sync> = Arc::new(script);
-        let accepting = thread::spawn(move || of_thread.accept(&listener, &script));
-        Self { address, shared, accepting: Some(accepting) }
+        let accepting = thread::spawn(move || of_thread.accept(&accept, &script));
+        Self { address, socket, shared, accepting: Some(accepting) }
     }
 
     /// One whose connections are served by the test itself.
@@ -157,7 +187,10 @@ impl Drop for Endpoint {
         let shared = &self.shared;
         shared.stopping.store(true, Ordering::SeqCst);
         // Wakes the thread that accepts.
-        let _ = TcpStream::connect(self.address);
+        match &self.socket {
+            Some(name) => drop(UnixStream::connect_addr(name)),
+            None => drop(TcpStream::connect(self.address)),
+        }
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }
@@ -179,10 +212,11 @@ impl Drop for Endpoint {
 impl Shared {
     fn accept(
         self: &Arc<Self>,
-        listener: &TcpListener,
+        accept: &dyn Fn() -> io::Result<TcpStream>,
         script: &Arc<dyn Fn(Connection) + Send + Sync>,
     ) {
-        for stream in listener.incoming() {
+        loop {
+            let stream = accept();
             if self.stopping.load(Ordering::SeqCst) {
                 return;
             }

@@ -42,7 +42,10 @@ fn without_admin(text: &str) -> String {
 /// A configuration in the making: one listener, one upstream, one route for everything.
 #[derive(Debug)]
 pub(crate) struct Builder {
-    endpoints: Vec<SocketAddr>,
+    /// Where it listens.
+    address: String,
+    /// As they are written.
+    endpoints: Vec<String>,
     listener: String,
     upstream: String,
     more: String,
@@ -76,6 +79,12 @@ impl Builder {
         self.and("[admin]\naddress = \"127.0.0.1:0\"")
     }
 
+    /// A gateway whose `[listeners.web]` is at `address`.
+    pub(crate) fn at(mut self, address: &str) -> Self {
+        self.address = address.to_owned();
+        self
+    }
+
     /// Runs it with so many cores instead of one.
     pub(crate) fn cores(mut self, cores: usize) -> Self {
         self.arguments = vec!["--cores".to_owned(), cores.to_string()];
@@ -85,11 +94,11 @@ impl Builder {
     /// The configuration as text.
     pub(crate) fn text(&self) -> String {
         let endpoints: Vec<_> = self.endpoints.iter().map(|it| format!("\"{it}\"")).collect();
-        let Self { listener, upstream, more, .. } = self;
+        let Self { address, listener, upstream, more, .. } = self;
         let endpoints = endpoints.join(", ");
         format!(
             "version = 1\n\n\
-             [listeners.web]\naddress = \"127.0.0.1:0\"\n{listener}\n\
+             [listeners.web]\naddress = \"{address}\"\n{listener}\n\
              [upstreams.app]\nendpoints = [{endpoints}]\n{upstream}\n\
              [routes.all]\nupstream = \"app\"\n\n{more}"
         )
@@ -124,10 +133,11 @@ impl Gateway {
 
     /// A gateway with endpoints that may not exist.
     pub(crate) fn in_front_of_addresses(
-        endpoints: impl IntoIterator<Item = SocketAddr>,
+        endpoints: impl IntoIterator<Item = impl ToString>,
     ) -> Builder {
         Builder {
-            endpoints: endpoints.into_iter().collect(),
+            address: "127.0.0.1:0".to_owned(),
+            endpoints: endpoints.into_iter().map(|it| it.to_string()).collect(),
             listener: String::new(),
             upstream: String::new(),
             more: String::new(),

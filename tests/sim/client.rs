@@ -2,11 +2,11 @@
 //! script. It checks what it gets against the model.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::{future::poll_fn, task::Poll};
 
+use engine::address::Address;
 use worker::net::sim::{Random, SimNet};
 use worker::net::{Net, Stream};
 
@@ -95,26 +95,20 @@ impl Script {
 pub(crate) async fn run(
     model: Rc<Model>,
     net: SimNet,
-    to: SocketAddr,
+    to: Address,
     scripts: Vec<Script>,
     random: Random,
 ) {
     let pause = 1 << random.below(21);
     sleep(&net, random.below(pause) as u64).await;
     for script in scripts {
-        converse(&model, &net, to, &script, &random).await;
+        converse(&model, &net, &to, &script, &random).await;
     }
     model.clients.set(model.clients.get() - 1);
     model.bell.ring();
 }
 
-async fn converse(
-    model: &Rc<Model>,
-    net: &SimNet,
-    to: SocketAddr,
-    script: &Script,
-    random: &Random,
-) {
+async fn converse(model: &Rc<Model>, net: &SimNet, to: &Address, script: &Script, random: &Random) {
     let connected = {
         let mut connect = pin!(net.connect(to));
         let mut late = pin!(sleep(net, CONNECT_MICROS));

@@ -3,9 +3,9 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
+use engine::address::{Address, ClientAddress};
 use worker::net::buffer::Buf;
 use worker::net::sim::{Faults, Random, Sim, SimListener, SimNet, SimStream};
 use worker::net::{Instant, Listener, Net, Quiet, Stream};
@@ -57,7 +57,7 @@ impl Net for Panicky<SimNet> {
         self.inner.cpu_micros()
     }
 
-    async fn connect(&self, to: SocketAddr) -> io::Result<Self::Stream> {
+    async fn connect(&self, to: impl Into<Address>) -> io::Result<Self::Stream> {
         self.burn();
         Ok(self.with(self.inner.connect(to).await?))
     }
@@ -82,7 +82,11 @@ impl Net for Panicky<SimNet> {
 impl Listener for Panicky<SimListener> {
     type Stream = Panicky<SimStream>;
 
-    async fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)> {
+    fn port(&self) -> Option<u16> {
+        self.inner.port()
+    }
+
+    async fn accept(&self) -> io::Result<(Self::Stream, ClientAddress)> {
         let (stream, from) = self.inner.accept().await?;
         Ok((self.with(stream), from))
     }
@@ -91,7 +95,7 @@ impl Listener for Panicky<SimListener> {
         self.inner.cancel_accept();
     }
 
-    fn try_accept(&self) -> io::Result<Option<(Self::Stream, SocketAddr)>> {
+    fn try_accept(&self) -> io::Result<Option<(Self::Stream, ClientAddress)>> {
         Ok(self.inner.try_accept()?.map(|(stream, from)| (self.with(stream), from)))
     }
 }

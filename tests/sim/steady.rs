@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use engine::address::Address;
 use worker::net::sim::{Faults, Sim, SimNet};
 use worker::net::{Instant, Net};
 use worker::telemetry::record::RECORDS_MAX;
@@ -18,7 +19,7 @@ const CLIENTS: usize = 4;
 const REQUESTS: usize = 2_500;
 
 /// Asks for `ids`, one after another, 5 ms apart.
-async fn ask(model: Rc<Model>, net: SimNet, to: std::net::SocketAddr, ids: std::ops::Range<usize>) {
+async fn ask(model: Rc<Model>, net: SimNet, to: Address, ids: std::ops::Range<usize>) {
     let stream = net.connect(to).await.unwrap();
     let wire = Wire::new(net, stream, model.buffers.clone());
     let mut parser = Parser::new();
@@ -55,7 +56,7 @@ fn steady_requests_reuse_connections_and_set_no_timers() {
     for client in 0..CLIENTS {
         let net = world.sim.net();
         let ids = client * REQUESTS..(client + 1) * REQUESTS;
-        net.spawn(ask(Rc::clone(&model), net.clone(), world.web, ids));
+        net.spawn(ask(Rc::clone(&model), net.clone(), world.web.clone(), ids));
     }
     world.wait();
     let totals = world.worker.totals();

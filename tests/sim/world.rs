@@ -2,10 +2,10 @@
 //! what must be home after it.
 
 use std::cell::{Cell, OnceCell};
-use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use engine::address::Address;
 use engine::snapshot::{Identities, Table, compile};
 use worker::Worker;
 use worker::net::sim::{Faults, Random, Sim, SimListener, SimNet};
@@ -39,6 +39,20 @@ upstream = "app"
 /// its time through a pipe of a few bytes.
 const DRAIN: Duration = Duration::from_secs(1_800);
 
+/// Whether the gateway of a run listens at a Unix socket.
+pub(crate) const fn is_at_a_socket(seed: u64) -> bool {
+    seed % 4 == 3
+}
+
+/// The configuration of a run. Every fourth one is served at a Unix socket, and has an endpoint at
+/// one.
+fn config(seed: u64) -> String {
+    if !is_at_a_socket(seed) {
+        return CONFIG.to_owned();
+    }
+    CONFIG.replace("10.9.9.1:80", "unix:/web.sock").replace("10.9.9.3:9000", "unix:@endpoint")
+}
+
 fn table(text: &str, number: u64) -> Table {
     let model = engine::config::parse(&engine::config::Sources::new("sim.toml", text)).unwrap();
     compile(&model, number, &mut Identities::default())
@@ -50,7 +64,7 @@ pub(crate) struct World<N: Net> {
     pub(crate) model: Rc<Model>,
     pub(crate) worker: Worker<N>,
     /// Where clients connect to.
-    pub(crate) web: SocketAddr,
+    pub(crate) web: Address,
     pub(crate) endpoints: Vec<Rc<SimListener>>,
 }
 
@@ -69,12 +83,13 @@ impl<N: Net> World<N> {
         net: impl Fn(SimNet) -> N,
         listener: impl Fn(SimListener) -> N::Listener,
     ) -> Self {
-        let table = table(CONFIG, 1);
-        let web = table.listeners[0].address;
-        let addresses: Vec<_> = table.upstreams[0].endpoints.iter().map(|it| it.address).collect();
+        let table = table(&config(model.seed), 1);
+        let web = table.listeners[0].address.clone();
+        let addresses: Vec<_> =
+            table.upstreams[0].endpoints.iter().map(|it| it.address.clone()).collect();
         let random = Random::new(model.seed ^ 0xE4D_0147);
         let gateway = sim.net_named("gateway");
-        let listener = listener(gateway.listen(web));
+        let listener = listener(gateway.listen(&web));
         let place = Place { core: 0, cores: 1, buffer_bytes_max: 64 << 20, seed: model.seed };
         let (reports, control) = (Rc::clone(&model), Rc::new(OnceCell::new()));
         let outbox = {
@@ -89,7 +104,7 @@ impl<N: Net> World<N> {
         let worker = Worker::start(net(gateway), Box::new(table), vec![listener], place, outbox);
         let _ = control.set(Rc::downgrade(&worker.core));
         let mut endpoints = Vec::new();
-        for (&address, &manners) in addresses.iter().zip(manners) {
+        for (address, &manners) in addresses.iter().zip(manners) {
             let net = sim.net();
             let listener = Rc::new(net.listen(address));
             endpoints.push(Rc::clone(&listener));
@@ -104,20 +119,28 @@ impl<N: Net> World<N> {
         let net = self.sim.net();
         self.model.clients.set(self.model.clients.get() + 1);
         let random = Random::new(random.next());
-        net.spawn(client::run(Rc::clone(&self.model), net.clone(), self.web, scripts, random));
+        net.spawn(client::run(
+            Rc::clone(&self.model),
+            net.clone(),
+            self.web.clone(),
+            scripts,
+            random,
+        ));
     }
 
     /// Changes the configuration every now and then, `times` times.
     pub(crate) fn change(&self, times: usize, random: &Random) {
         let (net, random) = (self.sim.net(), Random::new(random.next()));
         let worker = Worker { core: Rc::clone(&self.worker.core) };
+        let seed = self.model.seed;
         self.sim.net().spawn(async move {
             for number in 2..2 + times as u64 {
                 sleep(&net, random.next() % 2_000_000).await;
                 // Every other version has the same upstream under another identity.
                 let idle_max = 1000 + number / 2;
                 let timeout = "idle_timeout = ";
-                let text = CONFIG.replace(timeout, &format!("idle_max = {idle_max}, {timeout}"));
+                let text =
+                    config(seed).replace(timeout, &format!("idle_max = {idle_max}, {timeout}"));
                 worker.switch(Box::new(table(&text, number)), Vec::new());
             }
         });

@@ -1,19 +1,17 @@
 //! Where the admin API listens: a TCP address, or a socket in the file system.
 //!
-//! Invariant: a socket file is replaced only when nobody answers on it, is never open to others
-//! than its owner, and is removed at the end if it is still ours.
+//! Invariant: a socket file is never open to others than its owner; see [`unix_socket`] for the rest.
 
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
 
+use engine::address::Address;
 use engine::config::AdminAddress;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
-use crate::Error;
+use crate::unix_socket::{Problem, SocketFile};
+use crate::{Error, unix_socket};
 
 /// Connections that wait to be accepted. More than there can be at once.
 const BACKLOG: i32 = 128;
@@ -47,8 +45,10 @@ impl Endpoint {
     pub(crate) fn bind(address: &AdminAddress) -> Result<Option<Self>, Error> {
         let bound = match address {
             AdminAddress::Off => return Ok(None),
-            AdminAddress::Tcp(tcp) => bind_tcp(*tcp).map_err(|error| tcp_error(*tcp, &error))?,
-            AdminAddress::Unix(path) => bind_unix(path)?,
+            AdminAddress::At(Address::Ip(tcp)) => {
+                bind_tcp(*tcp).map_err(|error| tcp_error(*tcp, &error))?
+            }
+            AdminAddress::At(Address::Unix(name)) => bind_unix(name)?,
         };
         Ok(Some(bound))
     }
@@ -79,7 +79,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Endpoint> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
-    let address = AdminAddress::Tcp(listener.local_addr()?);
+    let address = AdminAddress::At(listener.local_addr()?.into());
     Ok(Endpoint { listener: Listener::Tcp(listener), address, _file: None })
 }
 
@@ -100,97 +100,48 @@ fn tcp_error(address: SocketAddr, error: &io::Error) -> Error {
     Error::start(format!("the admin API cannot listen on {address}: {error}"), cure)
 }
 
-fn bind_unix(path: &Path) -> Result<Endpoint, Error> {
-    let fails = |error: &io::Error| {
-        Error::start(
-            format!("the admin API cannot listen on {}: {error}", path.display()),
+fn bind_unix(name: &str) -> Result<Endpoint, Error> {
+    let wrong = |problem| match problem {
+        Problem::NoSocket => Error::start(
+            format!("{name} is there and is no socket"),
+            "it is not touched: give another `admin.address`, or \"off\"",
+        ),
+        Problem::Answers => Error::start(
+            format!("another process answers on {name}"),
+            "perhaps another Ringway: give this one another `admin.address`, or \"off\"",
+        ),
+        Problem::Io(error) => Error::start(
+            format!("the admin API cannot listen on {name}: {error}"),
             "give `admin.address` a path in a folder that is there and that the gateway may write \
              to, or \"off\"",
-        )
+        ),
     };
-    let address = SockAddr::unix(path).map_err(|error| fails(&error))?;
-    let socket = || Socket::new(Domain::UNIX, Type::STREAM, None);
-    let bind = || {
-        let socket = socket()?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address)?;
-        io::Result::Ok(socket)
-    };
-    let bound = match bind() {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let is_socket = fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
-            if !is_socket {
-                return Err(Error::start(
-                    format!("{} is there and is no socket", path.display()),
-                    "it is not touched: give another `admin.address`, or \"off\"",
-                ));
-            }
-            // Not waiting: a process that is too busy to accept is alive.
-            let ask = socket().and_then(|it| it.set_nonblocking(true).and(it.connect(&address)));
-            if !ask.is_err_and(|it| it.kind() == io::ErrorKind::ConnectionRefused) {
-                return Err(Error::start(
-                    format!("another process answers on {}", path.display()),
-                    "perhaps another Ringway: give this one another `admin.address`, or \"off\"",
-                ));
-            }
-            fs::remove_file(path).and_then(|()| bind())
-        }
-        bound => bound,
-    };
-    // Nobody can connect before it listens, so nobody slips in before the mode is right.
-    let listens = bound.and_then(|socket| {
-        let file = SocketFile::of(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
-        socket.listen(BACKLOG)?;
-        Ok((UnixListener::from(socket), file))
-    });
-    let (listener, file) = listens.map_err(|error| fails(&error))?;
+    let (socket, file) = unix_socket::bind(name, Some(MODE)).map_err(wrong)?;
+    socket.listen(BACKLOG).map_err(|error| wrong(error.into()))?;
     Ok(Endpoint {
-        listener: Listener::Unix(listener),
-        address: AdminAddress::Unix(path.to_owned()),
-        _file: Some(file),
+        listener: Listener::Unix(socket.into()),
+        address: AdminAddress::At(Address::Unix(name.into())),
+        _file: file,
     })
-}
-
-/// A socket file that we have made.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // A successor may have put its own in this place.
-        if identity(&self.path).is_ok_and(|it| it == self.identity) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
     use super::*;
 
     fn bind(path: &Path) -> Result<Endpoint, Error> {
-        Endpoint::bind(&AdminAddress::Unix(path.to_owned())).map(Option::unwrap)
+        let address = Address::Unix(path.to_str().unwrap().into());
+        Endpoint::bind(&AdminAddress::At(address)).map(Option::unwrap)
     }
 
     #[test]
     fn a_port_that_is_taken_says_what_to_do() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = AdminAddress::Tcp(taken.local_addr().unwrap());
+        let address = AdminAddress::At(taken.local_addr().unwrap().into());
         let error = Endpoint::bind(&address).unwrap_err();
         assert!(error.to_string().contains("`admin.address`, or \"off\""), "{error}");
         assert_eq!(error.exit_code(), 3);
@@ -208,30 +159,16 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_file_is_replaced_only_when_nobody_answers() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("admin.sock");
-        let alive = UnixListener::bind(&path).unwrap();
-        let error = bind(&path).unwrap_err().to_string();
-        assert!(error.contains("another process answers"), "{error}");
-        drop(alive);
-        assert!(path.exists(), "closing does not remove it");
-        let endpoint = bind(&path).unwrap();
-        // A successor takes the name: its file stays when we go.
-        fs::remove_file(&path).unwrap();
-        let successor = UnixListener::bind(&path).unwrap();
-        drop(endpoint);
-        assert!(path.exists());
-        drop(successor);
-    }
-
-    #[test]
-    fn what_is_no_socket_is_not_touched() {
+    fn what_is_in_the_way_is_said_and_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("precious");
         fs::write(&path, "text").unwrap();
         assert!(bind(&path).unwrap_err().to_string().contains("no socket"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "text");
+        let path = folder.path().join("alive");
+        let _alive = UnixListener::bind(&path).unwrap();
+        let error = bind(&path).unwrap_err().to_string();
+        assert!(error.contains("another process answers"), "{error}");
         let error = bind(&folder.path().join("no/such")).unwrap_err().to_string();
         assert!(error.contains("no/such"), "{error}");
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use engine::address::Address;
 use engine::config::{AdminAddress, Sources, parse};
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
@@ -119,7 +120,7 @@ fn counted() -> Counted {
 }
 
 fn on_loopback() -> AdminAddress {
-    AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
+    AdminAddress::At(SocketAddr::from(([127, 0, 0, 1], 0)).into())
 }
 
 /// Runs a test against a served node.
@@ -128,7 +129,9 @@ fn served<F: Future<Output = ()>>(token: Option<&str>, test: impl FnOnce(Served)
     let token = token.map(str::to_owned);
     LocalSet::new().block_on(&runtime, async {
         let endpoint = Endpoint::bind(&on_loopback()).unwrap().unwrap();
-        let AdminAddress::Tcp(address) = *endpoint.address() else { panic!("no address") };
+        let AdminAddress::At(Address::Ip(address)) = *endpoint.address() else {
+            panic!("no address")
+        };
         let node = Rc::new(FakeNode::default());
         spawn_local(endpoint.serve(token, Rc::clone(&node), counted()));
         timeout(PATIENCE, test(Served { node, address })).await.expect("an end of the test");
@@ -419,7 +422,7 @@ fn a_client_that_does_not_read_a_scrape_holds_up_nobody() {
 fn the_client_asks_over_tcp_and_over_a_socket() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
-    for address in [on_loopback(), AdminAddress::Unix(path)] {
+    for address in [on_loopback(), AdminAddress::At(Address::Unix(path.to_str().unwrap().into()))] {
         let (tell, told) = std::sync::mpsc::channel();
         let serving = std::thread::spawn(move || {
             let runtime =

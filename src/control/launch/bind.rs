@@ -1,22 +1,26 @@
 //! The listening sockets: every listener once per core.
 //!
 //! Each core has a socket of its own on the same address (`SO_REUSEPORT`), and the kernel spreads
-//! connections over them. They are bound here, by one thread, so that a mistake is said before
-//! anything runs, and handed to the workers. At the start that is all of them, later those that a
-//! change brings.
+//! connections over them. A Unix socket is bound once, and each core has a duplicate of it. They are
+//! bound here, by one thread, so that a mistake is said before anything runs, and handed to the
+//! workers. At the start that is all of them, later those that a change brings.
 //!
 //! Invariant: a socket begins to listen only when every one of them is bound. Of a change that is
 //! refused no client has been in a queue.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use engine::address::Address;
 use engine::snapshot::ListenerSettings;
 use socket2::{Domain, Protocol, Socket, Type};
+use worker::net::monoio::Bound as Handed;
 
-use crate::Error;
+use crate::unix_socket::{Problem, SharedSocket};
+use crate::{Error, unix_socket};
 
 /// Connections that the kernel completes before we accept them, per socket. The kernel lowers it
 /// to `net.core.somaxconn`, which is 4096 since Linux 5.4.
@@ -28,45 +32,107 @@ const PREDECESSOR_GONE: Duration = Duration::from_millis(500);
 /// Listeners, bound.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    /// Where each listener listens, with the port that the kernel chose for port 0.
-    pub(crate) addresses: Vec<SocketAddr>,
-    /// For each core one socket per listener, in the order of `addresses`.
-    pub(crate) per_core: Vec<Vec<TcpListener>>,
+    /// What each listener has, in their order.
+    pub(crate) places: Vec<Place>,
+    /// For each core one socket per listener, in the same order.
+    pub(crate) per_core: Vec<Vec<Handed>>,
 }
 
-/// Binds every listener `cores` times. `ours` are the addresses at which this process listens:
-/// there it may listen once more, so that an address can move from one listener to another.
+/// Where a listener listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// With the port that the kernel chose for port 0.
+    pub(crate) address: Address,
+    /// The socket that all cores have, where it is a Unix socket.
+    pub(crate) shared: Option<Arc<SharedSocket>>,
+}
+
+/// A socket that is bound, or one that listens already.
+enum Half {
+    Tcp(Vec<Socket>, SocketAddr),
+    Unix(Socket, Option<unix_socket::SocketFile>),
+    Ours(Arc<SharedSocket>),
+}
+
+/// Binds every listener `cores` times. `ours` are the places at which this process listens: there
+/// it may listen once more, so that an address can move from one listener to another.
 pub(crate) fn bind(
     listeners: &[&ListenerSettings],
     cores: usize,
-    ours: &[SocketAddr],
+    ours: &[Place],
 ) -> Result<Bound, Error> {
-    let mut addresses = Vec::new();
-    let mut per_core: Vec<Vec<Socket>> = (0..cores).map(|_| Vec::new()).collect();
-    for listener in listeners {
-        let refused = |error: io::Error| refused(listener, &error);
-        let mut address = listener.address;
-        if !ours.iter().any(|it| overlap(*it, address)) {
-            alone(address).map_err(refused)?;
+    let halves = listeners
+        .iter()
+        .map(|listener| match &listener.address {
+            Address::Ip(address) => {
+                bind_tcp(*address, cores, ours).map_err(|error| refused(listener, *address, &error))
+            }
+            Address::Unix(name) => {
+                bind_unix(name, ours).map_err(|problem| unix_refused(listener, name, &problem))
+            }
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut places = Vec::new();
+    let mut per_core: Vec<Vec<Handed>> = (0..cores).map(|_| Vec::new()).collect();
+    for (half, listener) in halves.into_iter().zip(listeners) {
+        let failed = |error| Error::fatal(format!("listener `{}`: {error}", listener.name));
+        let (place, sockets) = half.listen(&listener.address, cores).map_err(failed)?;
+        places.push(place);
+        for (of_core, socket) in per_core.iter_mut().zip(sockets) {
+            of_core.push(socket);
         }
-        for sockets in &mut per_core {
-            let socket = bound(address).map_err(refused)?;
-            // The first socket settles the port for the others.
-            let local = socket.local_addr().map_err(refused)?;
-            address = local.as_socket().unwrap_or(address);
-            sockets.push(socket);
-        }
-        addresses.push(address);
     }
-    let listen = |sockets: Vec<Socket>| {
-        let listening = listeners.iter().zip(sockets).map(|(listener, socket)| {
-            socket.listen(BACKLOG).map_err(|error| refused(listener, &error))?;
-            Ok(TcpListener::from(socket))
-        });
-        listening.collect::<Result<Vec<_>, Error>>()
-    };
-    let per_core = per_core.into_iter().map(listen).collect::<Result<_, _>>()?;
-    Ok(Bound { addresses, per_core })
+    Ok(Bound { places, per_core })
+}
+
+impl Half {
+    /// From here on clients may come.
+    fn listen(self, address: &Address, cores: usize) -> io::Result<(Place, Vec<Handed>)> {
+        let shared = match self {
+            Self::Tcp(sockets, address) => {
+                let listen = |socket: Socket| {
+                    socket.listen(BACKLOG)?;
+                    Ok(Handed::Tcp(TcpListener::from(socket)))
+                };
+                let sockets = sockets.into_iter().map(listen).collect::<io::Result<_>>()?;
+                return Ok((Place { address: address.into(), shared: None }, sockets));
+            }
+            Self::Unix(socket, file) => {
+                socket.listen(BACKLOG)?;
+                Arc::new(SharedSocket::new(socket, file))
+            }
+            Self::Ours(shared) => shared,
+        };
+        let duplicate = |_| shared.duplicate().unwrap_or(Err(ErrorKind::NotConnected.into()));
+        let sockets = (0..cores).map(duplicate).map(|it| it.map(Handed::Unix));
+        let sockets = sockets.collect::<io::Result<_>>()?;
+        Ok((Place { address: address.clone(), shared: Some(shared) }, sockets))
+    }
+}
+
+fn bind_tcp(address: SocketAddr, cores: usize, ours: &[Place]) -> io::Result<Half> {
+    let mut address = address;
+    if !ours.iter().filter_map(|it| it.address.ip()).any(|it| overlap(it, address)) {
+        alone(address)?;
+    }
+    let mut sockets = Vec::new();
+    for _ in 0..cores {
+        let socket = bound(address)?;
+        // The first socket settles the port for the others.
+        address = socket.local_addr()?.as_socket().unwrap_or(address);
+        sockets.push(socket);
+    }
+    Ok(Half::Tcp(sockets, address))
+}
+
+fn bind_unix(name: &str, ours: &[Place]) -> Result<Half, Problem> {
+    // A listener that goes leaves its queue, and who waits in it, to the one that comes.
+    let same = |it: &&Place| matches!(&it.address, Address::Unix(other) if **other == *name);
+    let shared = ours.iter().filter(same).find_map(|it| it.shared.clone());
+    if let Some(shared) = shared.filter(|it| it.duplicate().is_some()) {
+        return Ok(Half::Ours(shared));
+    }
+    unix_socket::bind(name, None).map(|(socket, file)| Half::Unix(socket, file))
 }
 
 /// Whether the kernel takes a socket at one address for a rival of one at the other. "[::]" takes
@@ -124,8 +190,30 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn refused(listener: &ListenerSettings, error: &io::Error) -> Error {
-    let ListenerSettings { name, address, .. } = listener;
+fn unix_refused(listener: &ListenerSettings, path: &str, problem: &Problem) -> Error {
+    let name = &listener.name;
+    let (what, cure) = match problem {
+        Problem::NoSocket => (
+            format!("listener `{name}` cannot listen on {path}, which is there and is no socket"),
+            "it is not touched: choose another path, or remove it".to_owned(),
+        ),
+        Problem::Answers => (
+            format!("listener `{name}` cannot listen on {path}: another process answers there"),
+            "stop the other process (`ss -lxp` shows it) or choose another path".to_owned(),
+        ),
+        Problem::Io(error) => (
+            format!("listener `{name}` cannot listen on {path}: {error}"),
+            format!(
+                "give [listeners.{name}] a path in a folder that is there and that the gateway may \
+                 write to"
+            ),
+        ),
+    };
+    Error::start(what, cure)
+}
+
+fn refused(listener: &ListenerSettings, address: SocketAddr, error: &io::Error) -> Error {
+    let name = &listener.name;
     let port = address.port();
     let cure = match error.kind() {
         ErrorKind::AddrInUse => format!(
@@ -149,8 +237,9 @@ fn refused(listener: &ListenerSettings, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
+    use std::os::unix::net::UnixStream;
 
-    use engine::snapshot::{Limits, ListenerId, ListenerTimeouts};
+    use engine::snapshot::{Limits, ListenerId, ListenerTimeouts, ProxyProtocol};
     use socket2::SockRef;
 
     use super::*;
@@ -158,6 +247,15 @@ mod tests {
     /// As at the start: nothing is ours yet.
     fn bind_first(listeners: &[ListenerSettings], cores: usize) -> Result<Bound, Error> {
         bind(&listeners.iter().collect::<Vec<_>>(), cores, &[])
+    }
+
+    fn tcp(socket: &Handed) -> &TcpListener {
+        let Handed::Tcp(socket) = socket else { panic!("{socket:?}") };
+        socket
+    }
+
+    fn address(bound: &Bound, number: usize) -> SocketAddr {
+        bound.places[number].address.ip().unwrap()
     }
 
     fn listener(address: &str) -> ListenerSettings {
@@ -173,6 +271,8 @@ mod tests {
                 headers_max: 10,
                 target_bytes_max: 512,
             },
+            proxy_protocol: ProxyProtocol::Off,
+            trusted_proxies: Box::default(),
             timeouts: ListenerTimeouts {
                 head: second,
                 body_idle: second,
@@ -187,18 +287,18 @@ mod tests {
     fn every_core_has_a_socket_on_the_same_port() {
         let bound = bind_first(&[listener("127.0.0.1:0"), listener("127.0.0.1:0")], 3).unwrap();
         assert_eq!(bound.per_core.len(), 3);
-        assert_ne!(bound.addresses[0], bound.addresses[1]);
+        assert_ne!(address(&bound, 0), address(&bound, 1));
         for sockets in &bound.per_core {
-            let local: Vec<_> = sockets.iter().map(|it| it.local_addr().unwrap()).collect();
-            assert_eq!(local, bound.addresses);
+            let local: Vec<_> = sockets.iter().map(|it| tcp(it).local_addr().unwrap()).collect();
+            assert_eq!(local, [address(&bound, 0), address(&bound, 1)]);
         }
     }
 
     #[test]
     fn accepted_sockets_do_not_delay_small_segments() {
         let bound = bind_first(&[listener("127.0.0.1:0")], 1).unwrap();
-        let _client = TcpStream::connect(bound.addresses[0]).unwrap();
-        let socket = &bound.per_core[0][0];
+        let _client = TcpStream::connect(address(&bound, 0)).unwrap();
+        let socket = tcp(&bound.per_core[0][0]);
         socket.set_nonblocking(false).unwrap();
         let (accepted, _) = socket.accept().unwrap();
         assert!(SockRef::from(&accepted).tcp_nodelay().unwrap());
@@ -208,7 +308,7 @@ mod tests {
     fn a_second_gateway_on_the_same_port_is_refused() {
         let first = bind_first(&[listener("127.0.0.1:0")], 2).unwrap();
         let error =
-            bind_first(&[listener(&first.addresses[0].to_string())], 2).unwrap_err().to_string();
+            bind_first(&[listener(&address(&first, 0).to_string())], 2).unwrap_err().to_string();
         assert!(error.contains("listener `web` cannot listen on 127.0.0.1:"), "{error}");
         assert!(error.contains("ss -ltnp"), "{error}");
     }
@@ -224,32 +324,47 @@ mod tests {
     #[test]
     fn the_port_is_free_again_once_the_sockets_are_gone() {
         let bound = bind_first(&[listener("127.0.0.1:0")], 2).unwrap();
-        let address = bound.addresses[0].to_string();
+        let free = address(&bound, 0).to_string();
         drop(bound);
-        assert!(bind_first(&[listener(&address)], 2).is_ok());
+        assert!(bind_first(&[listener(&free)], 2).is_ok());
     }
 
     #[test]
     fn an_address_of_our_own_can_be_had_once_more() {
         let first = bind_first(&[listener("127.0.0.1:0")], 1).unwrap();
-        let again = listener(&first.addresses[0].to_string());
-        let second = bind(&[&again], 2, &first.addresses).unwrap();
-        assert_eq!(second.addresses, first.addresses);
+        let again = listener(&address(&first, 0).to_string());
+        let second = bind(&[&again], 2, &first.places).unwrap();
+        assert_eq!(address(&second, 0), address(&first, 0));
     }
 
     #[test]
     fn nothing_listens_when_one_of_them_is_refused() {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = bind_first(&[listener("127.0.0.1:0")], 1).unwrap();
-        let moved = listener(&ours.addresses[0].to_string());
+        let moved = listener(&address(&ours, 0).to_string());
         let taken = listener(&other.local_addr().unwrap().to_string());
-        assert!(bind(&[&moved, &taken], 1, &ours.addresses).is_err());
+        assert!(bind(&[&moved, &taken], 1, &ours.places).is_err());
         // Every connection comes to the socket that stays.
-        let clients: Vec<_> = (0..32).map(|_| TcpStream::connect(ours.addresses[0])).collect();
+        let clients: Vec<_> = (0..32).map(|_| TcpStream::connect(address(&ours, 0))).collect();
         assert!(clients.iter().all(Result::is_ok));
         for _ in &clients {
-            assert!(ours.per_core[0][0].accept().is_ok());
+            assert!(tcp(&ours.per_core[0][0]).accept().is_ok());
         }
+    }
+
+    #[test]
+    fn a_unix_socket_is_bound_once_and_shared_with_a_listener_that_takes_it_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.sock");
+        let listener = listener(&format!("unix:{}", path.display()));
+        let bound = bind(&[&listener], 2, &[]).unwrap();
+        assert_eq!(bound.per_core.len(), 2);
+        let _client = UnixStream::connect(&path).unwrap();
+        let again = bind(&[&listener], 1, &bound.places).unwrap();
+        let [Handed::Unix(taken_over)] = &*again.per_core[0] else { panic!("{again:?}") };
+        assert!(taken_over.accept().is_ok(), "the queue is the same");
+        let error = bind(&[&listener], 1, &[]).unwrap_err().to_string();
+        assert!(error.contains("another process answers"), "{error}");
     }
 
     #[test]

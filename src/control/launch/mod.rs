@@ -12,7 +12,6 @@ mod watch;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use core_affinity::CoreId;
+use engine::address::Address;
 use engine::config::{ByteSize, Cores, CpuList, DriverChoice, Model, Sources};
 use engine::snapshot::Identities;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -81,7 +81,7 @@ pub struct Plan {
     cpus: Vec<usize>,
     driver: Driver,
     prepared: Prepared,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
     /// Each worker's part of the node's buffers.
     buffer_share: usize,
     file: Option<PathBuf>,
@@ -110,7 +110,7 @@ pub fn plan(configuration: Configuration, options: Options) -> Result<Plan, Erro
     }
     raise_descriptors();
     let prepared = draft.bind(&[], &[], cpus.len())?;
-    let addresses = prepared.live.listeners.iter().map(|it| it.address).collect();
+    let addresses = prepared.live.listeners.iter().map(|it| it.address.clone()).collect();
     let live = &prepared.live;
     let admin = Endpoint::bind(&live.model.document.admin.address)?;
     let mut export = Export::default();
@@ -131,7 +131,7 @@ pub fn plan(configuration: Configuration, options: Options) -> Result<Plan, Erro
 impl Plan {
     /// Where the gateway listens, in the order of the configuration.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
@@ -351,6 +351,6 @@ mod tests {
         let plan = plan(configuration, options).unwrap();
         assert_eq!(plan.driver, Driver::Epoll);
         assert_eq!((plan.cpus.len(), plan.prepared.parts.len()), (1, 1));
-        assert_ne!(plan.addresses()[0].port(), 0);
+        assert_ne!(plan.addresses()[0].ip().unwrap().port(), 0);
     }
 }

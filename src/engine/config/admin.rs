@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 
 use super::collection::Spanned;
 use super::section::{Mistake, Rule, Scalar, section};
 use super::shape::Shape;
 use super::tree::Kind;
 use super::written::{MASK, Written};
+use crate::address::Address;
 
 section! {
     /// The admin API: health, metrics, status, and the configuration itself. It runs beside the
@@ -26,18 +26,14 @@ section! {
 
 /// Only this host can reach it.
 const ADDRESS_DEFAULT: AdminAddress =
-    AdminAddress::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901));
-
-/// What a path of a socket may have, of the 108 bytes of `sun_path` with the zero at its end.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
+    AdminAddress::At(Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)));
 
 /// Where the admin API listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAddress {
-    /// An IP address and port.
-    Tcp(SocketAddr),
-    /// A socket in the file system, by its absolute path.
-    Unix(PathBuf),
+    /// Here. A Unix socket is one in the file system: a name of the abstract namespace has no
+    /// owner, and anybody on the host could connect.
+    At(Address),
     /// Nowhere.
     Off,
 }
@@ -46,15 +42,14 @@ impl AdminAddress {
     /// Whether other hosts can reach it.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        matches!(self, Self::Tcp(address) if !address.ip().to_canonical().is_loopback())
+        matches!(self, Self::At(Address::Ip(it)) if !it.ip().to_canonical().is_loopback())
     }
 }
 
 impl fmt::Display for AdminAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::At(address) => address.fmt(f),
             Self::Off => f.pad("off"),
         }
     }
@@ -79,19 +74,12 @@ impl Scalar for AdminAddress {
         if text.value == "off" {
             return Ok(Self::Off);
         }
-        let Some(path) = text.value.strip_prefix("unix:") else {
-            return SocketAddr::parse(kind).map(Self::Tcp);
-        };
-        if !path.starts_with('/') || path.ends_with('/') {
-            let what = format!("\"{path}\" is not the path of a socket");
-            return Err(Mistake::with_cure(what, "write it from the root: \"unix:/run/x.sock\""));
+        let address = Address::parse(kind)?;
+        if matches!(&address, Address::Unix(name) if name.starts_with('@')) {
+            let what = "an abstract name has no owner: anybody on this host could connect";
+            return Err(Mistake::with_cure(what, "write a path: \"unix:/run/x.sock\""));
         }
-        if path.len() > SOCKET_PATH_BYTES_MAX || path.contains('\0') {
-            let what = "the kernel does not take this path for a socket";
-            let cure = format!("write at most {SOCKET_PATH_BYTES_MAX} bytes");
-            return Err(Mistake::with_cure(what, cure));
-        }
-        Ok(Self::Unix(path.into()))
+        Ok(Self::At(address))
     }
 
     fn show(&self) -> Written {
@@ -164,10 +152,10 @@ mod tests {
             ("[::]:1", true),
             ("10.0.0.1:1", true),
         ] {
-            let tcp = AdminAddress::Tcp(address.parse().unwrap());
-            assert_eq!(tcp.is_reachable(), reachable, "{address}");
+            let at = AdminAddress::At(address.parse().unwrap());
+            assert_eq!(at.is_reachable(), reachable, "{address}");
         }
-        assert!(!AdminAddress::Unix("/run/x".into()).is_reachable());
+        assert!(!AdminAddress::At(Address::Unix("/run/x".into())).is_reachable());
         assert!(!AdminAddress::Off.is_reachable());
     }
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use foldhash::fast::FixedState;
 
@@ -16,6 +16,7 @@ use super::nearest::nearest;
 use super::sources::Span;
 use super::written::MASK;
 use super::{Action, AdminAddress, Match, Model, PathRule, Reply, Route};
+use crate::address::Address;
 
 /// Every mistake that no value makes alone.
 pub(crate) fn check(model: &Model) -> Vec<Diagnostic> {
@@ -89,19 +90,19 @@ fn admin(model: &Model) -> Option<Diagnostic> {
 /// Listeners that ask for the same address, and the admin API beside them.
 fn addresses(model: &Model) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
-    let mut seen: HashMap<(u16, Taken), (String, Span), FixedState> = HashMap::default();
+    let mut seen: HashMap<(u16, Taken<'_>), (String, Span), FixedState> = HashMap::default();
     let admin = &model.document.admin.address;
-    let admin = match **admin {
-        AdminAddress::Tcp(address) => Some(("the admin API".to_owned(), address, admin.span)),
-        AdminAddress::Unix(_) | AdminAddress::Off => None,
+    let admin = match &**admin {
+        AdminAddress::At(address) => Some(("the admin API".to_owned(), address, admin.span)),
+        AdminAddress::Off => None,
     };
     let listeners = model.document.listeners.objects.iter().map(|(name, listener)| {
-        (format!("listener `{}`", **name), *listener.address, listener.address.span)
+        (format!("listener `{}`", **name), &*listener.address, listener.address.span)
     });
     // The admin API comes first: where it listens may be a default that stands nowhere.
     for (name, address, span) in admin.into_iter().chain(listeners) {
-        let port = address.port();
-        if port == 0 {
+        let port = address.ip().map_or(0, |it| it.port());
+        if port == 0 && address.ip().is_some() {
             // Another port each time.
             continue;
         }
@@ -110,10 +111,13 @@ fn addresses(model: &Model) -> Vec<Diagnostic> {
             let what = format!("{other} and {name} ask for the same address");
             let diagnostic = model.texts.error(span, what).because("taken already");
             diagnostics.push(if *first == Span::START {
-                diagnostic.cured_by("choose another port, or write another one in `admin.address`")
+                diagnostic.cured_by("choose another one, or write another one in `admin.address`")
             } else {
                 let diagnostic = diagnostic.also(&model.texts, *first, format!("by {other}"));
-                diagnostic.cured_by("give each of them a port of its own")
+                diagnostic.cured_by(match address {
+                    Address::Ip(_) => "give each of them a port of its own",
+                    Address::Unix(_) => "give each of them a socket of its own",
+                })
             });
         }
         for taken in Taken::by(address) {
@@ -123,35 +127,51 @@ fn addresses(model: &Model) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// What somebody who listens has of a port.
+/// What somebody who listens has of a port; a Unix socket has no port, or 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Taken {
+enum Taken<'a> {
     /// This address, as it is written.
     Address(IpAddr),
     /// Some IPv4 address.
     SomeIpv4,
     /// Some address.
     Some,
+    /// This Unix socket.
+    Socket(&'a str),
 }
 
-impl Taken {
+impl<'a> Taken<'a> {
     /// What a listener on `address` has.
-    fn by(address: SocketAddr) -> impl Iterator<Item = Self> {
-        let ipv4 = address.is_ipv4().then_some(Self::SomeIpv4);
-        [Self::Address(address.ip()), Self::Some].into_iter().chain(ipv4)
+    fn by(address: &'a Address) -> impl Iterator<Item = Self> {
+        let (ip, socket) = Self::parts(address);
+        let of_ip = ip.into_iter().flat_map(|ip| {
+            let ipv4 = ip.is_ipv4().then_some(Self::SomeIpv4);
+            [Self::Address(ip), Self::Some].into_iter().chain(ipv4)
+        });
+        of_ip.chain(socket)
     }
 
     /// What keeps another one from listening on `address`. An unspecified IPv6 address takes IPv4
     /// too.
-    fn against(address: SocketAddr) -> impl Iterator<Item = Self> {
-        let ip = address.ip();
-        let all = Self::Address(Ipv6Addr::UNSPECIFIED.into());
-        let all_ipv4 = ip.is_ipv4().then_some(Self::Address(Ipv4Addr::UNSPECIFIED.into()));
-        let takes_all = ip.is_unspecified().then_some(match ip {
-            IpAddr::V4(_) => Self::SomeIpv4,
-            IpAddr::V6(_) => Self::Some,
+    fn against(address: &'a Address) -> impl Iterator<Item = Self> {
+        let (ip, socket) = Self::parts(address);
+        let of_ip = ip.into_iter().flat_map(|ip| {
+            let all = Self::Address(Ipv6Addr::UNSPECIFIED.into());
+            let all_ipv4 = ip.is_ipv4().then_some(Self::Address(Ipv4Addr::UNSPECIFIED.into()));
+            let takes_all = ip.is_unspecified().then_some(match ip {
+                IpAddr::V4(_) => Self::SomeIpv4,
+                IpAddr::V6(_) => Self::Some,
+            });
+            [Self::Address(ip), all].into_iter().chain(all_ipv4).chain(takes_all)
         });
-        [Self::Address(ip), all].into_iter().chain(all_ipv4).chain(takes_all)
+        of_ip.chain(socket)
+    }
+
+    fn parts(address: &'a Address) -> (Option<IpAddr>, Option<Self>) {
+        match address {
+            Address::Ip(address) => (Some(address.ip()), None),
+            Address::Unix(name) => (None, Some(Self::Socket(name))),
+        }
     }
 }
 
@@ -361,8 +381,9 @@ mod tests {
     #[test]
     fn sockets_that_could_not_listen_at_the_same_time_are_known() {
         let meet = |one: &str, other: &str| {
-            let taken: HashSet<_> = Taken::by(one.parse().unwrap()).collect();
-            Taken::against(other.parse().unwrap()).any(|it| taken.contains(&it))
+            let (one, other): (Address, Address) = (one.parse().unwrap(), other.parse().unwrap());
+            let taken: HashSet<_> = Taken::by(&one).collect();
+            Taken::against(&other).any(|it| taken.contains(&it))
         };
         for (one, other, expected) in [
             ("127.0.0.1:1", "127.0.0.1:1", true),
@@ -373,6 +394,10 @@ mod tests {
             ("[::1]:1", "0.0.0.0:1", false),
             ("[::1]:1", "[::]:1", true),
             ("0.0.0.0:1", "[::]:1", true),
+            ("unix:/a", "unix:/a", true),
+            ("unix:/a", "unix:/b", false),
+            ("unix:/a", "unix:@a", false),
+            ("unix:/a", "[::]:1", false),
         ] {
             assert_eq!(meet(one, other), expected, "{one} {other}");
             assert_eq!(meet(other, one), expected, "{other} {one}");

@@ -1,19 +1,30 @@
 //! `[listeners.NAME]`: a bound address and how long and how much its clients may ask.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::path::{EncodedSlash, Form};
 
 use super::collection::Spanned;
+use super::place::ProxyProtocol;
 use super::section::{Rule, section};
 use super::value::{ByteSize, LONGEST, Limit, SHORTEST};
+use crate::address::{Address, Network};
 
 section! {
     /// A bound address and its protocol settings.
     pub Listener {
-        /// Where it listens: IP address and port.
-        address: Spanned<SocketAddr> => Rule::required("\"0.0.0.0:8080\"");
+        /// Where it listens: IP address and port, "unix:/path" or "unix:@name". "[::]:8080" takes
+        /// IPv4 too, so it and "0.0.0.0:8080" exclude each other. A socket file that nobody listens
+        /// on is replaced, the file goes when the listener does, and its mode follows the umask.
+        address: Spanned<Address> => Rule::required("\"0.0.0.0:8080\"");
+        /// Whether connections begin with a PROXY protocol header, version 1 or 2, that says who
+        /// the client is. Whoever can connect can say so: let only the load balancer reach a
+        /// listener where this is not "off".
+        proxy_protocol: ProxyProtocol => Rule::default(ProxyProtocol::Off);
+        /// Whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed: blocks of addresses,
+        /// and "unix" for clients of a Unix socket. From others they are dropped. The client's
+        /// address is then the last one in `X-Forwarded-For` that is not listed here.
+        trusted_proxies: Vec<Network> => Rule::default(Vec::new()).example("[\"10.0.0.0/8\", \"unix\"]");
         /// The form in which paths are matched, logged and sent on, the same everywhere. In the
         /// normal form, unreserved characters are not percent-encoded, what is encoded has
         /// upper-case digits, and doubled slashes, `.` and `..` are gone; a path that leaves the

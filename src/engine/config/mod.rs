@@ -18,6 +18,7 @@ mod load;
 mod matching;
 mod nearest;
 mod paths;
+mod place;
 mod redirect;
 mod reference;
 mod reply;
@@ -47,6 +48,7 @@ pub use diagnostic::{DIAGNOSTICS_SHOWN_MAX, Diagnostic, Severity, render, summar
 pub use listener::{Listener, ListenerLimits, ListenerTimeouts};
 pub use load::{Includes, Pattern};
 pub use matching::{Host, Match, Method, PathRule};
+pub use place::ProxyProtocol;
 pub use redirect::{Redirect, RedirectPiece, RedirectStatus, RedirectTarget};
 pub use reference::{reference, sample, schema};
 pub use reply::{Reply, ReplyBody, ReplyHeaders};

@@ -1,7 +1,6 @@
 //! `[upstreams.NAME]`: a named group of endpoints, their pool and their timeouts.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::collection::Spanned;
@@ -11,11 +10,12 @@ use super::tree::{Kind, Node};
 use super::value::{LONGEST, Limit, SHORTEST};
 use super::walk::Walk;
 use super::written::Written;
+use crate::address::Address;
 
 section! {
     /// A named group of endpoints that requests are balanced over.
     pub Upstream {
-        /// Its endpoints: "IP:port", or a table with `address` and `weight`.
+        /// Its endpoints: "IP:port", "unix:/path", or a table with `address` and `weight`.
         endpoints: Spanned<Vec<Spanned<Endpoint>>>
             => Rule::required("[\"127.0.0.1:9000\"]");
         /// How many connections there may be, and how long they may stay open unused.
@@ -55,8 +55,8 @@ section! {
 section! {
     /// An endpoint written as a table.
     WeightedEndpoint {
-        /// Where it listens: IP address and port.
-        address: SocketAddr => Rule::required("\"127.0.0.1:9000\"");
+        /// Where it listens: IP address and port, or "unix:/path".
+        address: Address => Rule::required("\"127.0.0.1:9000\"");
         /// Its share of the requests, relative to the other endpoints.
         weight: u32 => Rule::default(1).within(1..=WEIGHT_MAX);
     }
@@ -66,21 +66,21 @@ section! {
 const WEIGHT_MAX: u32 = 1000;
 
 /// One address of an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its share of the requests, relative to the other endpoints.
     pub weight: u32,
 }
 
 impl Value for Endpoint {
     fn expected() -> Cow<'static, str> {
-        "\"IP:port\" or { address = \"IP:port\", weight = 2 }".into()
+        "\"IP:port\", \"unix:/path\" or { address = \"IP:port\", weight = 2 }".into()
     }
 
     fn shape() -> Shape {
-        let (text, table) = (SocketAddr::shape(), WeightedEndpoint::shape());
+        let (text, table) = (Address::shape(), WeightedEndpoint::shape());
         Shape::Either(Box::new(text), Box::new(table))
     }
 
@@ -90,7 +90,7 @@ impl Value for Endpoint {
             Kind::Table(_) => WeightedEndpoint::read(node, walk)?,
             _ => return walk.wrong_kind(node),
         };
-        if address.port() == 0 {
+        if address.ip().is_some_and(|it| it.port() == 0) {
             return walk.bad_value(node, "port 0 is no place to connect to".to_owned(), None);
         }
         Some(Self { address, weight })
@@ -100,6 +100,6 @@ impl Value for Endpoint {
         if self.weight == 1 {
             return self.address.write();
         }
-        WeightedEndpoint { address: self.address, weight: self.weight }.write()
+        WeightedEndpoint { address: self.address.clone(), weight: self.weight }.write()
     }
 }

@@ -113,9 +113,11 @@ fn header((name, value): &(String, String)) -> (Box<str>, Box<[u8]>) {
 
 fn listener(name: &str, it: &config::Listener, identities: &mut Identities) -> ListenerSettings {
     ListenerSettings {
-        id: identities.listener(name, *it.address),
+        id: identities.listener(name, &it.address),
         name: name.into(),
-        address: *it.address,
+        address: (*it.address).clone(),
+        proxy_protocol: it.proxy_protocol,
+        trusted_proxies: it.trusted_proxies.as_slice().into(),
         paths: path::Rules { form: it.path, encoded_slash: it.encoded_slash },
         limits: Limits {
             connections_max: or_unbounded(it.limits.connections_max),
@@ -135,7 +137,7 @@ fn listener(name: &str, it: &config::Listener, identities: &mut Identities) -> L
 
 fn upstream(name: &str, it: &config::Upstream) -> Upstream {
     let endpoint = |it: &config::Spanned<config::Endpoint>| Endpoint {
-        address: it.address,
+        address: it.address.clone(),
         weight: it.weight,
     };
     let endpoints: Vec<_> = it.endpoints.iter().map(endpoint).collect();

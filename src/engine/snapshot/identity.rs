@@ -7,17 +7,17 @@
 //! listener that counted.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use foldhash::fast::FixedState;
 
 use super::{ListenerId, Table};
+use crate::address::Address;
 
 /// The ids of listeners, kept across versions.
 #[derive(Clone, Debug, Default)]
 pub struct Identities {
     /// Listeners of the version in effect, and of those that were compiled since.
-    listeners: HashMap<Box<str>, HashMap<SocketAddr, ListenerId, FixedState>, FixedState>,
+    listeners: HashMap<Box<str>, HashMap<Address, ListenerId, FixedState>, FixedState>,
     /// The name of every listener there ever was, by its id. It grows with the changes of an
     /// operator, by the length of a name each.
     names: Vec<Box<str>>,
@@ -36,19 +36,19 @@ impl Identities {
     pub fn settle(&mut self, table: &Table) {
         let mut kept = HashMap::<_, HashMap<_, _, _>, _>::default();
         for it in &table.listeners {
-            kept.entry(it.name.clone()).or_default().insert(it.address, it.id);
+            kept.entry(it.name.clone()).or_default().insert(it.address.clone(), it.id);
         }
         self.listeners = kept;
     }
 
     /// The id of the listener with this name and address.
-    pub(super) fn listener(&mut self, name: &str, address: SocketAddr) -> ListenerId {
-        if let Some(id) = self.listeners.get(name).and_then(|by_address| by_address.get(&address)) {
+    pub(super) fn listener(&mut self, name: &str, address: &Address) -> ListenerId {
+        if let Some(id) = self.listeners.get(name).and_then(|by_address| by_address.get(address)) {
             return *id;
         }
         let id = ListenerId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
         self.names.push(name.into());
-        self.listeners.entry(name.into()).or_default().insert(address, id);
+        self.listeners.entry(name.into()).or_default().insert(address.clone(), id);
         id
     }
 }

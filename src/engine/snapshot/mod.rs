@@ -15,7 +15,6 @@ mod identity;
 mod tests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -25,6 +24,8 @@ pub use action::{Action, Redirect, StaticReply};
 pub use compile::compile;
 pub use identity::Identities;
 
+use crate::address::{Address, Network};
+pub use crate::config::ProxyProtocol;
 use crate::router::{Hit, Router};
 
 /// Stands for "off" where a time limit is off: a year, longer than any connection. A number
@@ -124,7 +125,11 @@ pub struct ListenerSettings {
     /// Its name in the configuration.
     pub name: Box<str>,
     /// Where it listens. Port 0 lets the kernel choose.
-    pub address: SocketAddr,
+    pub address: Address,
+    /// Whether its connections begin with a PROXY protocol header.
+    pub proxy_protocol: ProxyProtocol,
+    /// Whose word on who the client is is taken.
+    pub trusted_proxies: Box<[Network]>,
     /// What becomes of the paths of requests.
     pub paths: path::Rules,
     /// How much its clients may ask for.
@@ -196,10 +201,10 @@ pub struct Upstream {
 }
 
 /// One address of an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its share of the requests, relative to the other endpoints; at least 1.
     pub weight: u32,
 }

@@ -19,7 +19,7 @@ mod scan;
 mod tests;
 mod trailers;
 #[cfg(test)]
-mod vectors;
+pub(crate) mod vectors;
 
 pub use body::{BodyDecoder, CHUNK_EXTENSION_BYTES_MAX, CHUNK_OVERHEAD_BYTES_MAX, Step};
 pub use encode::{

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rows::{Row, rows};
+use rows::Row;
+pub(crate) use rows::rows;
 
 use super::*;
 use crate::head::{BodyLength, Method, RequestHead, ResponseHead, Version};
@@ -101,7 +102,7 @@ fn there_are_enough_rows_of_either_kind() {
     }
 }
 
-type Facts = BTreeMap<&'static str, Vec<u8>>;
+pub(crate) type Facts = BTreeMap<&'static str, Vec<u8>>;
 
 /// The length of the head; the same however it arrives.
 fn scanned(bytes: &[u8]) -> Option<usize> {
@@ -196,7 +197,7 @@ fn body(length: BodyLength) -> Vec<u8> {
     }
 }
 
-fn facts<const N: usize>(facts: [(&'static str, Vec<u8>); N]) -> Facts {
+pub(crate) fn facts<const N: usize>(facts: [(&'static str, Vec<u8>); N]) -> Facts {
     BTreeMap::from(facts)
 }
 
@@ -207,11 +208,11 @@ fn refused(violation: Violation, facts: &Facts) -> String {
     }
 }
 
-fn splits(len: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn splits(len: usize) -> impl Iterator<Item = usize> {
     (0..=len).step_by(len / SPLITS_MAX + 1)
 }
 
-fn run(text: &str, check: impl Fn(&Row) -> Result<Facts, String>) {
+pub(crate) fn run(text: &str, check: impl Fn(&Row) -> Result<Facts, String>) {
     for row in rows(text) {
         let line = row.line;
         match check(&row) {

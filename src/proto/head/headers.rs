@@ -242,6 +242,29 @@ impl Headers {
         self.finish_line(id, start, value_start);
     }
 
+    /// Appends all that `lines` holds, at the price of one copy: for what is put on many heads.
+    pub fn append_all(&mut self, lines: &Self) {
+        if !self.has_room(lines.bytes.len()) {
+            return;
+        }
+        let offset = to_u32(self.bytes.len());
+        let moved = |span: Span| Span { start: span.start.saturating_add(offset), ..span };
+        self.bytes.extend_from_slice(&lines.bytes);
+        self.fields.extend(lines.fields.iter().map(|field| Field {
+            name: moved(field.name),
+            value: moved(field.value),
+            ..*field
+        }));
+        self.present |= lines.present;
+        self.removed += lines.removed;
+    }
+
+    /// Removes all fields of these known headers.
+    #[inline]
+    pub fn remove_each<const N: usize>(&mut self, ids: [HeaderId; N]) {
+        self.remove_all(ids.iter().fold(0, |set, id| set | id.bit()));
+    }
+
     /// The owned bytes, for spans.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -244,3 +244,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn lines_that_are_made_ready_are_appended_as_if_pushed_one_by_one() {
+    let mut ready = Headers::new();
+    ready.push(HeaderId::XForwardedFor, b"192.0.2.1");
+    ready.push_named(b"x-other", b"a");
+    ready.push(HeaderId::XForwardedPort, b"80");
+    ready.remove(HeaderId::XForwardedPort);
+    let mut headers = Headers::new();
+    headers.push(HeaderId::Host, b"a");
+    headers.append_all(&ready);
+    headers.append_all(&ready);
+    headers.push(HeaderId::Accept, b"b");
+    let fields: Vec<_> = headers.iter().map(|(_, name, value)| (name, value)).collect();
+    let ready: [(&[u8], &[u8]); 2] = [(b"x-forwarded-for", b"192.0.2.1"), (b"x-other", b"a")];
+    let expected =
+        [&[(&b"host"[..], &b"a"[..])], &ready[..], &ready, &[(b"accept", b"b")]].concat();
+    assert_eq!(fields, expected);
+    assert_eq!((headers.len(), headers.find(b"X-Other")), (6, Some(&b"a"[..])));
+    headers.remove_each([HeaderId::XForwardedFor, HeaderId::Accept]);
+    assert_eq!(headers.len(), 3);
+}

@@ -8,21 +8,24 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use engine::address::ClientAddress;
 use engine::reason::Reason;
+use engine::snapshot::ProxyProtocol;
 use engine::stage::Stage;
 use proto::h1::{Persist, Scanner, encode_response, encoded_len_max, leading_blank};
 use proto::head::{BodyLength, RequestHead, ResponseHead, Version};
 
 use super::decode;
+use super::handshake::{self, Introduced};
 use crate::accept::{ListenerSlot, Open};
 use crate::deadline::Deadline;
 use crate::exchange::{
-    After, ClientHandle, ClientSide, Exchange, Forwarded, Notes, RequestSource, ResponseSink,
+    After, Caller, ClientHandle, ClientSide, Exchange, Forwarded, Notes, RequestSource,
+    ResponseSink,
 };
 use crate::failure::{Failure, Kind, Side};
 use crate::net::buffer::{Buf, HEADROOM, Size};
@@ -56,19 +59,27 @@ const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub fn serve<N: Net>(
     core: Rc<Core<N>>,
     stream: N::Stream,
-    client: SocketAddr,
+    client: ClientAddress,
     listener: Rc<ListenerSlot>,
 ) -> impl Future<Output = ()> {
     let (deadline, upload) = (core.wheel.deadline(), core.wheel.deadline());
     let open = Open::count(core, listener);
-    let connection = Connection { open, stream, client, deadline, upload };
+    let port = Cell::new(open.listener.port);
+    let is_new = Cell::new(true);
+    let client = Cell::new(client);
+    let connection = Connection { open, stream, client, port, is_new, deadline, upload };
     async move { connection.live().await }
 }
 
 struct Connection<N: Net> {
     open: Open<N>,
     stream: N::Stream,
-    client: SocketAddr,
+    /// Who is at the other end: a PROXY header may say it.
+    client: Cell<ClientAddress>,
+    /// The port that the client connected to, if there is one.
+    port: Cell<Option<u16>>,
+    /// No byte has been looked at yet.
+    is_new: Cell<bool>,
     /// Of every wait but those of an upload.
     deadline: Deadline,
     /// Of the direction towards an endpoint, while an exchange runs.
@@ -158,8 +169,19 @@ impl<N: Net> Connection<N> {
     /// Serves requests for as long as they keep coming.
     async fn busy(&self, served: &mut bool) -> Then {
         let core = self.core();
-        let forwarded = Forwarded::plain(self.client);
         let mut ahead = None;
+        if self.is_new.get() {
+            let mode = self.listener().proxy_protocol.get();
+            if mode != ProxyProtocol::Off {
+                // Once per connection.
+                match Box::pin(self.be_introduced(mode)).await {
+                    Ok(buf) => ahead = Some(buf),
+                    Err(then) => return then,
+                }
+            }
+            self.is_new.set(false);
+        }
+        let forwarded = Forwarded::plain(self.client.get(), self.port.get());
         // Bytes are known to be there.
         let mut fresh = true;
         loop {
@@ -190,16 +212,21 @@ impl<N: Net> Connection<N> {
                 probed: Cell::new(false),
                 deadline: &self.deadline,
             };
+            let peer = self.client.get();
+            let caller = match refused {
+                None => Caller::of_request(peer, &head, self.listener()),
+                Some(_) => Caller::of_connection(peer),
+            };
             let exchange = Exchange {
                 core,
                 // Not before the head is here: a version must not wait for a client.
                 snapshot: core.snapshot(),
                 listener: self.listener(),
-                client: &self.client,
+                caller,
                 download: &self.deadline,
                 upload: &self.upload,
                 forwarded: &forwarded,
-                request_id: core.request_ids.borrow_mut().next(),
+                own_request_id: core.request_ids.borrow_mut().next(),
                 began,
                 notes: Notes::default(),
             };
@@ -217,6 +244,49 @@ impl<N: Net> Connection<N> {
                     Box::pin(self.close_politely()).await;
                 }
                 return Then::Closed;
+            }
+        }
+    }
+
+    /// Stage 2: takes the PROXY header off the connection. What came of the first request, or what
+    /// becomes of the connection.
+    async fn be_introduced(&self, mode: ProxyProtocol) -> Result<Buf, Then> {
+        let core = self.core();
+        let wire = Wire {
+            net: &core.net,
+            buffers: &core.buffers,
+            stream: &self.stream,
+            deadline: &self.deadline,
+            side: Side::Client,
+            read_micros: LINGER_MICROS,
+            write_micros: 0,
+        };
+        let head_micros = micros(self.listener().timeouts.get().head);
+        match handshake::run(wire, mode, head_micros).await {
+            Introduced::AsItIs(buf) => Ok(buf),
+            Introduced::By(client, port, buf) => {
+                self.client.set(client);
+                self.port.set(port);
+                Ok(buf)
+            }
+            Introduced::Nothing => Err(self.fall_quiet()),
+            Introduced::Ended => Err(Then::Closed),
+            Introduced::Refused(reason, began) => {
+                let forwarded = Forwarded::plain(self.client.get(), self.port.get());
+                let exchange = Exchange {
+                    core,
+                    snapshot: core.snapshot(),
+                    listener: self.listener(),
+                    caller: Caller::of_connection(self.client.get()),
+                    download: &self.deadline,
+                    upload: &self.upload,
+                    forwarded: &forwarded,
+                    own_request_id: core.request_ids.borrow_mut().next(),
+                    began,
+                    notes: Notes::default(),
+                };
+                exchange.turn_away(&core.request_heads.take(), reason);
+                Err(Then::Closed)
             }
         }
     }
@@ -493,7 +563,7 @@ mod tests {
     #[test]
     fn a_quiet_connection_is_a_small_future() {
         fn size<F>(
-            _: impl FnOnce(Rc<Core<MonoioNet>>, MonoioStream, SocketAddr, Rc<ListenerSlot>) -> F,
+            _: impl FnOnce(Rc<Core<MonoioNet>>, MonoioStream, ClientAddress, Rc<ListenerSlot>) -> F,
         ) -> usize {
             size_of::<F>()
         }

@@ -2,3 +2,5 @@
 
 mod decode;
 pub mod h1;
+
+mod handshake;

@@ -2,35 +2,165 @@
 //!
 //! Order matters: hop-by-hop headers go first, so that a client cannot have our own headers removed
 //! by naming them in `Connection` (RFC 9110 section 7.6.1).
+//!
+//! What others say of the client is believed of a trusted proxy alone (see [`caller`](super::caller)):
+//! then the chains (`X-Forwarded-For`, `Forwarded`, RFC 7239) grow by a member, and
+//! `X-Forwarded-Proto`, `-Host` and `-Port` stay as they came if they are sound. Of anybody else all
+//! of it is dropped, and what we know ourselves takes its place.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io::Write;
+use std::net::IpAddr;
 
+use engine::address::ClientAddress;
 use proto::h1::strip_hop_by_hop;
-use proto::head::{HeaderId, RequestHead};
+use proto::head::{HeaderId, Headers, RequestHead};
+use proto::uri::check_authority;
+
+use super::Exchange;
+use super::caller::only;
+use crate::net::Net;
 
 /// What the gateway tells endpoints of a client's connection; written out once per connection.
 #[derive(Debug)]
 pub struct Forwarded {
-    address: Box<str>,
-    scheme: &'static str,
+    /// `X-Forwarded-For`, `-Proto` and `-Port`; the first and the last where they are known.
+    lines: Headers,
 }
 
+/// Where this is a client's connection without TLS.
+const SCHEME: &str = "http";
+
 impl Forwarded {
-    /// Of a client at `address` on a connection without TLS. An IPv4 client of a dual-stack
-    /// listener is written as IPv4.
+    /// Of a client at `address` that connected to `port`, without TLS.
     #[must_use]
-    pub fn plain(address: SocketAddr) -> Self {
-        let ip: IpAddr = address.ip().to_canonical();
-        Self { address: ip.to_string().into_boxed_str(), scheme: "http" }
+    pub fn plain(address: ClientAddress, port: Option<u16>) -> Self {
+        let mut lines = Headers::new();
+        if let Some(ip) = address.ip() {
+            lines.push(HeaderId::XForwardedFor, ip.to_string().as_bytes());
+        }
+        lines.push(HeaderId::XForwardedProto, SCHEME.as_bytes());
+        if let Some(port) = port {
+            lines.push(HeaderId::XForwardedPort, port.to_string().as_bytes());
+        }
+        Self { lines }
+    }
+
+    fn of(&self, id: HeaderId) -> &[u8] {
+        self.lines.get(id).unwrap_or_default()
     }
 }
 
-/// Prepares `head` for the endpoint.
-pub(super) fn prepare(head: &mut RequestHead, forwarded: &Forwarded, request_id: &[u8; 32]) {
-    strip_hop_by_hop(&mut head.headers);
-    let headers = &mut head.headers;
-    headers.append_list(HeaderId::XForwardedFor, forwarded.address.as_bytes());
-    headers.set(HeaderId::XForwardedProto, forwarded.scheme.as_bytes());
-    head.set_forwarded_host();
-    head.headers.set(HeaderId::XRequestId, request_id);
+impl<N: Net> Exchange<'_, N> {
+    /// Prepares `head` for the endpoint.
+    pub(super) fn prepare(&self, head: &mut RequestHead) {
+        strip_hop_by_hop(&mut head.headers);
+        if self.caller.by_proxy {
+            self.add_to_what_a_proxy_says(head);
+        } else {
+            self.say_who_the_client_is(head);
+        }
+        self.put_request_id(head);
+    }
+
+    fn say_who_the_client_is(&self, head: &mut RequestHead) {
+        head.headers.remove_each([
+            HeaderId::XForwardedFor,
+            HeaderId::XForwardedProto,
+            HeaderId::XForwardedPort,
+            HeaderId::Forwarded,
+        ]);
+        head.headers.append_all(&self.forwarded.lines);
+        head.set_forwarded_host();
+    }
+
+    fn add_to_what_a_proxy_says(&self, head: &mut RequestHead) {
+        let address = self.forwarded.of(HeaderId::XForwardedFor);
+        if head.headers.contains(HeaderId::Forwarded) {
+            let element = element(address, head.authority());
+            head.headers.append_list(HeaderId::Forwarded, &element);
+        }
+        if !address.is_empty() {
+            head.headers.append_list(HeaderId::XForwardedFor, address);
+        }
+        let has_proto = only(head, HeaderId::XForwardedProto).is_some_and(is_scheme);
+        let has_host = only(head, HeaderId::XForwardedHost).is_some_and(is_authority);
+        let has_port = only(head, HeaderId::XForwardedPort).is_some_and(is_port);
+        if !has_proto {
+            head.headers.set(HeaderId::XForwardedProto, SCHEME.as_bytes());
+        }
+        if !has_host {
+            head.set_forwarded_host();
+        }
+        if !has_port {
+            head.headers.remove(HeaderId::XForwardedPort);
+            // Our own port is not that of the scheme and host that the proxy speaks of.
+            let ours = self.forwarded.of(HeaderId::XForwardedPort);
+            if !has_proto && !has_host && !ours.is_empty() {
+                head.headers.push(HeaderId::XForwardedPort, ours);
+            }
+        }
+    }
+}
+
+/// An element of `Forwarded`, RFC 7239 section 4: who asked us, for which host, over what.
+fn element(address: &[u8], authority: &[u8]) -> Vec<u8> {
+    let mut element = Vec::with_capacity(64 + authority.len());
+    // Writing to a vector does not fail.
+    let _ = match str::from_utf8(address).ok().and_then(|text| text.parse().ok()) {
+        Some(IpAddr::V4(ip)) => write!(element, "for={ip}"),
+        Some(IpAddr::V6(ip)) => write!(element, "for=\"[{ip}]\""),
+        None => write!(element, "for=unknown"),
+    };
+    if !authority.is_empty() {
+        // Checked when it was read: nothing in it ends a quoted string.
+        element.extend_from_slice(b";host=\"");
+        element.extend_from_slice(authority);
+        element.push(b'"');
+    }
+    let _ = write!(element, ";proto={SCHEME}");
+    element
+}
+
+fn is_scheme(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"http") || value.eq_ignore_ascii_case(b"https")
+}
+
+fn is_authority(value: &[u8]) -> bool {
+    check_authority(value).is_ok()
+}
+
+fn is_port(value: &[u8]) -> bool {
+    let number = str::from_utf8(value).ok().and_then(|text| text.parse::<u16>().ok());
+    value.iter().all(u8::is_ascii_digit) && number.is_some_and(|port| port > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_of_forwarded_quotes_what_is_no_token() {
+        for (address, authority, expected) in [
+            ("192.0.2.1", "a", "for=192.0.2.1;host=\"a\";proto=http"),
+            ("2001:db8::1", "a:80", "for=\"[2001:db8::1]\";host=\"a:80\";proto=http"),
+            ("", "", "for=unknown;proto=http"),
+        ] {
+            let element = element(address.as_bytes(), authority.as_bytes());
+            assert_eq!(String::from_utf8(element).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_port_is_plain_digits() {
+        for (text, expected) in [
+            ("80", true),
+            ("0", false),
+            ("65535", true),
+            ("65536", false),
+            ("+1", false),
+            ("", false),
+        ] {
+            assert_eq!(is_port(text.as_bytes()), expected, "{text}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub(super) async fn reply<N: Net, C: ClientSide>(
     let status = reason.status();
     let mut head = exchange.core.response_heads.take();
     let mut buf = empty(&exchange.core.buffers, Size::Small);
-    let id = &exchange.request_id;
+    let id = exchange.request_id(request);
     let token = reason.token().as_bytes();
     let digits = digits(status);
     let text = prefers_text(request);

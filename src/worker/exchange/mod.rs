@@ -10,13 +10,13 @@
 //! what comes in next. Invariant: an operation that was started is awaited, on every path out.
 
 mod admit;
+mod caller;
 mod connect;
 mod finish;
 mod forward;
 mod notes;
 mod respond;
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use engine::reason::Reason;
@@ -34,6 +34,7 @@ use crate::upstream::{EndpointSide, ResponseSource};
 use crate::wire::Chunk;
 
 pub use admit::Forwarded;
+pub use caller::Caller;
 pub use notes::Notes;
 
 /// Where a request comes from and its response goes to. An exchange uses the two directions at the
@@ -125,16 +126,17 @@ pub struct Exchange<'a, N: Net> {
     pub snapshot: Rc<Snapshot<N>>,
     /// Where it came in.
     pub listener: &'a ListenerSlot,
-    /// The client's address.
-    pub client: &'a SocketAddr,
+    /// Who asks.
+    pub caller: Caller,
     /// The deadline of the direction towards the client.
     pub download: &'a Deadline,
     /// The deadline of the direction towards the endpoint.
     pub upload: &'a Deadline,
     /// What the gateway adds to a request.
     pub forwarded: &'a Forwarded,
-    /// Its name in logs, in answers, and towards the endpoint.
-    pub request_id: [u8; 32],
+    /// Its name in logs, in answers, and towards the endpoint, unless it came with one: see
+    /// [`Exchange::request_id`].
+    pub own_request_id: [u8; 32],
     /// When its head began to arrive.
     pub began: Instant,
     /// What is noted on the way, to be counted and recorded at its end.
@@ -207,6 +209,14 @@ impl<N: Net> Exchange<'_, N> {
         after
     }
 
+    /// Ends a connection that did not come to a request, without an answer: `reason` is counted
+    /// and recorded.
+    pub fn turn_away(&self, head: &RequestHead, reason: Reason) {
+        self.core.counters.broken.add(1);
+        self.notes.status.set(reason.status());
+        self.count_and_record(head, Some(reason));
+    }
+
     /// Whether the client's connection ends with this exchange.
     fn ends(&self) -> bool {
         self.core.draining.get() || self.listener.closing.get()
@@ -240,7 +250,7 @@ impl<N: Net> Exchange<'_, N> {
             Found::WrongMethod => return Err((End::Reply(Reason::MethodNotAllowed), after)),
             Found::None => return Err((End::Reply(Reason::NoRoute), after)),
         };
-        admit::prepare(request.head, self.forwarded, &self.request_id);
+        self.prepare(request.head);
         let ended = if first.last {
             self.send_whole(client, &mut request, upstream, first).await
         } else {

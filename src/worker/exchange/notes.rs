@@ -3,13 +3,14 @@
 
 use std::cell::Cell;
 
+use engine::address::Address;
 use engine::reason::Reason;
 use engine::snapshot::{RouteId, UpstreamId};
 use proto::head::{HeaderId, RequestHead, Version};
 
 use super::Exchange;
 use crate::net::Net;
-use crate::telemetry::record::{Record, Times};
+use crate::telemetry::record::{EndpointAddress, Record, Times};
 use crate::wire::Chunk;
 
 /// See the module. Both pumps write here, hence the cells.
@@ -81,7 +82,12 @@ impl<N: Net> Exchange<'_, N> {
         let route = route.map_or("", |it| &it.name);
         let upstream = notes.upstream.get().map(|it| table.upstream(it));
         let endpoint = |index: u32| upstream?.endpoints.get(index as usize);
-        let endpoint = notes.endpoint.get().and_then(endpoint).map(|it| it.address);
+        let endpoint = notes.endpoint.get().and_then(endpoint).map(|it| &it.address);
+        let (endpoint_ip, endpoint_name) = match endpoint {
+            Some(Address::Ip(address)) => (Some(*address), ""),
+            Some(Address::Unix(name)) => (None, &**name),
+            None => (None, ""),
+        };
         let upstream = upstream.map_or("", |it| &it.name);
         let header = |id| head.headers.get(id).unwrap_or_default();
         let texts = [
@@ -92,16 +98,31 @@ impl<N: Net> Exchange<'_, N> {
             upstream.as_bytes(),
             header(HeaderId::UserAgent),
             header(HeaderId::Referer),
+            self.request_id(head),
+            endpoint_name.as_bytes(),
         ];
         let text_bytes = texts.iter().map(|text| text.len()).sum();
         core.reporter.record(text_bytes, |batch| {
-            let [route, method, host, path, upstream, user_agent, referer] =
-                texts.map(|text| batch.put(text));
+            let [
+                route,
+                method,
+                host,
+                path,
+                upstream,
+                user_agent,
+                referer,
+                request_id,
+                endpoint_name,
+            ] = texts.map(|text| batch.put(text));
             let times = notes.times.get();
+            let endpoint = match endpoint {
+                Some(Address::Unix(_)) => EndpointAddress::Unix(endpoint_name),
+                _ => endpoint_ip.map_or(EndpointAddress::None, EndpointAddress::Ip),
+            };
             let record = Record {
                 unix_micros: core.unix_micros_at_zero.get() + self.began.0,
-                request_id: self.request_id,
-                client: *self.client,
+                request_id,
+                client: self.caller.address,
                 listener: self.listener.id,
                 route,
                 method,

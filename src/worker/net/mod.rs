@@ -16,9 +16,9 @@ pub mod sim;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 
 use buffer::Buf;
+use engine::address::{Address, ClientAddress};
 
 /// A moment on a core's clock: microseconds since that core started.
 ///
@@ -57,7 +57,7 @@ pub trait Net: Clone + 'static {
     fn cpu_micros(&self) -> u64;
 
     /// Connects to `to`. May be dropped: the half-open socket is then closed.
-    fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>>;
+    fn connect(&self, to: impl Into<Address>) -> impl Future<Output = io::Result<Self::Stream>>;
 
     /// Runs `task` on this core. A panic inside it is caught: the task is dropped, with
     /// everything it owns, [`Net::panics`] counts it, and the core serves on.
@@ -79,16 +79,19 @@ pub trait Listener: 'static {
     /// What it accepts.
     type Stream: Stream;
 
+    /// The port that clients connect to; none behind a Unix socket.
+    fn port(&self) -> Option<u16>;
+
     /// The next connection and its client's address. Never dropped: end it by
     /// [`Listener::cancel_accept`], and await it; it then resolves with `Interrupted`, or with a
     /// connection that won the race.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>>;
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, ClientAddress)>>;
 
     /// Makes a pending [`Listener::accept`] resolve. Does nothing when none is pending.
     fn cancel_accept(&self);
 
     /// A connection that already waits in the queue, without waiting; `None` when it is empty.
-    fn try_accept(&self) -> io::Result<Option<(Self::Stream, SocketAddr)>>;
+    fn try_accept(&self) -> io::Result<Option<(Self::Stream, ClientAddress)>>;
 }
 
 /// What can be learned of a stream without reading from it.

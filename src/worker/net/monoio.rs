@@ -15,16 +15,16 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use engine::address::{Address, ClientAddress};
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller};
-use monoio::net::{TcpListener, TcpStream};
+use monoio::net::{TcpListener, TcpStream, UnixListener};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use super::buffer::Buf;
@@ -171,10 +171,20 @@ impl MonoioNet {
     /// # Errors
     ///
     /// When it cannot be registered with the poller (epoll only).
-    pub fn listener(&self, bound: std::net::TcpListener) -> io::Result<MonoioListener> {
-        let fd = bound.as_raw_fd();
-        let inner = TcpListener::from_std(bound)?;
-        Ok(MonoioListener { inner, fd, canceller: RefCell::default() })
+    pub fn listener(&self, bound: Bound) -> io::Result<MonoioListener> {
+        let canceller = RefCell::default();
+        Ok(match bound {
+            Bound::Tcp(bound) => {
+                let (fd, port) = (bound.as_raw_fd(), bound.local_addr()?.port());
+                let inner = Inner::Tcp(TcpListener::from_std(bound)?);
+                MonoioListener { inner, fd, port: Some(port), canceller }
+            }
+            Bound::Unix(bound) => {
+                let fd = bound.as_raw_fd();
+                let inner = Inner::Unix(UnixListener::from_std(bound)?);
+                MonoioListener { inner, fd, port: None, canceller }
+            }
+        })
     }
 
     /// Takes over one end of a socket pair, as a stream of bytes from the control thread.
@@ -231,14 +241,23 @@ impl Net for MonoioNet {
         part(used.tv_sec) * 1_000_000 + part(used.tv_nsec) / 1_000
     }
 
-    async fn connect(&self, to: SocketAddr) -> io::Result<MonoioStream> {
-        let socket = socket2::Socket::new(
-            socket2::Domain::for_address(to),
-            socket2::Type::STREAM.nonblocking().cloexec(),
-            Some(socket2::Protocol::TCP),
-        )?;
-        socket.set_tcp_nodelay(true)?;
-        match socket.connect(&to.into()) {
+    async fn connect(&self, to: impl Into<Address>) -> io::Result<MonoioStream> {
+        let kind = socket2::Type::STREAM.nonblocking().cloexec();
+        let (socket, to) = match to.into() {
+            Address::Ip(to) => {
+                let domain = socket2::Domain::for_address(to);
+                let socket = socket2::Socket::new(domain, kind, Some(socket2::Protocol::TCP))?;
+                socket.set_tcp_nodelay(true)?;
+                (socket, to.into())
+            }
+            Address::Unix(name) => {
+                let to = socket2::SockAddr::unix(&*Address::kernel_name(&name))?;
+                (socket2::Socket::new(socket2::Domain::UNIX, kind, None)?, to)
+            }
+        };
+        // A Unix socket is connected at once, or its queue is full (`EAGAIN`), which is an error:
+        // the kernel does not tell when there is room.
+        match socket.connect(&to) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             _ => {}
         }
@@ -327,21 +346,50 @@ impl Net for MonoioNet {
     }
 }
 
+/// A bound, listening, non-blocking socket.
+#[derive(Debug)]
+pub enum Bound {
+    /// With a port.
+    Tcp(std::net::TcpListener),
+    /// With a name. All cores share the socket, and the fastest takes the next connection.
+    Unix(std::os::unix::net::UnixListener),
+}
+
 /// A listening socket on monoio.
 pub struct MonoioListener {
-    inner: TcpListener,
+    inner: Inner,
     fd: RawFd,
+    port: Option<u16>,
     canceller: RefCell<Canceller>,
+}
+
+enum Inner {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 impl Listener for MonoioListener {
     type Stream = MonoioStream;
 
-    async fn accept(&self) -> io::Result<(MonoioStream, SocketAddr)> {
+    fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    async fn accept(&self) -> io::Result<(MonoioStream, ClientAddress)> {
         let handle = self.canceller.borrow().handle();
-        let accepted = self.inner.cancelable_accept(handle).await;
-        let (stream, client) = accepted.map_err(interrupted)?;
-        Ok((MonoioStream::new(stream), client))
+        match &self.inner {
+            Inner::Tcp(listener) => {
+                let accepted = listener.cancelable_accept(handle).await;
+                let (stream, client) = accepted.map_err(interrupted)?;
+                Ok((MonoioStream::new(stream), client.into()))
+            }
+            Inner::Unix(listener) => {
+                let accepted = listener.cancelable_accept(handle).await;
+                let (stream, _) = accepted.map_err(interrupted)?;
+                let stream = polled(owned(stream.into_raw_fd())?)?;
+                Ok((MonoioStream::new(stream), ClientAddress::Unix))
+            }
+        }
     }
 
     fn cancel_accept(&self) {
@@ -349,7 +397,7 @@ impl Listener for MonoioListener {
         self.canceller.replace(canceller);
     }
 
-    fn try_accept(&self) -> io::Result<Option<(MonoioStream, SocketAddr)>> {
+    fn try_accept(&self) -> io::Result<Option<(MonoioStream, ClientAddress)>> {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: `try_init` gives room for any address and its length, as accept4(2) asks for;
         // the descriptor is open as long as `self.inner` is.
@@ -360,7 +408,7 @@ impl Listener for MonoioListener {
         };
         match accepted {
             Ok((stream, client)) => {
-                let client = client.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
+                let client = client.as_socket().map_or(ClientAddress::Unix, ClientAddress::from);
                 Ok(Some((MonoioStream::new(polled(stream)?), client)))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -369,7 +417,7 @@ impl Listener for MonoioListener {
     }
 }
 
-/// A TCP connection on monoio.
+/// A connection on monoio, TCP or not.
 pub struct MonoioStream {
     inner: UnsafeCell<TcpStream>,
     fd: RawFd,

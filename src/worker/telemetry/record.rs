@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use engine::address::ClientAddress;
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
 
@@ -32,10 +33,10 @@ pub struct Records {
 pub struct Record {
     /// When its head began to arrive: microseconds since 1970.
     pub unix_micros: u64,
-    /// Its name, as hex digits.
-    pub request_id: [u8; 32],
+    /// Its name.
+    pub request_id: Text,
     /// The client's address.
-    pub client: SocketAddr,
+    pub client: ClientAddress,
     /// Where it came in.
     pub listener: ListenerId,
     /// The route's name; empty when no route took it.
@@ -59,7 +60,7 @@ pub struct Record {
     /// The upstream's name; empty when it did not come to that.
     pub upstream: Text,
     /// The endpoint tried last.
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: EndpointAddress,
     /// How often an endpoint was tried.
     pub tries: u8,
     /// Why it was tried again.
@@ -74,6 +75,18 @@ pub struct Record {
     pub user_agent: Text,
     /// The client's `Referer`, which the combined format prints.
     pub referer: Text,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum EndpointAddress {
+    /// It did not come to that.
+    #[default]
+    None,
+    /// At an IP address and port.
+    Ip(SocketAddr),
+    /// At a Unix socket of this name.
+    Unix(Text),
 }
 
 /// A text of a batch; see [`Records::text`].

@@ -11,10 +11,10 @@ pub mod h1;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use engine::address::Address;
 use engine::balance::RoundRobin;
 use engine::snapshot::Upstream;
 use engine::stage::Stage;
@@ -120,9 +120,9 @@ impl<N: Net> UpstreamSlot<N> {
     /// Empty pools for the endpoints of `upstream`, on the core at `place`.
     #[must_use]
     pub fn new(upstream: &Upstream, place: Place) -> Self {
-        let pool = |address| {
+        let pool = |address: &Address| {
             Rc::new(Pool {
-                address,
+                address: address.clone(),
                 idle: RefCell::default(),
                 idle_max: Cell::new(place.share(upstream.pool.idle_max)),
                 idle_micros: micros(upstream.pool.idle_timeout),
@@ -133,7 +133,7 @@ impl<N: Net> UpstreamSlot<N> {
         Self {
             name: upstream.name.clone(),
             balance: RefCell::new(RoundRobin::new(place.seed)),
-            pools: upstream.endpoints.iter().map(|endpoint| pool(endpoint.address)).collect(),
+            pools: upstream.endpoints.iter().map(|endpoint| pool(&endpoint.address)).collect(),
         }
     }
 
@@ -155,7 +155,7 @@ impl<N: Net> UpstreamSlot<N> {
 
 /// The idle connections of one endpoint on one core, the one used last on top.
 pub struct Pool<N: Net> {
-    address: SocketAddr,
+    address: Address,
     idle: RefCell<Vec<Idle<N>>>,
     /// This core's share of the most idle connections.
     idle_max: Cell<usize>,
@@ -234,7 +234,7 @@ impl<N: Net> Pool<N> {
         let counted = Counted::new(&self.open);
         let late = Cell::new(false);
         let connected = {
-            let mut connect = std::pin::pin!(core.net.connect(self.address));
+            let mut connect = std::pin::pin!(core.net.connect(&self.address));
             std::future::poll_fn(|cx| {
                 if let std::task::Poll::Ready(connected) = connect.as_mut().poll(cx) {
                     return std::task::Poll::Ready(Some(connected));

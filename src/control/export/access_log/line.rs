@@ -6,11 +6,12 @@
 //! Invariant: a line ends with its only line feed.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use engine::address::ClientAddress;
 use engine::reason::Reason;
 use proto::date::imf_fixdate;
-use worker::telemetry::record::{Record, Records, Times};
+use worker::telemetry::record::{EndpointAddress, Record, Records, Times};
 
 use super::super::merge::ListenerNames;
 use super::text;
@@ -28,9 +29,14 @@ pub(super) fn json(
     line.extend_from_slice(&seconds.rfc3339);
     line.extend_from_slice(&fraction(record.unix_micros % 1_000_000));
     line.extend_from_slice(b"Z\",\"request_id\":");
-    text::json(line, &record.request_id);
+    text::json(line, records.text(&record.request_id));
     line.extend_from_slice(b",\"client\":\"");
-    address(line, &record.client);
+    match record.client {
+        // A proxy has said the address, and not the port.
+        ClientAddress::Ip(client) if client.port() == 0 => ip(line, client.ip()),
+        ClientAddress::Ip(client) => address(line, client),
+        ClientAddress::Unix => line.extend_from_slice(UNIX),
+    }
     line.extend_from_slice(b"\",\"listener\":");
     text::json(line, listeners.of(record.listener).as_bytes());
     let texts = [
@@ -58,12 +64,16 @@ pub(super) fn json(
     text_or_null(line, records.text(&record.upstream));
     line.extend_from_slice(b",\"endpoint\":");
     match &record.endpoint {
-        Some(endpoint) => {
+        EndpointAddress::None => line.extend_from_slice(NULL),
+        EndpointAddress::Ip(endpoint) => {
             line.push(b'"');
-            address(line, endpoint);
+            address(line, *endpoint);
             line.push(b'"');
         }
-        None => line.extend_from_slice(NULL),
+        EndpointAddress::Unix(name) => {
+            let name = [UNIX, records.text(name)].concat();
+            text::json(line, &name);
+        }
     }
     line.extend_from_slice(b",\"tries\":");
     number(line, record.tries.into());
@@ -103,7 +113,10 @@ pub(super) fn json(
 /// `client - - [10/Oct/2000:13:55:36 +0000] "GET /path HTTP/1.1" 200 123 "referer" "user agent"`.
 pub(super) fn combined(line: &mut Vec<u8>, records: &Records, record: &Record, clock: &mut Clock) {
     let seconds = clock.at(record.unix_micros / 1_000_000);
-    ip(line, &record.client);
+    match record.client {
+        ClientAddress::Ip(client) => ip(line, client.ip()),
+        ClientAddress::Unix => line.extend_from_slice(UNIX),
+    }
     line.extend_from_slice(b" - - [");
     line.extend_from_slice(&seconds.common);
     line.extend_from_slice(b" +0000] \"");
@@ -133,6 +146,8 @@ pub(super) fn combined(line: &mut Vec<u8>, records: &Records, record: &Record, c
 }
 
 const NULL: &[u8] = b"null";
+/// What stands for a client behind a Unix socket, and before the name of an endpoint's.
+const UNIX: &[u8] = b"unix:";
 
 fn text_or_null(line: &mut Vec<u8>, value: &[u8]) {
     match value {
@@ -156,12 +171,12 @@ fn number(line: &mut Vec<u8>, number: u64) {
     line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-fn address(line: &mut Vec<u8>, address: &SocketAddr) {
-    match address {
-        SocketAddr::V4(_) => ip(line, address),
-        SocketAddr::V6(_) => {
+fn address(line: &mut Vec<u8>, address: SocketAddr) {
+    match address.ip() {
+        IpAddr::V4(_) => ip(line, address.ip()),
+        IpAddr::V6(_) => {
             line.push(b'[');
-            ip(line, address);
+            ip(line, address.ip());
             line.push(b']');
         }
     }
@@ -169,10 +184,10 @@ fn address(line: &mut Vec<u8>, address: &SocketAddr) {
     number(line, address.port().into());
 }
 
-fn ip(line: &mut Vec<u8>, address: &SocketAddr) {
-    match address {
-        SocketAddr::V4(address) => {
-            let [a, b, c, d] = address.ip().octets();
+fn ip(line: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
             number(line, a.into());
             for part in [b, c, d] {
                 line.push(b'.');
@@ -180,7 +195,7 @@ fn ip(line: &mut Vec<u8>, address: &SocketAddr) {
             }
         }
         // Writing to a vector does not fail.
-        SocketAddr::V6(address) => drop(write!(line, "{}", address.ip())),
+        IpAddr::V6(ip) => drop(write!(line, "{ip}")),
     }
 }
 

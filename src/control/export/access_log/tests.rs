@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use engine::address::ClientAddress;
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
-use worker::telemetry::record::{RECORDS_MAX, Record, Times};
+use worker::telemetry::record::{EndpointAddress, RECORDS_MAX, Record, Times};
 
 use super::*;
 
@@ -17,10 +18,15 @@ const TIME: u64 = 971_186_136_001_234;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The client with this address and port.
+pub(super) fn at(text: &str) -> ClientAddress {
+    text.parse::<SocketAddr>().unwrap().into()
+}
+
 /// What a test says of an exchange.
 #[derive(Clone)]
 pub(super) struct Exchange {
-    pub(super) client: SocketAddr,
+    pub(super) client: ClientAddress,
     pub(super) method: Vec<u8>,
     pub(super) host: Vec<u8>,
     pub(super) path: Vec<u8>,
@@ -36,7 +42,7 @@ pub(super) struct Exchange {
 impl Default for Exchange {
     fn default() -> Self {
         Self {
-            client: "192.0.2.7:54321".parse().unwrap(),
+            client: at("192.0.2.7:54321"),
             method: b"GET".to_vec(),
             host: b"api.example.com".to_vec(),
             path: b"/users/1?a=b".to_vec(),
@@ -55,7 +61,7 @@ impl Exchange {
     /// A client that never sent a whole head.
     pub(super) fn unreadable() -> Self {
         Self {
-            client: "[2001:db8::1]:54321".parse().unwrap(),
+            client: at("[2001:db8::1]:54321"),
             method: Vec::new(),
             host: Vec::new(),
             path: Vec::new(),
@@ -79,7 +85,7 @@ impl Exchange {
         let tried = self.tries > 0;
         let record = Record {
             unix_micros: TIME,
-            request_id: *b"0123456789abcdef0123456789abcdef",
+            request_id: records.put(b"0123456789abcdef0123456789abcdef"),
             client: self.client,
             listener: ListenerId(0),
             route: records.put(&self.upstream),
@@ -92,7 +98,10 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: if tried { 123 } else { 0 },
             upstream: records.put(&self.upstream),
-            endpoint: tried.then(|| "10.0.0.1:9000".parse().unwrap()),
+            endpoint: match tried {
+                true => EndpointAddress::Ip("10.0.0.1:9000".parse().unwrap()),
+                false => EndpointAddress::None,
+            },
             tries: self.tries,
             retried_because: (self.tries > 1).then_some(Reason::EndpointReset),
             reused_connection: false,

@@ -113,7 +113,7 @@ upstream = "users"
     let table = compile(&model, 3, &mut Identities::default());
     assert_eq!(table.number, 3);
     let listener = &table.listeners[0];
-    assert_eq!(listener.address, SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 8080)));
+    assert_eq!(listener.address.ip(), Some(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 8080))));
     assert_eq!(listener.limits.head_bytes_max, 16384);
     assert_eq!(listener.limits.headers_max, 50);
     assert_eq!(listener.limits.target_bytes_max, 4096);

@@ -99,6 +99,8 @@ token = "***"
 
 [listeners.web]
 address = "***"
+proxy_protocol = "off"
+trusted_proxies = []
 path = "normalise"
 encoded_slash = "keep"
 limits = { connections_max = 100000, head_bytes_max = "32KiB", headers_max = "***", target_bytes_max = "8KiB" }

@@ -12,12 +12,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use engine::address::ClientAddress;
+
 use super::super::Listener;
 use super::connection::{Connection, Side};
 use super::stream::{Phase, SimStream};
 use super::trace::Kind;
 use super::world::{Event, World};
-use super::{Force, SimNet};
+use super::{Force, SimNet, is_unix};
 
 /// Times that a request to connect is sent again: Linux's `tcp_syn_retries`, 127 s in all.
 const SYN_RETRIES: u32 = 6;
@@ -68,9 +70,12 @@ impl SimListener {
     }
 
     /// The first of the queue.
-    fn take(&self) -> Option<(SimStream, SocketAddr)> {
+    fn take(&self) -> Option<(SimStream, ClientAddress)> {
         let connection = self.bound.state.borrow_mut().queue.pop_front()?;
-        let from = connection.addr(Side::Dialer);
+        let from = match is_unix(self.bound.addr) {
+            true => ClientAddress::Unix,
+            false => connection.addr(Side::Dialer).into(),
+        };
         Some((SimStream::new(&self.net.world, connection, Side::Acceptor, self.net.host), from))
     }
 }
@@ -92,7 +97,11 @@ impl Drop for SimListener {
 impl Listener for SimListener {
     type Stream = SimStream;
 
-    fn accept(&self) -> impl Future<Output = io::Result<(SimStream, SocketAddr)>> {
+    fn port(&self) -> Option<u16> {
+        (!is_unix(self.bound.addr)).then_some(self.bound.addr.port())
+    }
+
+    fn accept(&self) -> impl Future<Output = io::Result<(SimStream, ClientAddress)>> {
         Accept { listener: self, phase: Phase::New }
     }
 
@@ -104,7 +113,7 @@ impl Listener for SimListener {
         }
     }
 
-    fn try_accept(&self) -> io::Result<Option<(SimStream, SocketAddr)>> {
+    fn try_accept(&self) -> io::Result<Option<(SimStream, ClientAddress)>> {
         let world = &self.net.world;
         if world.random.chance(world.faults.accept_error_permille) {
             return Err(ErrorKind::ConnectionAborted.into());
@@ -126,7 +135,7 @@ impl Accept<'_> {
     }
 
     /// What we resolve with; `None` when we have to wait.
-    fn accept(&self) -> Option<io::Result<(SimStream, SocketAddr)>> {
+    fn accept(&self) -> Option<io::Result<(SimStream, ClientAddress)>> {
         let (cancelled, empty) = {
             let state = self.listener.bound.state.borrow();
             (state.cancelled, state.queue.is_empty())
@@ -139,7 +148,7 @@ impl Accept<'_> {
 }
 
 impl Future for Accept<'_> {
-    type Output = io::Result<(SimStream, SocketAddr)>;
+    type Output = io::Result<(SimStream, ClientAddress)>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();

@@ -28,10 +28,12 @@ mod world;
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+
+use engine::address::Address;
 
 use super::{Instant, Net};
 use executor::{ROOT, Step};
@@ -241,8 +243,8 @@ impl SimNet {
     /// Listens on `addr`; port 0 takes a free one. Several listeners may share an address, as with
     /// `SO_REUSEPORT`: connections are spread over them.
     #[must_use]
-    pub fn listen(&self, addr: SocketAddr) -> SimListener {
-        SimListener::new(self, addr)
+    pub fn listen(&self, addr: impl Into<Address>) -> SimListener {
+        SimListener::new(self, opaque(&addr.into()))
     }
 }
 
@@ -262,8 +264,8 @@ impl Net for SimNet {
         0
     }
 
-    fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<SimStream>> {
-        listener::Connect::new(self.clone(), to)
+    fn connect(&self, to: impl Into<Address>) -> impl Future<Output = io::Result<SimStream>> {
+        listener::Connect::new(self.clone(), opaque(&to.into()))
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -281,6 +283,27 @@ impl Net for SimNet {
     fn yield_now(&self) -> impl Future<Output = ()> {
         Yield { world: self.world.clone(), yielded: false }
     }
+}
+
+/// Stands for Unix sockets: no host of a simulation is in this network (RFC 6666, "discard").
+const UNIX_NETWORK: u128 = 0x0100 << 112;
+
+/// An address of this network for any address: one of [`UNIX_NETWORK`] for each Unix socket.
+fn opaque(address: &Address) -> SocketAddr {
+    match address {
+        Address::Ip(address) => *address,
+        Address::Unix(name) => {
+            // FNV-1a: two names that meet would be noticed.
+            let mix = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            let host = name.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+            SocketAddr::new(Ipv6Addr::from_bits(UNIX_NETWORK | u128::from(host)).into(), 1)
+        }
+    }
+}
+
+/// Whether this stands for a Unix socket.
+fn is_unix(address: SocketAddr) -> bool {
+    matches!(address.ip(), IpAddr::V6(ip) if ip.to_bits() >> 64 == UNIX_NETWORK >> 64)
 }
 
 /// [`Net::sleep_until`].

@@ -1,0 +1,88 @@
+//! Stage 2, handshake: who is it? Reads the PROXY protocol header that a connection begins with.
+//!
+//! What the header means is `proto`'s; this waits for it, with the time that a request head has, and
+//! says what came of it. Whether one is asked for is decided by the listener as it is when the
+//! first bytes come.
+//!
+//! Invariant: not a byte behind the header is lost, and none before it is taken for a request.
+
+use engine::address::ClientAddress;
+use engine::reason::Reason;
+use engine::snapshot::ProxyProtocol;
+use engine::stage::Stage;
+use proto::proxy_protocol::{Says, Step, parse};
+
+use crate::failure::{Failure, Kind};
+use crate::net::buffer::{Buf, HEADROOM, Size};
+use crate::net::{Instant, Net};
+use crate::wire::{Wire, empty};
+
+/// What came of it.
+pub(super) enum Introduced {
+    /// The connection stands for itself. What came of its first request is in the buffer.
+    AsItIs(Buf),
+    /// The client is at the address, and connected to that port if one is known. What came of its
+    /// first request is in the buffer.
+    By(ClientAddress, Option<u16>, Buf),
+    /// No byte came for a while.
+    Nothing,
+    /// The client ended, or broke off.
+    Ended,
+    /// The connection is to be closed. Its first byte came then.
+    Refused(Reason, Instant),
+}
+
+/// Reads the header. `wire.read_micros` is how long the first byte may take, `head_micros` how long
+/// all of them.
+pub(super) async fn run<N: Net>(
+    mut wire: Wire<'_, N>,
+    mode: ProxyProtocol,
+    head_micros: u64,
+) -> Introduced {
+    let mut buf = empty(wire.buffers, Size::Small);
+    let mut began = None;
+    loop {
+        if !buf.is_empty() {
+            let now = wire.net.now();
+            let began = *began.get_or_insert(now);
+            match parse(buf.filled()) {
+                Ok(Step::More) => {}
+                Ok(Step::Header { len, says }) => {
+                    buf.consume(len);
+                    return match says {
+                        Says::Nothing => Introduced::AsItIs(buf),
+                        Says::Unix => Introduced::By(ClientAddress::Unix, None, buf),
+                        Says::Ip { source, destination } => {
+                            Introduced::By(source.into(), Some(destination.port()), buf)
+                        }
+                    };
+                }
+                Ok(Step::NoHeader) if mode != ProxyProtocol::Required => {
+                    return Introduced::AsItIs(buf);
+                }
+                Ok(Step::NoHeader) => {
+                    return Introduced::Refused(Reason::ProxyHeaderMissing, began);
+                }
+                Err(_) => return Introduced::Refused(Reason::ProxyHeaderMalformed, began),
+            }
+            wire.read_micros = began.plus_micros(head_micros).micros_since(now).max(1);
+        }
+        if buf.room() == 0 {
+            let mut larger = wire.buffers.take_at_least((buf.len() + HEADROOM) * 2);
+            larger.clear(HEADROOM);
+            let _ = larger.append(buf.filled());
+            buf = larger;
+        }
+        let read;
+        (read, buf) = wire.read(Stage::Handshake, buf).await;
+        match (read, began) {
+            (Ok(n), _) if n > 0 => {}
+            (Err(Failure { kind: Kind::Timeout, .. }), None) => return Introduced::Nothing,
+            (Err(Failure { kind: Kind::Timeout, .. }), Some(began)) => {
+                return Introduced::Refused(Reason::ProxyHeaderTimeout, began);
+            }
+            // A connection that ends before it has said anything is how a port is probed.
+            _ => return Introduced::Ended,
+        }
+    }
+}
