@@ -29,6 +29,7 @@ mod e2e {
     mod drain;
     mod drivers;
     mod early;
+    mod expect;
     mod headers;
     mod live;
     mod log;
@@ -43,6 +44,8 @@ mod e2e {
     mod streaming;
     mod systemd;
     mod truncation;
+    mod tunnels;
     mod unix;
     mod vectors;
+    mod websockets;
 }

@@ -69,6 +69,9 @@ reasons! {
     /// The client did not read its response for as long as `timeouts.write_idle` of the listener
     /// allows. Its connection was reset.
     ClientStalled = 408 "client_stalled",
+    /// No byte moved in a tunnel for as long as `timeouts.tunnel_idle` of the listener allows. Never
+    /// sent: the client has had its 101 long before.
+    TunnelIdle = 408 "tunnel_idle",
     /// The target of the request, path and query, is longer than `limits.target_bytes_max` of the
     /// listener.
     TargetTooLong = 414 "target_too_long",

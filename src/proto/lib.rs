@@ -16,5 +16,6 @@ pub mod h1;
 pub mod head;
 pub mod path;
 pub mod proxy_protocol;
+pub mod upgrade;
 pub mod uri;
 pub mod violation;

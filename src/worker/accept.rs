@@ -43,6 +43,8 @@ pub struct ListenerSlot {
     /// It takes no new connection, and those that it has end with the request that they serve.
     pub closing: Cell<bool>,
     connections: Cell<usize>,
+    /// Those of them that have become tunnels.
+    tunnels: Cell<usize>,
     /// This core's share of the most connections that it may have.
     connections_max: Cell<usize>,
     /// Accepting waits for a connection to end.
@@ -61,6 +63,7 @@ impl ListenerSlot {
             trusted_proxies: RefCell::new(settings.trusted_proxies.clone()),
             closing: Cell::new(false),
             connections: Cell::new(0),
+            tunnels: Cell::new(0),
             connections_max: Cell::new(place.share(settings.limits.connections_max)),
             waits_for_room: RefCell::default(),
         }
@@ -89,6 +92,18 @@ impl ListenerSlot {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.get()
+    }
+
+    /// Tunnels open now.
+    #[must_use]
+    pub fn tunnels(&self) -> usize {
+        self.tunnels.get()
+    }
+
+    /// A connection becomes a tunnel: counts it for as long as what is returned lives.
+    pub(crate) fn open_tunnel(&self) -> OpenTunnel<'_> {
+        self.tunnels.set(self.tunnels.get() + 1);
+        OpenTunnel(self)
     }
 
     /// Makes a wait for room look again.
@@ -123,6 +138,15 @@ impl<N: Net> Drop for Open<N> {
         self.core.connections.set(self.core.connections.get() - 1);
         self.listener.connections.set(self.listener.connections.get() - 1);
         self.listener.look_around();
+    }
+}
+
+/// A tunnel that counts as open for as long as this lives.
+pub(crate) struct OpenTunnel<'a>(&'a ListenerSlot);
+
+impl Drop for OpenTunnel<'_> {
+    fn drop(&mut self) {
+        self.0.tunnels.set(self.0.tunnels.get() - 1);
     }
 }
 

@@ -171,8 +171,14 @@ impl<N: Net> Worker<N> {
             pause(core, DRAIN_LOOK_MICROS).await;
             meanwhile();
         }
+        let cut = core.connections.get();
+        if cut > 0 {
+            // Tunnels hear of it, and are told of: they had no other end to come to.
+            core.cut();
+            pause(core, DRAIN_LOOK_MICROS).await;
+        }
         core.report();
-        core.connections.get()
+        cut
     }
 
     /// Takes emptied boxes back.

@@ -68,7 +68,7 @@ pub enum Report {
         /// Its counts since it started.
         totals: Totals,
         /// How it stands at this moment.
-        gauges: Gauges,
+        gauges: Box<Gauges>,
         /// What exchanges of each route used since the last report counted *since* then.
         routes: Vec<Box<RouteBlock>>,
     },

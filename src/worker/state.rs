@@ -69,6 +69,8 @@ pub struct Core<N: Net> {
     pub connections: Cell<usize>,
     /// No new request is taken; what runs may finish.
     pub draining: Cell<bool>,
+    /// The drain deadline has come: what still runs and can be ended, ends.
+    pub cut: Cell<bool>,
     /// The time of day at the zero of the core's clock, in microseconds since 1970; looked up once a
     /// second, so that a record costs no look at the clock.
     pub(crate) unix_micros_at_zero: Cell<u64>,
@@ -100,6 +102,7 @@ impl<N: Net> Core<N> {
             request_ids: RefCell::new(Generator::new(place.seed)),
             connections: Cell::new(0),
             draining: Cell::new(false),
+            cut: Cell::new(false),
             unix_micros_at_zero: Cell::new(0),
             place,
             snapshot: RefCell::new(Rc::new(Snapshot::new(table, Rc::clone(&reporter)))),
@@ -188,6 +191,25 @@ impl<N: Net> Core<N> {
         }
     }
 
+    /// Counts the end of what began as an exchange of a route of that name, in a version that may
+    /// be gone.
+    pub(crate) fn count_by_name(&self, route: &str, count: impl FnOnce(&mut RouteBlock)) {
+        let snapshot = self.snapshot();
+        if let Some(route) = snapshot.table().route_by_name(route) {
+            return snapshot.count(Some(route), count);
+        }
+        let mut block = self.reporter.block();
+        block.route.push_str(route);
+        count(&mut block);
+        self.reporter.keep(vec![block]);
+    }
+
+    /// The drain deadline has come.
+    pub(crate) fn cut(&self) {
+        self.cut.set(true);
+        self.wheel.wake_all();
+    }
+
     /// Takes no more connections.
     pub(crate) fn drain(&self) {
         self.draining.set(true);
@@ -245,9 +267,11 @@ impl<N: Net> Core<N> {
     pub(crate) fn report(&self) {
         let snapshot = self.snapshot();
         let connections = |bound: &Bound<N>| (bound.slot.id, bound.slot.connections() as u64);
+        let tunnels = |bound: &Bound<N>| (bound.slot.id, bound.slot.tunnels() as u64);
         let gauges = Gauges {
             version: snapshot.table().number,
             client_connections: self.listeners.borrow().iter().map(connections).collect(),
+            tunnels: self.listeners.borrow().iter().map(tunnels).collect(),
             endpoint_connections: self.upstreams.borrow().values().map(|it| it.gauge()).collect(),
             buffer_bytes_lent: self.buffers.lent_bytes() as u64,
             buffer_bytes_idle: self.buffers.idle_bytes() as u64,

@@ -17,7 +17,7 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 /// The raw text of a field of a JSON line.
-fn field<'a>(line: &'a str, name: &str) -> &'a str {
+pub(super) fn field<'a>(line: &'a str, name: &str) -> &'a str {
     let (_, rest) = line.split_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{line}"));
     match rest.strip_prefix('"') {
         Some(text) => text.split('"').next().unwrap(),

@@ -108,6 +108,11 @@ impl Client {
         let _ = self.socket.send(bytes.as_ref());
     }
 
+    /// Sends bytes until the gateway takes no more for a while; says how many it took.
+    pub(crate) fn send_until_full(&mut self, bytes: &[u8]) -> usize {
+        self.socket.send_until_full(bytes)
+    }
+
     /// Sends bytes from a thread of its own, which says how that went.
     pub(crate) fn send_meanwhile(&self, bytes: Vec<u8>) -> JoinHandle<io::Result<()>> {
         let stream = self.socket.stream();

@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
@@ -338,6 +338,32 @@ impl Connection {
     /// Exactly `len` bytes.
     pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
         self.socket.bytes(len).unwrap_or_else(|cut| self.fail(&cut))
+    }
+
+    /// Exactly `len` bytes; none if the gateway ends the connection before.
+    pub(crate) fn bytes_or_end(&mut self, len: usize) -> Option<Vec<u8>> {
+        self.socket.bytes(len).ok()
+    }
+
+    /// Everything up to the end of the connection, and how it ended.
+    pub(crate) fn rest(&mut self) -> (Vec<u8>, End) {
+        self.socket.rest()
+    }
+
+    /// Whether the gateway sends nothing for so long.
+    pub(crate) fn is_silent_for(&mut self, patience: Duration) -> bool {
+        self.socket.is_silent_for(patience)
+    }
+
+    /// Sends bytes until the gateway takes no more for a while; says how many it took.
+    pub(crate) fn send_until_full(&mut self, bytes: &[u8]) -> usize {
+        self.socket.send_until_full(bytes)
+    }
+
+    /// Sends bytes from a thread of its own, which says how that went.
+    pub(crate) fn send_meanwhile(&self, bytes: Vec<u8>) -> JoinHandle<io::Result<()>> {
+        let stream = self.socket.stream();
+        thread::spawn(move || (&*stream).write_all(&bytes))
     }
 
     /// Sends bytes. The gateway may have gone: what arrived is judged at the client.

@@ -200,6 +200,27 @@ impl Socket {
         }
     }
 
+    /// Whether nothing comes within `patience`, and nothing waits that came before.
+    pub(crate) fn is_silent_for(&mut self, patience: Duration) -> bool {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+        let silent = self.ahead().is_empty() && self.fill() == Err(End::Silent);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        silent
+    }
+
+    /// Sends bytes until the other side takes no more for a while; says how many it took.
+    pub(crate) fn send_until_full(&self, bytes: &[u8]) -> usize {
+        self.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        let mut sent = 0;
+        while sent < bytes.len()
+            && let Ok(n) = (&*self.stream).write(&bytes[sent..])
+        {
+            sent += n;
+        }
+        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        sent
+    }
+
     /// How the connection ends, whatever else still comes.
     pub(crate) fn end(&mut self) -> End {
         self.rest().1

@@ -7,15 +7,15 @@ use worker::net::sim::{Faults, Force, Random, Sim};
 
 use super::client::{Finally, Script};
 use super::endpoint::Manners;
-use super::model::{Got, Model, Plan};
+use super::model::{Ends, Got, Model, Plan};
 use super::world::{Ended, World};
 
 /// Requests of the client with everything in it.
-const VARIED: std::ops::Range<usize> = 0..9;
+const VARIED: std::ops::Range<usize> = 0..11;
 /// Of the one beside it.
-const BESIDE: std::ops::Range<usize> = 9..15;
+const BESIDE: std::ops::Range<usize> = 11..18;
 /// Of the one that comes after.
-const AFTER: std::ops::Range<usize> = 15..20;
+const AFTER: std::ops::Range<usize> = 18..24;
 
 /// Runs it all; also says how many operations there were before the last client came.
 fn scenario(seed: u64, faults: Faults, force: Option<(u64, Force)>) -> (Ended, u64) {
@@ -28,7 +28,12 @@ fn scenario(seed: u64, faults: Faults, force: Option<(u64, Force)>) -> (Ended, u
     plans[2] = Plan { method: "POST", upload: Some(100_000), ..Plan::get(10) };
     plans[6] = Plan { method: "PUT", upload: Some(30_000), chunked: true, ..Plan::get(10) };
     plans[8].close = true;
+    plans[9] = Plan::tunnel(30_000, 20_000, Ends::Both);
+    plans[10] = Plan::tunnel(10, 100_000, Ends::Client);
+    plans[BESIDE.end - 1] = Plan::tunnel(5_000, 5_000, Ends::Endpoint);
+    plans[AFTER.end - 1] = Plan::tunnel(10, 10, Ends::Both);
     let model = Model::new(seed, plans);
+    model.ends_are_forged.set(matches!(force, Some((_, Force::Cancel))));
     // The third request of a connection finds it dead, and is sent again.
     let manners = Manners { reset_at: Some(3), ..Manners::PLAIN };
     let world = World::new(sim, Rc::clone(&model), &[manners, manners]);
@@ -38,6 +43,8 @@ fn scenario(seed: u64, faults: Faults, force: Option<(u64, Force)>) -> (Ended, u
             Script::plain(vec![0, 1, 2]),
             Script { pipeline: 3, ..Script::plain(vec![3, 4, 5]) },
             Script { finally: Finally::Idle, ..Script::plain(vec![6, 7, 8]) },
+            Script::plain(vec![9]),
+            Script::plain(vec![10]),
         ],
         &random,
     );
@@ -50,9 +57,9 @@ fn scenario(seed: u64, faults: Faults, force: Option<(u64, Force)>) -> (Ended, u
 
 /// Whether all of `requests` got what they should.
 fn served(model: &Model, requests: std::ops::Range<usize>) -> bool {
-    let right = Got { status: 200, own: false, whole: true };
     let got = model.got.borrow();
-    requests.into_iter().all(|id| got.get(&id) == Some(&right))
+    let right = |id: usize| Got { status: model.plans[id].status, own: false, whole: true };
+    requests.into_iter().all(|id| got.get(&id) == Some(&right(id)))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use worker::net::sim::{Random, SimNet};
 use worker::net::{Net, Stream};
 
 use super::http::{Event, Head, Length, Parser, chunk};
-use super::model::{Got, Model};
+use super::model::{Ends, Got, Model};
 use super::tools::{Bell, Read, Wire, join, sleep};
 
 /// How long a client waits for a connection, in microseconds.
@@ -126,6 +126,9 @@ async fn converse(model: &Rc<Model>, net: &SimNet, to: &Address, script: &Script
         sent: Cell::new(0),
         received: Cell::new(0),
         answered: Cell::new(0),
+        switched: Cell::new(false),
+        sent_all: Cell::new(false),
+        tunnel: Cell::new(None),
         bell: Bell::default(),
     };
     // Two sources of chance: the two directions must not disturb each other.
@@ -141,17 +144,29 @@ struct Conversation<'a> {
     received: Cell<usize>,
     /// Requests that are answered, whole.
     answered: Cell<usize>,
+    /// The endpoint has agreed to a tunnel.
+    switched: Cell<bool>,
+    /// All that belongs into the tunnel has been sent.
+    sent_all: Cell<bool>,
+    /// Which request has asked for one, and bytes written before it begins.
+    tunnel: Cell<Option<(usize, usize)>>,
     bell: Bell,
 }
 
 impl Conversation<'_> {
     async fn send(&self, random: &Random) {
-        let _ = self.send_all(random).await;
+        if self.send_all(random).await.is_none() {
+            // Who waits for all to be sent waits in vain.
+            self.bell.ring();
+        }
     }
 
     async fn send_all(&self, random: &Random) -> Option<()> {
         for (n, &id) in self.script.requests.iter().enumerate() {
             self.turn(n).await?;
+            if self.model.plans[id].tunnel.is_some() {
+                return self.send_tunnel(id, random).await;
+            }
             self.send_piecewise(&self.encode(id, random), random).await?;
         }
         match self.script.finally {
@@ -171,6 +186,97 @@ impl Conversation<'_> {
         Some(())
     }
 
+    /// Asks for a tunnel and sends all that belongs into it, some of it perhaps before the endpoint
+    /// has agreed.
+    async fn send_tunnel(&self, id: usize, random: &Random) -> Option<()> {
+        let Some(plan) = self.model.plans[id].tunnel else { return None };
+        let bytes = self.model.tunnel(id, true);
+        let head = self.encode(id, random);
+        let early = if random.chance(500) { 0 } else { random.below(3_000).min(bytes.len()) };
+        if early > 0 {
+            // Where nobody agrees it is a request of its own, and no sound one.
+            self.model.begun.set(self.model.begun.get() + 1);
+        }
+        self.tunnel.set(Some((id, self.wire.written.get() + head.len())));
+        self.send_piecewise(&[&head, &bytes[..early]].concat(), random).await?;
+        self.bell.until(|| self.switched.get() || self.wire.over.get()).await;
+        if self.wire.over.get() {
+            return None;
+        }
+        self.send_piecewise(&bytes[early..], random).await?;
+        if plan.ends == Ends::Both {
+            self.model.ends(id, true, bytes.len());
+            self.wire.stream.shutdown_write();
+        }
+        self.sent_all.set(true);
+        self.bell.ring();
+        Some(())
+    }
+
+    /// Reads what comes out of tunnel `id`, of which `first` has come, to its end.
+    async fn receive_tunnel(
+        &self,
+        id: usize,
+        first: Vec<u8>,
+        random: &Random,
+    ) -> Result<(), String> {
+        let Some(plan) = self.model.plans[id].tunnel else { return Ok(()) };
+        self.switched.set(true);
+        self.bell.ring();
+        let expected = self.model.tunnel(id, false);
+        let (mut bytes, mut at) = (first, 0);
+        loop {
+            if expected.get(at..at + bytes.len()) != Some(bytes.as_slice()) {
+                return Err(format!("wrong bytes from tunnel {id} at {at}: {} more", bytes.len()));
+            }
+            at += bytes.len();
+            let whole = at == expected.len();
+            if whole && plan.ends == Ends::Client {
+                let over = || self.wire.over.get() || self.wire.broken.get();
+                self.bell.until(|| self.sent_all.get() || over()).await;
+                self.whole(id);
+                return Ok(());
+            }
+            if random.chance(20) {
+                sleep(&self.wire.net, 1 << random.below(20)).await;
+            }
+            match self.wire.read(PATIENCE_MICROS).await {
+                Read::Bytes(buf) => {
+                    if let Some(Mischief { after: After::Received(at), what }) =
+                        self.script.mischief
+                    {
+                        let from = self.received.get();
+                        if (from..from + buf.len()).contains(&at) && self.act(what).await.is_none()
+                        {
+                            return Ok(());
+                        }
+                    }
+                    self.received.set(self.received.get() + buf.len());
+                    bytes = buf.filled().to_vec();
+                }
+                Read::End if self.wire.broken.get() => return Ok(()),
+                Read::End => {
+                    self.model.saw_end(id, false, at);
+                    if whole {
+                        self.whole(id);
+                    }
+                    // Nobody is left to send to, unless the direction was all that ended.
+                    let over = || self.wire.over.get() || self.wire.broken.get();
+                    self.bell.until(|| self.sent_all.get() || over()).await;
+                    return Ok(());
+                }
+                Read::Nothing if self.wire.over.get() => return Ok(()),
+                Read::Nothing => return Err(format!("tunnel {id} is forgotten")),
+            }
+        }
+    }
+
+    fn whole(&self, id: usize) {
+        if let Some(got) = self.model.got.borrow_mut().get_mut(&id) {
+            got.whole = true;
+        }
+    }
+
     /// Waits until request `n` may be sent.
     async fn turn(&self, n: usize) -> Option<()> {
         let over = || self.wire.over.get();
@@ -187,6 +293,9 @@ impl Conversation<'_> {
             out += "Connection: close\r\n";
         } else if plan.old && random.chance(500) {
             out += "Connection: keep-alive\r\n";
+        }
+        if plan.upgrade {
+            out += "Connection: Upgrade\r\nUpgrade: sim-own, WebSocket\r\n";
         }
         if plan.expect {
             out += "Expect: 100-continue\r\n";
@@ -232,7 +341,10 @@ impl Conversation<'_> {
                 return Some(());
             }
             What::Reset => self.wire.reset(),
-            What::Close => self.wire.close(),
+            What::Close => {
+                self.note_end();
+                self.wire.close();
+            }
         }
         self.bell.ring();
         None
@@ -243,8 +355,16 @@ impl Conversation<'_> {
             self.model.violation(format!("{violation} (client script {:?})", self.script));
             self.wire.reset();
         }
+        self.note_end();
         self.wire.close();
         self.bell.ring();
+    }
+
+    /// We are about to close: should that look like an end, it is one after what was written.
+    fn note_end(&self) {
+        if let Some((id, before)) = self.tunnel.get() {
+            self.model.ends(id, true, self.wire.written.get().saturating_sub(before));
+        }
     }
 
     async fn receive_all(&self, random: &Random) -> Result<(), String> {
@@ -253,6 +373,10 @@ impl Conversation<'_> {
         loop {
             while let Some(event) = parser.next()? {
                 match event {
+                    Event::Head(head) if head.word(1) == "101" => {
+                        let id = self.agreed(&head)?;
+                        return self.receive_tunnel(id, parser.take_rest(), random).await;
+                    }
                     Event::Head(head) => {
                         let response = self.begin(&head, &mut parser)?;
                         if response.is_some() {
@@ -267,6 +391,11 @@ impl Conversation<'_> {
                         // An interim head's end is nobody's.
                         let Some(response) = now.take() else { continue };
                         self.end(&response)?;
+                        let asked_for_tunnel =
+                            response.id.is_some_and(|id| self.model.plans[id].tunnel.is_some());
+                        if asked_for_tunnel {
+                            return Ok(());
+                        }
                         if response.closes {
                             return self.expect_end(&parser).await;
                         }
@@ -312,6 +441,25 @@ impl Conversation<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// An endpoint has agreed to a tunnel: which one.
+    fn agreed(&self, head: &Head) -> Result<usize, String> {
+        let n = self.answered.get();
+        let asked = self.script.requests.get(n).copied();
+        let Some(id) = asked.filter(|&id| self.model.plans[id].tunnel.is_some()) else {
+            return Err(format!("a tunnel that {asked:?} has not asked for: {head:?}"));
+        };
+        let sound = head.only("x-id") == Some(id.to_string().as_str())
+            && head.only("upgrade") == Some("WebSocket")
+            && head.only("connection") == Some("upgrade")
+            && head.length(Length::None) == Ok(Length::None);
+        if !sound {
+            return Err(format!("an unsound answer to {id}: {head:?}"));
+        }
+        self.model.got(id, Got { status: 101, own: false, whole: false });
+        self.answered.set(n + 1);
+        Ok(id)
     }
 
     /// A head has come: the response that begins, unless it is an interim one.

@@ -1,15 +1,16 @@
 //! The simulated endpoints: they log what they see, check it against the model, and answer, well or
 //! badly.
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 
 use worker::net::sim::{Random, SimListener, SimNet, SimStream};
-use worker::net::{Listener, Net};
+use worker::net::{Listener, Net, Stream};
 
 use super::http::{Event, Head, Length, Parser, chunk};
-use super::model::Model;
-use super::tools::{Read, Wire, join, sleep};
+use super::model::{Ends, Model};
+use super::tools::{Bell, Read, Wire, join, sleep};
 use super::world::is_at_a_socket;
 
 /// How long an endpoint waits for anything, in microseconds: the gateway's timeouts are shorter.
@@ -126,6 +127,9 @@ impl Connection<'_> {
             self.wire.reset();
             return None;
         }
+        if self.model.plans[id].tunnel.is_some() {
+            return self.tunnel(id, seen).await;
+        }
         let act = self.draw(self.model.plans[id].status);
         if self.random.chance(if self.manners.plain { 0 } else { 100 }) {
             let interim = ["103 Early Hints\r\nlink: </a>", "100 Continue"][self.random.below(2)];
@@ -180,6 +184,104 @@ impl Connection<'_> {
         (!closes).then_some(())
     }
 
+    /// Agrees to a tunnel, well or badly, and serves it to its end.
+    async fn tunnel(&mut self, id: usize, seen: usize) -> Option<()> {
+        let plan = self.model.plans[id].tunnel?;
+        let bytes = self.model.tunnel(id, false);
+        let random = &self.random;
+        let bad = random.chance(self.manners.bad_permille).then(|| random.below(5));
+        if bad == Some(0) {
+            self.wire.reset();
+            return None;
+        }
+        let protocol = if bad == Some(1) { "h2c" } else { "websocket" };
+        let mut first = format!(
+            "HTTP/1.1 101 Switching\r\nX-Id: {id}\r\nconnection: UPGRADE\r\nupgrade: {protocol}\r\n\r\n"
+        )
+        .into_bytes();
+        let early = random.below(3_000).min(bytes.len());
+        let head_len = first.len();
+        first.extend_from_slice(&bytes[..early]);
+        let before = self.wire.written.get() + head_len;
+        // A side that misbehaves does so after so many of its bytes.
+        let cut = bad.map(|_| early + random.below(bytes.len() - early + 1));
+        let mut rest = self.parser.take_rest();
+        let (model, wire) = (self.model, &self.wire);
+        let sent_all = Cell::new(false);
+        let bell = Bell::default();
+        let note_end = || model.ends(id, false, wire.written.get().saturating_sub(before));
+        let send = async {
+            let sent = async {
+                wire.write_in_pieces(&first, random).await?;
+                wire.write_in_pieces(&bytes[early..cut.unwrap_or(bytes.len())], random).await
+            };
+            if sent.await.is_none() {
+                wire.broken.set(true);
+            } else if cut.is_some() {
+                match bad {
+                    // Silent, for longer than the gateway lets it be.
+                    Some(2) => return,
+                    Some(3) => {
+                        note_end();
+                        wire.close();
+                    }
+                    _ => wire.reset(),
+                }
+            } else if plan.ends == Ends::Both {
+                model.ends(id, false, bytes.len());
+                wire.stream.shutdown_write();
+            }
+            sent_all.set(true);
+            bell.ring();
+        };
+        let own = Random::new(id as u64);
+        let receive = async {
+            let expected = model.tunnel(id, true);
+            let mut at = 0;
+            loop {
+                if expected.get(at..at + rest.len()) != Some(rest.as_slice()) {
+                    model.violation(format!("wrong bytes into tunnel {id} at {at}"));
+                    wire.reset();
+                    break;
+                }
+                at += rest.len();
+                let whole = at == expected.len();
+                if whole && let Some(seen) = model.seen.borrow_mut().get_mut(seen) {
+                    seen.whole = true;
+                }
+                if whole && plan.ends == Ends::Endpoint && bad.is_none() {
+                    bell.until(|| sent_all.get()).await;
+                    break;
+                }
+                if own.chance(20) {
+                    sleep(&wire.net, 1 << own.below(20)).await;
+                }
+                match wire.read(PATIENCE_MICROS).await {
+                    Read::Bytes(buf) => rest = buf.filled().to_vec(),
+                    Read::End if wire.broken.get() || wire.over.get() => break,
+                    Read::End => {
+                        model.saw_end(id, true, at);
+                        // A client that closes may still be sent something.
+                        if bad.is_none() {
+                            bell.until(|| sent_all.get()).await;
+                        }
+                        break;
+                    }
+                    Read::Nothing => {
+                        if !wire.over.get() {
+                            model.violation(format!("tunnel {id} is forgotten at its endpoint"));
+                        }
+                        break;
+                    }
+                }
+            }
+            note_end();
+            wire.close();
+        };
+        join(send, receive).await;
+        None
+    }
+
     fn draw(&self, status: u16) -> Act {
         let random = &self.random;
         if self.manners.plain {
@@ -217,7 +319,11 @@ impl Connection<'_> {
             (Some(_), Length::Chunked) => plan.chunked,
             (Some(len), length) => length == Length::Bytes(len) && !plan.chunked,
         };
-        (head.line == line && forwarded && framed).then(|| (id, self.model.saw(id, name)))
+        let asked = plan.upgrade.then_some("WebSocket");
+        let upgrade =
+            head.only("upgrade") == asked && head.only("connection") == asked.map(|_| "upgrade");
+        (head.line == line && forwarded && framed && upgrade)
+            .then(|| (id, self.model.saw(id, name)))
     }
 
     /// The response to `id`, and whether the connection ends with it.

@@ -124,6 +124,11 @@ impl Parser {
         self.state == State::UntilClose
     }
 
+    /// Takes the bytes that are in no event yet: HTTP ends here.
+    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Bytes that are in no event yet.
     pub(crate) fn rest(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()

@@ -28,6 +28,31 @@ pub(crate) struct Plan {
     pub(crate) expect: bool,
     pub(crate) status: u16,
     pub(crate) download: usize,
+    /// The client asks for another protocol.
+    pub(crate) upgrade: bool,
+    /// The endpoint agrees to it.
+    pub(crate) tunnel: Option<Tunnel>,
+}
+
+/// What passes through a tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tunnel {
+    /// Bytes from the client.
+    pub(crate) up: usize,
+    /// Bytes from the endpoint.
+    pub(crate) down: usize,
+    pub(crate) ends: Ends,
+}
+
+/// How a tunnel ends when all goes well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// Each side ends its direction when it has sent all.
+    Both,
+    /// The client closes when it has sent all and got all.
+    Client,
+    /// The endpoint does.
+    Endpoint,
 }
 
 impl Plan {
@@ -42,10 +67,22 @@ impl Plan {
             expect: false,
             status: 200,
             download,
+            upgrade: false,
+            tunnel: None,
         }
     }
 
+    /// An upgrade that becomes a tunnel.
+    pub(crate) const fn tunnel(up: usize, down: usize, ends: Ends) -> Self {
+        let tunnel = Some(Tunnel { up, down, ends });
+        Self { status: 101, upgrade: true, tunnel, ..Self::get(0) }
+    }
+
     pub(crate) fn drawn(random: &Random, bytes_max: usize, good: bool) -> Self {
+        if random.chance(60) {
+            let ends = [Ends::Both, Ends::Client, Ends::Endpoint][random.below(3)];
+            return Self::tunnel(size(random, bytes_max), size(random, bytes_max), ends);
+        }
         let method = ["GET", "GET", "HEAD", "PUT", "POST", "POST", "DELETE"][random.below(7)];
         let uploads = match method {
             "PUT" | "POST" => true,
@@ -63,6 +100,8 @@ impl Plan {
             expect: !old && !good && uploads && random.chance(100),
             status: [200, 200, 200, 204, 304, 404, 500][random.below(7)],
             download: size(random, bytes_max),
+            upgrade: !old && !uploads && random.chance(50),
+            tunnel: None,
         }
     }
 
@@ -126,6 +165,12 @@ pub(crate) struct Model {
     pub(crate) recorded: RefCell<BTreeSet<String>>,
     /// Endpoints take no more connections.
     pub(crate) stopping: Cell<bool>,
+    /// After how many bytes a side of a tunnel has ended its direction, if it has: by request, and
+    /// whether it is the client's.
+    tunnel_ends: RefCell<BTreeMap<(usize, bool), usize>>,
+    /// Operations of the gateway are aborted without its asking. One of them may resolve as an end
+    /// does: only who aborts can know.
+    pub(crate) ends_are_forged: Cell<bool>,
     pub(crate) buffers: Pool,
 }
 
@@ -147,6 +192,8 @@ impl Model {
             messages: Cell::default(),
             recorded: RefCell::default(),
             stopping: Cell::default(),
+            tunnel_ends: RefCell::default(),
+            ends_are_forged: Cell::default(),
             buffers: Pool::new(usize::MAX),
         })
     }
@@ -164,6 +211,27 @@ impl Model {
         let plan = &self.plans[id];
         let len = if plan.has_download() { plan.download } else { 0 };
         body(self.seed ^ (2 * id as u64 + 2) << 32, len)
+    }
+
+    /// What the client sends through a tunnel, or what it gets.
+    pub(crate) fn tunnel(&self, id: usize, from_client: bool) -> Vec<u8> {
+        let Some(tunnel) = self.plans[id].tunnel else { return Vec::new() };
+        let len = if from_client { tunnel.up } else { tunnel.down };
+        body(self.seed ^ (2 * id as u64 + 1 + u64::from(from_client)) << 33, len)
+    }
+
+    /// A side of a tunnel ends its direction after so many bytes of its own, in good order.
+    pub(crate) fn ends(&self, id: usize, from_client: bool, after: usize) {
+        self.tunnel_ends.borrow_mut().insert((id, from_client), after);
+    }
+
+    /// A side of a tunnel sees the other's end, in good order, after so many bytes.
+    pub(crate) fn saw_end(&self, id: usize, from_client: bool, after: usize) {
+        let ended = self.tunnel_ends.borrow().get(&(id, from_client)).copied();
+        if ended != Some(after) && !self.ends_are_forged.get() {
+            let who = if from_client { "client" } else { "endpoint" };
+            self.violation(format!("tunnel {id} of the {who} ended at {ended:?}, seen at {after}"));
+        }
     }
 
     /// An endpoint has seen the head of request `id`, which the gateway calls `name`; gives the
@@ -218,6 +286,11 @@ impl Model {
         let mut times = vec![0; self.plans.len()];
         for seen in self.seen.borrow().iter() {
             times[seen.id] += 1;
+        }
+        for seen in self.seen.borrow().iter() {
+            if strict && self.plans[seen.id].tunnel.is_some() && !seen.whole {
+                self.violation(format!("tunnel {} did not bring all to the endpoint", seen.id));
+            }
         }
         for (id, (&times, plan)) in times.iter().zip(&self.plans).enumerate() {
             let most = if plan.is_idempotent() && !strict { 2 } else { 1 };

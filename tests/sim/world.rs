@@ -24,7 +24,7 @@ const CONFIG: &str = r#"
 version = 1
 [listeners.web]
 address = "10.9.9.1:80"
-timeouts = { head = "6s", body_idle = "3s", idle = "8s", write_idle = "3s" }
+timeouts = { head = "6s", body_idle = "3s", idle = "8s", write_idle = "3s", tunnel_idle = "12s" }
 [upstreams.app]
 endpoints = ["10.9.9.2:9000", "10.9.9.3:9000"]
 timeouts = { connect = "1s", first_byte = "6s", between_bytes = "3s" }
@@ -258,7 +258,8 @@ pub(crate) fn run_seed(seed: u64, history: bool) -> (Ended, bool) {
                 let from = all.len();
                 for _ in 0..1 + random.below(8) {
                     let plan = super::model::Plan::drawn(&random, bytes_max, clients_good);
-                    let last = clients_good && (plan.old || plan.close);
+                    // Behind a tunnel there is nothing to ask.
+                    let last = plan.tunnel.is_some() || clients_good && (plan.old || plan.close);
                     all.push(plan);
                     if last {
                         break;

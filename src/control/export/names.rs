@@ -78,6 +78,12 @@ metrics! {
         "Client connections accepted";
     ACCEPT_ERRORS: Counter "ringway_accept_errors_total" []
         "Accepts that failed; if it grows, look at the limit of descriptors";
+    TUNNELS: Gauge "ringway_tunnels" ["listener"]
+        "Client connections that have become tunnels, by an upgrade to WebSocket or another protocol, and are open";
+    TUNNELS_TOTAL: Counter "ringway_tunnels_total" []
+        "Tunnels that began";
+    TUNNEL_BYTES: Counter "ringway_tunnel_bytes_total" ["direction"]
+        "Bytes that tunnels have passed on, from clients (in) and to clients (out), while they do; by route they are counted when a tunnel ends";
     UPSTREAM_CONNECTIONS: Gauge "ringway_upstream_connections" ["upstream", "state"]
         "Connections to endpoints that wait in a pool (idle) or carry a request (active)";
     UPSTREAM_CONNECTS: Counter "ringway_upstream_connects_total" []
@@ -111,11 +117,11 @@ metrics! {
     REQUESTS: Counter "ringway_requests_total" ["listener", "route", "status", "reason"]
         "Requests that ended; the reason is empty when an endpoint answered, the route when none took it";
     REQUEST_BYTES: Counter "ringway_request_bytes_total" ["route"]
-        "Bytes of request bodies";
+        "Bytes of request bodies, and of what clients have sent in tunnels";
     RESPONSE_BYTES: Counter "ringway_response_bytes_total" ["route"]
-        "Bytes of response bodies";
+        "Bytes of response bodies, and of what clients were sent in tunnels";
     REQUEST_SECONDS: Histogram "ringway_request_seconds" ["route"]
-        "Time from the first byte of a request's head to the last byte of its response";
+        "Time from the first byte of a request's head to the last byte of its response, which for a tunnel is the 101";
 }
 
 /// The text of `docs/metrics.md`.

@@ -138,6 +138,16 @@ fn node(
     text.one(&names::CLIENT_CONNECTIONS_TOTAL, &[], totals.client_connections);
     text.one(&names::ACCEPT_ERRORS, &[], totals.accept_errors);
 
+    text.family(&names::TUNNELS);
+    let by_listener = gauges().flat_map(|it| &it.tunnels);
+    for (name, open) in summed(by_listener.map(|&(id, open)| (listeners.of(id), open))) {
+        text.sample(&names::TUNNELS, &[name], open);
+    }
+    text.one(&names::TUNNELS_TOTAL, &[], totals.tunnels);
+    text.family(&names::TUNNEL_BYTES);
+    text.sample(&names::TUNNEL_BYTES, &["in"], totals.tunnel_bytes_in);
+    text.sample(&names::TUNNEL_BYTES, &["out"], totals.tunnel_bytes_out);
+
     text.family(&names::UPSTREAM_CONNECTIONS);
     let by_upstream = || gauges().flat_map(|it| &it.endpoint_connections);
     let idle = by_upstream().map(|(name, idle, _)| (&**name, *idle));

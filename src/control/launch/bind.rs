@@ -278,6 +278,7 @@ mod tests {
                 body_idle: second,
                 idle: second,
                 write_idle: second,
+                tunnel_idle: second,
                 drain: second,
             },
         }

@@ -238,7 +238,7 @@ fn replies(model: &Model) -> Vec<Diagnostic> {
     with_body.map(mistake).collect()
 }
 
-/// Routes that name a host or a method twice.
+/// Routes that name a host, a method or a protocol twice.
 fn lists(model: &Model) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     for (name, route) in &model.document.routes.objects {
@@ -248,6 +248,9 @@ fn lists(model: &Model) -> Vec<Diagnostic> {
         let methods = route.matches.methods.iter().flat_map(|methods| methods.iter());
         let methods = methods.map(|it| (Cow::Borrowed(&*it.0), it.span, it.shown()));
         twice(model, name, "method", methods, &mut diagnostics);
+        let upgrades = route.upgrades.iter().flat_map(|upgrades| upgrades.iter());
+        let upgrades = upgrades.map(|it| (Cow::Borrowed(&*it.0), it.span, it.shown()));
+        twice(model, name, "protocol", upgrades, &mut diagnostics);
     }
     diagnostics
 }

@@ -73,7 +73,11 @@ section! {
         idle: Duration => Rule::default(Duration::from_secs(75)).within(SHORTEST..=LONGEST);
         /// For a client to take some of a response. Then the connection is closed.
         write_idle: Duration => Rule::default(Duration::from_secs(30)).within(SHORTEST..=LONGEST);
-        /// For exchanges to finish when the gateway stops.
+        /// For a tunnel (after an upgrade) in which no byte moves, in either direction. Then both
+        /// sides are reset. No other timeout holds for tunnels.
+        tunnel_idle: Limit<Duration> => Rule::default(Limit::At(Duration::from_secs(3600)))
+            .within_or_off(SHORTEST..=LONGEST);
+        /// For exchanges and tunnels to finish when the gateway stops.
         drain: Duration => Rule::default(Duration::from_secs(30)).within(SHORTEST..=LONGEST);
     }
 }

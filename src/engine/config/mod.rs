@@ -30,6 +30,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod upgrades;
 mod upstream;
 mod value;
 mod variables;

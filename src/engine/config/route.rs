@@ -9,6 +9,7 @@ use super::reply::Reply;
 use super::section::{Rule, Value, section};
 use super::shape::{Choice, Shape};
 use super::tree::Node;
+use super::upgrades::Protocol;
 use super::walk::Walk;
 use super::written::Written;
 
@@ -19,6 +20,10 @@ section! {
         matches = "match": Match => Rule::section();
         /// The upstream that its requests go to.
         upstream: Option<Spanned<String>> => Rule::optional("\"users\"").in_sample();
+        /// Protocols that its clients may switch to by `Upgrade`, such as "websocket" or "tcp-x/1":
+        /// once the endpoint has agreed, bytes pass both ways as they are. Of other protocols the
+        /// endpoint does not hear. Absent: ["websocket"]; [] for none. Only beside `upstream`.
+        upgrades: Option<Spanned<Vec<Spanned<Protocol>>>> => Rule::optional("[\"websocket\"]");
         /// Where clients are sent instead.
         redirect: Option<Spanned<Redirect>> => Rule::optional_section();
         /// What the gateway answers by itself.
@@ -33,6 +38,8 @@ pub struct Route {
     pub matches: Match,
     /// What happens to them.
     pub action: Action,
+    /// Protocols that clients may switch to; absent: `websocket`.
+    pub upgrades: Option<Spanned<Vec<Spanned<Protocol>>>>,
 }
 
 /// What happens to the requests of a route.
@@ -56,7 +63,8 @@ impl Value for Route {
     }
 
     fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
-        let RouteKeys { matches, upstream, redirect, reply } = RouteKeys::read(node, walk)?;
+        let RouteKeys { matches, upstream, upgrades, redirect, reply } =
+            RouteKeys::read(node, walk)?;
         let places = [
             ("upstream", upstream.as_ref().map(|it| it.span)),
             ("redirect", redirect.as_ref().map(|it| it.span)),
@@ -86,13 +94,22 @@ impl Value for Route {
                 return None;
             }
         };
-        Some(Self { matches, action })
+        if let (Some(upgrades), Action::Redirect(_) | Action::Reply(_)) = (&upgrades, &action) {
+            let what = format!("`{}` has `upgrades` and no `upstream`", walk.path());
+            walk.report(upgrades.span, what, |it| {
+                it.because("it is the endpoint that agrees to another protocol")
+                    .cured_by("leave `upgrades` out")
+            });
+            return None;
+        }
+        Some(Self { matches, action, upgrades })
     }
 
     fn write(&self) -> Written {
         let mut keys = RouteKeys {
             matches: self.matches.clone(),
             upstream: None,
+            upgrades: self.upgrades.clone(),
             redirect: None,
             reply: None,
         };

@@ -9,7 +9,7 @@ use proto::path;
 use super::action::Piece;
 use super::{
     Action, Endpoint, FOREVER, Identities, Limits, ListenerSettings, ListenerTimeouts, PoolLimits,
-    Redirect, Route, StaticReply, Table, Upstream, UpstreamId, UpstreamTimeouts,
+    Redirect, Route, StaticReply, Table, Upgrades, Upstream, UpstreamId, UpstreamTimeouts,
 };
 use crate::config::{self, ByteSize, Limit, Model};
 use crate::router::{HostRule, PathRule, Router, Rule};
@@ -44,7 +44,7 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Table
         // There are fewer routes than bytes in a configuration, and fewer of those than 2^32.
         let number = u32::try_from(routes.len()).unwrap_or(u32::MAX);
         rules.extend(rules_of(&route.matches, number));
-        routes.push(Route { name: (***name).into(), action });
+        routes.push(Route { name: (***name).into(), action, upgrades: upgrades(route) });
     }
     let router = Router::new(rules);
     let records = document.access_log.is_some();
@@ -89,6 +89,11 @@ fn action(written: &config::Action, upstreams: &[Upstream]) -> Option<Action> {
     })
 }
 
+fn upgrades(route: &config::Route) -> Upgrades {
+    let Some(listed) = &route.upgrades else { return Upgrades::WebSocket };
+    Upgrades::Listed(listed.iter().map(|it| it.0.as_str().into()).collect())
+}
+
 fn static_reply(reply: &config::Reply) -> StaticReply {
     let mut headers: Vec<(Box<str>, Box<[u8]>)> = reply.headers.0.iter().map(header).collect();
     let typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE));
@@ -130,6 +135,7 @@ fn listener(name: &str, it: &config::Listener, identities: &mut Identities) -> L
             body_idle: it.timeouts.body_idle,
             idle: it.timeouts.idle,
             write_idle: it.timeouts.write_idle,
+            tunnel_idle: or_forever(it.timeouts.tunnel_idle),
             drain: it.timeouts.drain,
         },
     }

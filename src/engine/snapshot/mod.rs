@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use proto::path;
+use proto::upgrade::is_same;
 
 pub use action::{Action, Redirect, StaticReply};
 pub use compile::compile;
@@ -76,6 +77,13 @@ impl Table {
             Hit::WrongMethod => Found::WrongMethod,
             Hit::None => Found::None,
         }
+    }
+
+    /// The route of that name.
+    #[must_use]
+    pub fn route_by_name(&self, name: &str) -> Option<RouteId> {
+        let index = self.routes.binary_search_by(|it| (*it.name).cmp(name)).ok()?;
+        u32::try_from(index).ok().map(RouteId)
     }
 
     /// The value of `Allow` (RFC 9110 section 10.2.1) after [`Found::WrongMethod`] for the same
@@ -163,6 +171,8 @@ pub struct ListenerTimeouts {
     pub idle: Duration,
     /// Between two writes of a response that the client does not read.
     pub write_idle: Duration,
+    /// For a tunnel in which no byte moves.
+    pub tunnel_idle: Duration,
     /// For exchanges to finish, once the gateway is told to stop.
     pub drain: Duration,
 }
@@ -174,6 +184,28 @@ pub struct Route {
     pub name: Box<str>,
     /// What happens to its requests.
     pub action: Action,
+    /// Protocols that its clients may switch to.
+    pub upgrades: Upgrades,
+}
+
+/// Protocols that the clients of a route may switch to (RFC 9110 section 7.8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upgrades {
+    /// WebSocket (RFC 6455) alone, as where nothing is said of it: most routes.
+    WebSocket,
+    /// These, perhaps none.
+    Listed(Box<[Box<str>]>),
+}
+
+impl Upgrades {
+    /// Whether clients may switch to `protocol`, as they name it.
+    #[must_use]
+    pub fn allow(&self, protocol: &[u8]) -> bool {
+        match self {
+            Self::WebSocket => is_same(protocol, b"websocket"),
+            Self::Listed(listed) => listed.iter().any(|it| is_same(protocol, it.as_bytes())),
+        }
+    }
 }
 
 /// Which route of a [`Table`].

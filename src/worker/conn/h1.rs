@@ -24,8 +24,8 @@ use super::handshake::{self, Introduced};
 use crate::accept::{ListenerSlot, Open};
 use crate::deadline::Deadline;
 use crate::exchange::{
-    After, Caller, ClientHandle, ClientSide, Exchange, Forwarded, Notes, RequestSource,
-    ResponseSink,
+    After, Caller, ClientHandle, ClientSide, Exchange, Forwarded, Left, Notes, RequestSource,
+    ResponseSink, Tunnel,
 };
 use crate::failure::{Failure, Kind, Side};
 use crate::net::buffer::{Buf, HEADROOM, Size};
@@ -87,10 +87,10 @@ struct Connection<N: Net> {
 }
 
 /// What a busy connection becomes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Then {
+enum Then<N: Net> {
     Quiet,
     Closed,
+    Tunnel(Box<Tunnel<N>>),
 }
 
 /// What came of waiting for a request's head.
@@ -126,8 +126,12 @@ impl<N: Net> Connection<N> {
         let mut busy = buffers.lent() < LINGER_BUFFERS_MAX && buffers.has_room();
         while busy || self.quiet(!served).await {
             busy = false;
-            if Box::pin(self.busy(&mut served)).await == Then::Closed {
-                return;
+            // Its future is gone before a tunnel begins.
+            let then = Box::pin(self.busy(&mut served)).await;
+            match then {
+                Then::Quiet => {}
+                Then::Closed => return,
+                Then::Tunnel(tunnel) => return Box::pin(self.tunnel(tunnel)).await,
             }
         }
     }
@@ -167,7 +171,7 @@ impl<N: Net> Connection<N> {
     }
 
     /// Serves requests for as long as they keep coming.
-    async fn busy(&self, served: &mut bool) -> Then {
+    async fn busy(&self, served: &mut bool) -> Then<N> {
         let core = self.core();
         let mut ahead = None;
         if self.is_new.get() {
@@ -229,6 +233,7 @@ impl<N: Net> Connection<N> {
                 own_request_id: core.request_ids.borrow_mut().next(),
                 began,
                 notes: Notes::default(),
+                switched: Cell::new(None),
             };
             exchange.note_time(|times| &mut times.head);
             let after = match refused {
@@ -236,9 +241,15 @@ impl<N: Net> Connection<N> {
                 Some(reason) => exchange.refuse(&mut client, &head, reason).await,
             };
             *served = true;
+            if after == After::Tunnel
+                && let Some(mut tunnel) = exchange.into_tunnel(&head)
+            {
+                tunnel.client_ahead = client.body.take_ahead();
+                return Then::Tunnel(tunnel);
+            }
             let unread = !client.body.is_done() || client.body.has_ahead() || refused.is_some();
             ahead = client.body.take_ahead();
-            if after == After::Close {
+            if after != After::KeepAlive {
                 if unread {
                     drop((ahead.take(), head));
                     Box::pin(self.close_politely()).await;
@@ -248,9 +259,18 @@ impl<N: Net> Connection<N> {
         }
     }
 
+    /// The client's side of a tunnel, to its end.
+    async fn tunnel(&self, tunnel: Box<Tunnel<N>>) {
+        let Self { stream, deadline, upload, .. } = self;
+        let left = tunnel.run(self.core(), self.listener(), stream, deadline, upload).await;
+        if left == Left::Unread {
+            self.close_politely().await;
+        }
+    }
+
     /// Stage 2: takes the PROXY header off the connection. What came of the first request, or what
     /// becomes of the connection.
-    async fn be_introduced(&self, mode: ProxyProtocol) -> Result<Buf, Then> {
+    async fn be_introduced(&self, mode: ProxyProtocol) -> Result<Buf, Then<N>> {
         let core = self.core();
         let wire = Wire {
             net: &core.net,
@@ -284,6 +304,7 @@ impl<N: Net> Connection<N> {
                     own_request_id: core.request_ids.borrow_mut().next(),
                     began,
                     notes: Notes::default(),
+                    switched: Cell::new(None),
                 };
                 exchange.turn_away(&core.request_heads.take(), reason);
                 Err(Then::Closed)
@@ -292,7 +313,7 @@ impl<N: Net> Connection<N> {
     }
 
     /// Lets go of what a cancelable read keeps, so that a quiet connection costs least.
-    fn fall_quiet(&self) -> Then {
+    fn fall_quiet(&self) -> Then<N> {
         self.stream.cancel_read();
         Then::Quiet
     }
@@ -512,7 +533,7 @@ impl<N: Net> ResponseSink for Sink<'_, N> {
         *self.chunked = length == BodyLength::Chunked;
         let persist = match after {
             After::KeepAlive => Persist::KeepAlive,
-            After::Close => Persist::Close,
+            After::Close | After::Tunnel => Persist::Close,
         };
         let body =
             if *self.chunked { outgoing::frame(self.wire.buffers, first) } else { first.buf };

@@ -79,6 +79,9 @@ impl<N: Net> Attempts<N> {
                         .first
                         .take()
                         .unwrap_or_else(|| Chunk::last(empty(&exchange.core.buffers, Size::Small)));
+                    if request.switch_to.is_some() {
+                        lease.may_switch();
+                    }
                     let (mut sink, _, _) = lease.split(exchange.upload, exchange.download);
                     let Err(unsent) = sink.head(request.head, request.length, first).await else {
                         self.ledger.bytes_out = 1;

@@ -54,7 +54,10 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
             .await
             .map_err(end_of)?;
         exchange.note_time(|times| &mut times.first_byte);
-        let sent = between.sent.get();
+        // An endpoint that refuses a request before its end will not read the rest, and neither do
+        // we. And a client that waited for 100 (Continue) may send its body now or not.
+        let waits_for_continue = request.expects_continue && !between.moved.get();
+        let refused_early = !between.sent.get() && (response.status >= 400 || waits_for_continue);
         respond::body(
             exchange,
             &mut from_endpoint,
@@ -62,7 +65,7 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
             request,
             version,
             response,
-            sent,
+            refused_early,
         )
         .await
     });

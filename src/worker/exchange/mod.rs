@@ -16,7 +16,10 @@ mod finish;
 mod forward;
 mod notes;
 mod respond;
+mod tunnel;
+mod upgrade;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use engine::reason::Reason;
@@ -30,12 +33,13 @@ use crate::failure::{Failure, Kind, Side};
 use crate::net::{Instant, Net};
 use crate::snapshot::Snapshot;
 use crate::state::Core;
-use crate::upstream::{EndpointSide, ResponseSource};
+use crate::upstream::{EndpointSide, Lease, ResponseSource};
 use crate::wire::Chunk;
 
 pub use admit::Forwarded;
 pub use caller::Caller;
 pub use notes::Notes;
+pub use tunnel::{Left, Tunnel};
 
 /// Where a request comes from and its response goes to. An exchange uses the two directions at the
 /// same time, as [`ClientSide::split`] hands them out.
@@ -85,6 +89,8 @@ pub enum After {
     KeepAlive,
     /// The connection ends with this response.
     Close,
+    /// The endpoint has agreed to another protocol: see [`Exchange::into_tunnel`].
+    Tunnel,
 }
 
 /// The outgoing direction of an exchange with a client.
@@ -141,6 +147,8 @@ pub struct Exchange<'a, N: Net> {
     pub began: Instant,
     /// What is noted on the way, to be counted and recorded at its end.
     pub notes: Notes,
+    /// The endpoint's side of a tunnel that is to begin.
+    pub switched: Cell<Option<Lease<N>>>,
 }
 
 /// What an exchange knows of its request beside the head.
@@ -149,6 +157,8 @@ struct Request<'a> {
     length: BodyLength,
     wants_keep_alive: bool,
     expects_continue: bool,
+    /// The protocol that the endpoint is asked to switch to.
+    switch_to: Option<Box<[u8]>>,
 }
 
 /// How an exchange ended that sent no complete response of an endpoint.
@@ -170,9 +180,12 @@ impl<N: Net> Exchange<'_, N> {
             length: head.body_length(),
             wants_keep_alive: head.keep_alive() && !self.ends(),
             expects_continue: head.expects_continue(),
+            switch_to: None,
             head,
         };
         let (after, reason) = match self.route_and_send(client, request).await {
+            // It is told of at its end.
+            Ok(After::Tunnel) => return After::Tunnel,
             Ok(after) => (after, None),
             Err((End::Reply(reason), after)) => {
                 self.core.counters.replies.add(1);
@@ -209,6 +222,12 @@ impl<N: Net> Exchange<'_, N> {
         after
     }
 
+    /// After [`After::Tunnel`]: what goes on of the exchange, which lets everything else go.
+    pub fn into_tunnel(self, head: &RequestHead) -> Option<Box<Tunnel<N>>> {
+        let lease = self.switched.take()?;
+        Some(Box::new(Tunnel { lease, account: self.account(head), client_ahead: None }))
+    }
+
     /// Ends a connection that did not come to a request, without an answer: `reason` is counted
     /// and recorded.
     pub fn turn_away(&self, head: &RequestHead, reason: Reason) {
@@ -240,6 +259,7 @@ impl<N: Net> Exchange<'_, N> {
         let upstream = match table.route(request.head.host(), request.head.path(), method) {
             Found::Route(id, route) => {
                 self.notes.route.set(Some(id));
+                request.switch_to = upgrade::wanted(request.head, &route.upgrades);
                 match route.action {
                     Action::Upstream(upstream) => upstream,
                     Action::Redirect(_) | Action::Reply(_) => {
@@ -251,6 +271,9 @@ impl<N: Net> Exchange<'_, N> {
             Found::None => return Err((End::Reply(Reason::NoRoute), after)),
         };
         self.prepare(request.head);
+        if let Some(protocol) = &request.switch_to {
+            upgrade::ask(request.head, protocol);
+        }
         let ended = if first.last {
             self.send_whole(client, &mut request, upstream, first).await
         } else {
@@ -289,8 +312,13 @@ impl<N: Net> Exchange<'_, N> {
                 continue;
             }
             self.note_time(|times| &mut times.first_byte);
+            if let (101, Some(protocol)) = (response.status, &request.switch_to) {
+                let after = upgrade::accept(self, &mut sink, protocol, &mut response).await?;
+                self.switched.set(Some(lease));
+                return Ok(after);
+            }
             let after =
-                respond::body(self, &mut source, &mut sink, request, version, response, true)
+                respond::body(self, &mut source, &mut sink, request, version, response, false)
                     .await?;
             lease.give_back(self.core.net.now());
             return Ok(after);

@@ -5,12 +5,13 @@ use std::cell::Cell;
 
 use engine::address::Address;
 use engine::reason::Reason;
-use engine::snapshot::{RouteId, UpstreamId};
+use engine::snapshot::{ListenerId, RouteId, UpstreamId};
 use proto::head::{HeaderId, RequestHead, Version};
 
 use super::Exchange;
-use crate::net::Net;
-use crate::telemetry::record::{EndpointAddress, Record, Times};
+use crate::net::{Instant, Net};
+use crate::state::Core;
+use crate::telemetry::record::{EndpointAddress, Record, Records, Times};
 use crate::wire::Chunk;
 
 /// See the module. Both pumps write here, hence the cells.
@@ -46,19 +47,18 @@ impl Notes {
 }
 
 impl<N: Net> Exchange<'_, N> {
-    /// Notes that one of the four moments has come.
+    /// Notes that one of the moments has come at which an exchange has waited.
     pub fn note_time(&self, which: impl FnOnce(&mut Times) -> &mut u32) {
         let mut times = self.notes.times.get();
-        let micros = self.core.net.now().micros_since(self.began);
-        // The clock stands still within a turn, and 0 is for what did not come.
-        *which(&mut times) = u32::try_from(micros).unwrap_or(u32::MAX).max(1);
+        *which(&mut times) = clamped(age(self.core, self.began));
         self.notes.times.set(times);
     }
 
     /// Stage 10, finish: counts the exchange, and records it where there is an access log.
     pub(super) fn count_and_record(&self, head: &RequestHead, reason: Option<Reason>) {
-        self.note_time(|times| &mut times.done);
         let notes = &self.notes;
+        let done = age(self.core, self.began);
+        notes.times.set(Times { done, ..notes.times.get() });
         let status = match notes.status.get() {
             0 => NOTHING_SENT,
             status => status,
@@ -66,84 +66,167 @@ impl<N: Net> Exchange<'_, N> {
         self.core.counters.requests.add(1);
         self.core.count(&self.snapshot, notes.route.get(), |block| {
             block.count(self.listener.id, status, reason);
-            block.seconds.observe(notes.times.get().done);
+            block.seconds.observe(clamped(done));
             block.bytes_in += notes.bytes_in.get();
             block.bytes_out += notes.bytes_out.get();
         });
         if self.snapshot.table().records {
-            self.record(head, status, reason);
+            let texts = self.texts(head);
+            self.core.reporter.record(texts.iter().map(|text| text.len()).sum(), |batch| {
+                self.record(texts, head.version, status, reason, batch);
+            });
         }
     }
 
-    #[inline(never)]
-    fn record(&self, head: &RequestHead, status: u16, reason: Option<Reason>) {
-        let (core, notes, table) = (self.core, &self.notes, self.snapshot.table());
+    /// What is to be counted and recorded at the end of a tunnel. It holds no version: a tunnel may
+    /// last for days, and there would be one table more for every change meanwhile.
+    pub(super) fn account(&self, head: &RequestHead) -> Account {
+        let (notes, table) = (&self.notes, self.snapshot.table());
         let route = notes.route.get().and_then(|it| table.routes.get(it.0 as usize));
-        let route = route.map_or("", |it| &it.name);
+        let record = table.records.then(|| {
+            let mut batch = Box::<Records>::default();
+            self.record(self.texts(head), head.version, notes.status.get(), None, &mut batch);
+            batch
+        });
+        Account {
+            listener: self.listener.id,
+            route: route.map(|it| it.name.clone()).unwrap_or_default(),
+            status: notes.status.get(),
+            began: self.began,
+            answered_micros: clamped(age(self.core, self.began)),
+            record,
+        }
+    }
+
+    /// The texts of a record, in their order.
+    fn texts<'t>(&'t self, head: &'t RequestHead) -> [&'t [u8]; TEXTS] {
+        let (notes, table) = (&self.notes, self.snapshot.table());
+        let route = notes.route.get().and_then(|it| table.routes.get(it.0 as usize));
         let upstream = notes.upstream.get().map(|it| table.upstream(it));
-        let endpoint = |index: u32| upstream?.endpoints.get(index as usize);
-        let endpoint = notes.endpoint.get().and_then(endpoint).map(|it| &it.address);
-        let (endpoint_ip, endpoint_name) = match endpoint {
-            Some(Address::Ip(address)) => (Some(*address), ""),
-            Some(Address::Unix(name)) => (None, &**name),
-            None => (None, ""),
+        let endpoint_name = match self.endpoint() {
+            Some(Address::Unix(name)) => name,
+            _ => "",
         };
-        let upstream = upstream.map_or("", |it| &it.name);
         let header = |id| head.headers.get(id).unwrap_or_default();
-        let texts = [
-            route.as_bytes(),
+        [
+            route.map_or("", |it| &it.name).as_bytes(),
             head.method_bytes(),
             head.host(),
             head.path_and_query(),
-            upstream.as_bytes(),
+            upstream.map_or("", |it| &it.name).as_bytes(),
             header(HeaderId::UserAgent),
             header(HeaderId::Referer),
             self.request_id(head),
             endpoint_name.as_bytes(),
-        ];
-        let text_bytes = texts.iter().map(|text| text.len()).sum();
-        core.reporter.record(text_bytes, |batch| {
-            let [
-                route,
-                method,
-                host,
-                path,
-                upstream,
-                user_agent,
-                referer,
-                request_id,
-                endpoint_name,
-            ] = texts.map(|text| batch.put(text));
-            let times = notes.times.get();
-            let endpoint = match endpoint {
-                Some(Address::Unix(_)) => EndpointAddress::Unix(endpoint_name),
-                _ => endpoint_ip.map_or(EndpointAddress::None, EndpointAddress::Ip),
-            };
-            let record = Record {
-                unix_micros: core.unix_micros_at_zero.get() + self.began.0,
-                request_id,
-                client: self.caller.address,
-                listener: self.listener.id,
-                route,
-                method,
-                host,
-                path,
-                http11: head.version == Version::Http11,
-                status,
-                reason,
-                bytes_in: notes.bytes_in.get(),
-                bytes_out: notes.bytes_out.get(),
-                upstream,
-                endpoint,
-                tries: notes.tries.get(),
-                retried_because: notes.retried_because.get(),
-                reused_connection: notes.reused.get(),
-                times,
-                config_version: table.number,
-                user_agent,
-                referer,
-            };
-            batch.records.push(record);
+        ]
+    }
+
+    /// Where the endpoint is that was tried last.
+    fn endpoint(&self) -> Option<&Address> {
+        let upstream = self.snapshot.table().upstream(self.notes.upstream.get()?);
+        Some(&upstream.endpoints.get(self.notes.endpoint.get()? as usize)?.address)
+    }
+
+    #[inline(never)]
+    fn record(
+        &self,
+        texts: [&[u8]; TEXTS],
+        version: Version,
+        status: u16,
+        reason: Option<Reason>,
+        batch: &mut Records,
+    ) {
+        let (core, notes, table) = (self.core, &self.notes, self.snapshot.table());
+        let [
+            route,
+            method,
+            host,
+            path,
+            upstream,
+            user_agent,
+            referer,
+            request_id,
+            endpoint_name,
+        ] = texts.map(|text| batch.put(text));
+        let endpoint = match self.endpoint() {
+            Some(Address::Ip(address)) => EndpointAddress::Ip(*address),
+            Some(Address::Unix(_)) => EndpointAddress::Unix(endpoint_name),
+            None => EndpointAddress::None,
+        };
+        let record = Record {
+            unix_micros: core.unix_micros_at_zero.get() + self.began.0,
+            request_id,
+            client: self.caller.address,
+            listener: self.listener.id,
+            route,
+            method,
+            host,
+            path,
+            http11: version == Version::Http11,
+            status,
+            reason,
+            bytes_in: notes.bytes_in.get(),
+            bytes_out: notes.bytes_out.get(),
+            upstream,
+            endpoint,
+            tries: notes.tries.get(),
+            retried_because: notes.retried_because.get(),
+            reused_connection: notes.reused.get(),
+            times: notes.times.get(),
+            config_version: table.number,
+            user_agent,
+            referer,
+        };
+        batch.records.push(record);
+    }
+}
+
+/// Texts of a record.
+const TEXTS: usize = 9;
+
+/// Microseconds since `began`. The clock stands still within a turn, and 0 is for what did not come.
+fn age<N: Net>(core: &Core<N>, began: Instant) -> u64 {
+    core.net.now().micros_since(began).max(1)
+}
+
+fn clamped(micros: u64) -> u32 {
+    u32::try_from(micros).unwrap_or(u32::MAX)
+}
+
+/// What is to be counted and recorded of a tunnel, at its end.
+pub(super) struct Account {
+    listener: ListenerId,
+    /// The route's name.
+    route: Box<str>,
+    status: u16,
+    began: Instant,
+    /// From the first byte of the request's head to the last of the 101, which is the response.
+    answered_micros: u32,
+    /// Where there is an access log: its record, but for what only the end can tell.
+    record: Option<Box<Records>>,
+}
+
+impl Account {
+    /// The tunnel has ended, after so many bytes from the client and from the endpoint.
+    pub(super) fn close<N: Net>(
+        self,
+        core: &Core<N>,
+        [bytes_in, bytes_out]: [u64; 2],
+        reason: Option<Reason>,
+    ) {
+        core.counters.requests.add(1);
+        core.counters.broken.add(u64::from(reason.is_some()));
+        core.count_by_name(&self.route, |block| {
+            block.count(self.listener, self.status, reason);
+            block.seconds.observe(self.answered_micros);
+            block.bytes_in += bytes_in;
+            block.bytes_out += bytes_out;
         });
+        let Some(mut kept) = self.record else { return };
+        for record in &mut kept.records {
+            (record.bytes_in, record.bytes_out, record.reason) = (bytes_in, bytes_out, reason);
+            record.times.done = age(core, self.began);
+        }
+        core.reporter.record(kept.text_bytes(), |batch| batch.append(&kept));
     }
 }

@@ -4,7 +4,7 @@ use engine::reason::Reason;
 use proto::h1::strip_hop_by_hop;
 use proto::head::{BodyLength, ResponseHead, Version};
 
-use super::{After, ClientHandle, End, Exchange, Request, ResponseSink, end_of};
+use super::{After, ClientHandle, End, Exchange, Request, ResponseSink, end_of, upgrade};
 use crate::failure::{Failure, Kind, Side};
 use crate::net::Net;
 use crate::state::Shelved;
@@ -35,15 +35,18 @@ pub(super) async fn head<S: ResponseSource, K: ResponseSink, H: ClientHandle>(
             sink.interim(response).await?;
         }
     }
-    // We ask for no upgrade, so a 101 answers nothing; and endless interims are no answer.
-    if response.status < 200 {
+    // A 101 that we have not asked for answers nothing; and endless interims are no answer.
+    if response.status < 200
+        && !(response.status == 101 && upgrade::agrees(response, request.switch_to.as_deref()))
+    {
         let violation = proto::violation::Violation::UnexpectedInterim;
         return Err(Failure::endpoint(engine::stage::Stage::Respond, violation.into()));
     }
     Ok(())
 }
 
-/// Sends the final head and streams the body behind it.
+/// Sends the final head and streams the body behind it. `refused_early`: the rest of the request
+/// will not be read, or not be sent.
 pub(super) async fn body<N: Net, S: ResponseSource, K: ResponseSink>(
     exchange: &Exchange<'_, N>,
     source: &mut S,
@@ -51,7 +54,7 @@ pub(super) async fn body<N: Net, S: ResponseSource, K: ResponseSink>(
     request: &Request<'_>,
     version: Version,
     mut response: Shelved<'_, ResponseHead>,
-    request_is_sent: bool,
+    refused_early: bool,
 ) -> Result<After, End> {
     let incoming = response.body_length();
     let outgoing = match incoming {
@@ -61,8 +64,6 @@ pub(super) async fn body<N: Net, S: ResponseSource, K: ResponseSink>(
         BodyLength::Chunked => BodyLength::UntilClose,
         other => other,
     };
-    // An endpoint that refuses a request before its end will not read the rest, and neither do we.
-    let refused_early = !request_is_sent && response.status >= 400;
     let goes_on = request.wants_keep_alive
         && outgoing != BodyLength::UntilClose
         && !refused_early

@@ -136,7 +136,8 @@ pub trait Stream: 'static {
     fn quiet(&self) -> Quiet;
 
     /// Writes what the kernel takes of `bytes` without waiting, for a message of a few bytes that
-    /// may be lost. No [`Stream::write`] may be under way.
+    /// may be lost; with no bytes, tells of an error that waits. No [`Stream::write`] may be under
+    /// way.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Sends the end of our direction; reading goes on.

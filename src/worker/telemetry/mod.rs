@@ -73,6 +73,12 @@ counters! {
     endpoint_opened,
     /// Requests sent on a connection from the pool.
     endpoint_reused,
+    /// Tunnels that began.
+    tunnels,
+    /// Bytes that tunnels have passed on from clients to endpoints.
+    tunnel_bytes_in,
+    /// Bytes that tunnels have passed on from endpoints to clients.
+    tunnel_bytes_out,
     /// Connections that ended by a panic.
     panics,
     /// Timers asked of the runtime by the deadline wheel.

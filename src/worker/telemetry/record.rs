@@ -89,6 +89,43 @@ pub enum EndpointAddress {
     Unix(Text),
 }
 
+impl Record {
+    /// Its texts.
+    fn texts_mut(&mut self) -> impl Iterator<Item = &mut Text> {
+        // All fields are named: a new one is not forgotten here.
+        let Self {
+            unix_micros: _,
+            request_id,
+            client: _,
+            listener: _,
+            route,
+            method,
+            host,
+            path,
+            http11: _,
+            status: _,
+            reason: _,
+            bytes_in: _,
+            bytes_out: _,
+            upstream,
+            endpoint,
+            tries: _,
+            retried_because: _,
+            reused_connection: _,
+            times: _,
+            config_version: _,
+            user_agent,
+            referer,
+        } = self;
+        let endpoint = match endpoint {
+            EndpointAddress::Unix(name) => Some(name),
+            EndpointAddress::None | EndpointAddress::Ip(_) => None,
+        };
+        let texts = [request_id, route, method, host, path, upstream, user_agent, referer];
+        texts.into_iter().chain(endpoint)
+    }
+}
+
 /// A text of a batch; see [`Records::text`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text(Range<u32>);
@@ -103,8 +140,8 @@ pub struct Times {
     pub connect: u32,
     /// The endpoint's head had come.
     pub first_byte: u32,
-    /// Everything was sent.
-    pub done: u32,
+    /// Everything was sent: for a tunnel perhaps days later.
+    pub done: u64,
 }
 
 impl Records {
@@ -120,6 +157,23 @@ impl Records {
     #[must_use]
     pub fn text(&self, text: &Text) -> &[u8] {
         self.text.get(text.0.start as usize..text.0.end as usize).unwrap_or_default()
+    }
+
+    /// Bytes of texts.
+    #[must_use]
+    pub const fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Takes over copies of the records of another batch.
+    pub fn append(&mut self, other: &Self) {
+        for record in &other.records {
+            let mut record = record.clone();
+            for text in record.texts_mut() {
+                *text = self.put(other.text(text));
+            }
+            self.records.push(record);
+        }
     }
 
     /// Whether there is no room for a further record with `text_bytes` of texts.

@@ -74,6 +74,8 @@ pub struct Gauges {
     pub version: u64,
     /// Client connections open, by listener.
     pub client_connections: Vec<(ListenerId, u64)>,
+    /// Tunnels open, by listener: connections that are counted as client connections too.
+    pub tunnels: Vec<(ListenerId, u64)>,
     /// Connections to endpoints by upstream: name, idle, in use.
     pub endpoint_connections: Vec<(String, u64, u64)>,
     /// Bytes of buffers that are lent.

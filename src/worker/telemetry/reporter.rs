@@ -85,7 +85,7 @@ impl Reporter {
             routes.append(&mut self.kept.borrow_mut());
             self.blocks_away.set(self.blocks_away.get() + routes.len());
         }
-        self.send(Report::Counts { core: self.core, totals, gauges, routes });
+        self.send(Report::Counts { core: self.core, totals, gauges: Box::new(gauges), routes });
     }
 
     /// Takes emptied boxes back.

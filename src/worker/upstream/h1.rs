@@ -43,6 +43,8 @@ pub(super) struct Connection<N: Net> {
     reused: bool,
     /// Its last response filled a [`Size::Medium`] buffer at once: the next one may do so too.
     bulky: bool,
+    /// Dropping it resets it.
+    abrupt: bool,
     /// How long to wait for the head of a response, in microseconds.
     first_byte_micros: u64,
     /// How long a body may stand still in either direction, in microseconds.
@@ -76,9 +78,18 @@ impl<N: Net> Connection<N> {
             _counted: counted,
             reused: false,
             bulky: false,
+            abrupt: false,
             first_byte_micros: 0,
             between_bytes_micros: 0,
             state: State::default(),
+        }
+    }
+}
+
+impl<N: Net> Drop for Connection<N> {
+    fn drop(&mut self) {
+        if self.abrupt {
+            self.stream.abort();
         }
     }
 }
@@ -101,11 +112,18 @@ impl<N: Net> Lease<N> {
         self.connection.between_bytes_micros = between_bytes_micros;
     }
 
+    /// The endpoint is asked to switch to another protocol. Should we give up, it must not take the
+    /// end of the connection for the end of its client's direction: it is reset.
+    pub fn may_switch(&mut self) {
+        self.connection.abrupt = true;
+    }
+
     /// Returns the connection to its pool if it is in the clean end state: the request went out
     /// whole, the response came in whole, nothing came behind it, and both sides want to go on.
     /// Otherwise closes it.
     pub fn give_back(self, now: Instant) {
         let Self { pool, mut connection } = self;
+        connection.abrupt = false;
         let State { sent, keep_alive, ahead, body, .. } = std::mem::take(&mut connection.state);
         let body_done = body.as_ref().is_some_and(|body| body.is_done() && !body.has_ahead());
         if sent.get() && keep_alive && ahead.is_none() && body_done {
@@ -151,6 +169,14 @@ impl<N: Net> EndpointSide for Lease<N> {
             body,
         };
         (sink, source, Handle(&connection.stream))
+    }
+
+    type Raw = N::Stream;
+
+    fn raw(&mut self) -> (&N::Stream, Option<Buf>) {
+        // Who takes it over ends it.
+        self.connection.abrupt = false;
+        (&self.connection.stream, self.connection.state.ahead.take())
     }
 }
 

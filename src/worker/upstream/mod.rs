@@ -22,6 +22,7 @@ use proto::head::{BodyLength, Method, RequestHead, ResponseHead};
 
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind};
+use crate::net::buffer::Buf;
 use crate::net::{Instant, Net, Quiet, Stream};
 use crate::state::{Core, Place};
 use crate::wire::Chunk;
@@ -51,6 +52,12 @@ pub trait EndpointSide {
         upload: &'a Deadline,
         download: &'a Deadline,
     ) -> (Self::Sink<'a>, Self::Source<'a>, Self::Handle<'a>);
+
+    /// What the connection or stream is once the endpoint has agreed to another protocol.
+    type Raw: Stream;
+
+    /// The bare bytes of it, and those that came behind the head that agreed.
+    fn raw(&mut self) -> (&Self::Raw, Option<Buf>);
 }
 
 /// The lent connection or stream, beside its two directions.

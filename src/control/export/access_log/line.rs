@@ -101,7 +101,7 @@ pub(super) fn json(
         }
     }
     line.extend_from_slice(b",\"total_us\":");
-    number(line, done.into());
+    number(line, done);
     line.extend_from_slice(b",\"config_version\":");
     number(line, record.config_version);
     line.extend_from_slice(b",\"user_agent\":");
@@ -393,7 +393,7 @@ mod tests {
         fn whatever_a_client_sends_a_line_stays_one_line(
             method in "[A-Z!#$%&'*+.^_`|~-]{1,10}",
             texts in proptest::array::uniform4(proptest::collection::vec(any::<u8>(), 0..80)),
-            times in any::<(u32, u32, u32, u32)>(),
+            times in any::<(u32, u32, u32, u64)>(),
         ) {
             let [host, path, user_agent, referer] = texts;
             let exchange = Exchange {

@@ -105,6 +105,7 @@ fn core(core: usize) -> CoreStatus {
         gauges: Gauges {
             version: 7,
             client_connections: vec![(ListenerId(0), 3), (ListenerId(1), 1)],
+            tunnels: vec![(ListenerId(0), 2), (ListenerId(1), 0)],
             endpoint_connections: vec![("users".to_owned(), 2, 5)],
             buffer_bytes_lent: 4096,
             buffer_bytes_idle: 8192,
@@ -115,6 +116,9 @@ fn core(core: usize) -> CoreStatus {
             endpoint_opened: 1,
             endpoint_reused: 3,
             retries: 2,
+            tunnels: 4,
+            tunnel_bytes_in: 100,
+            tunnel_bytes_out: 1_000,
             ..Totals::default()
         },
         busy_ratio: 0.25,
@@ -190,6 +194,10 @@ fn every_metric_of_the_table_is_there_and_reads_back() {
         ("ringway_request_bytes_total", &[("route", "a")], 5.0),
         ("ringway_response_bytes_total", &[("route", "a")], 6.0),
         ("ringway_client_connections", &[("listener", "web")], 6.0),
+        ("ringway_tunnels", &[("listener", "web")], 4.0),
+        ("ringway_tunnels_total", &[], 8.0),
+        ("ringway_tunnel_bytes_total", &[("direction", "in")], 200.0),
+        ("ringway_tunnel_bytes_total", &[("direction", "out")], 2_000.0),
         ("ringway_upstream_connections", &[("upstream", "users"), ("state", "active")], 10.0),
         ("ringway_upstream_reuse_ratio", &[], 0.75),
         ("ringway_retries_total", &[], 4.0),

@@ -94,7 +94,7 @@ address = "[::1]:8080"
 path = "keep"
 encoded_slash = "reject"
 limits = { head_bytes_max = 16384, headers_max = 50, target_bytes_max = "4KiB" }
-timeouts = { head = "1s", body_idle = "2s", idle = "3m", write_idle = "400ms", drain = "1h" }
+timeouts = { head = "1s", body_idle = "2s", idle = "3m", write_idle = "400ms", tunnel_idle = "off", drain = "1h" }
 [upstreams.users]
 endpoints = ["10.0.0.1:9000", { address = "10.0.0.2:9000", weight = 2 }]
 pool = { idle_max = 7, idle_timeout = "5s" }

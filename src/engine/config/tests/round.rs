@@ -25,7 +25,7 @@ address = "[::1]:8080"
 path = "keep"
 encoded_slash = "reject"
 limits = { connections_max = "off", head_bytes_max = 16384, headers_max = 50, target_bytes_max = 4000 }
-timeouts = { head = "1s", body_idle = "2s", idle = "3m", write_idle = "400ms", drain = "1h" }
+timeouts = { head = "1s", body_idle = "2s", idle = "3m", write_idle = "400ms", tunnel_idle = "off", drain = "1h" }
 [listeners.two]
 address = "0.0.0.0:80"
 [upstreams.users]
@@ -104,7 +104,7 @@ trusted_proxies = []
 path = "normalise"
 encoded_slash = "keep"
 limits = { connections_max = 100000, head_bytes_max = "32KiB", headers_max = "***", target_bytes_max = "8KiB" }
-timeouts = { head = "***", body_idle = "30s", idle = "75s", write_idle = "30s", drain = "30s" }
+timeouts = { head = "***", body_idle = "30s", idle = "75s", write_idle = "30s", tunnel_idle = "1h", drain = "30s" }
 
 [upstreams.users]
 endpoints = ["10.0.0.1:9000", "***", { address = "***", weight = 2 }]

@@ -1,0 +1,52 @@
+//! The protocols that an Upgrade field names, RFC 9110 7.8.
+//!
+//! Whether a head asks for an upgrade at all is known by its `upgrade()`, which looks at Connection
+//! and the version too. Names are compared without regard to case, as the registry has it (RFC 9110
+//! 16.7).
+
+use crate::head::{is_token, trimmed};
+
+/// The protocols that a value of Upgrade names, as they are written; members that are no protocol
+/// are left out.
+pub fn protocols(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(trimmed).filter(|name| is_protocol(name))
+}
+
+/// Whether this names a protocol: `token [ "/" token ]`.
+#[must_use]
+pub fn is_protocol(name: &[u8]) -> bool {
+    let mut parts = name.splitn(2, |byte| *byte == b'/');
+    parts.all(is_token)
+}
+
+/// Whether two names are of the same protocol.
+#[must_use]
+pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_is_a_token_with_or_without_a_version() {
+        for name in ["websocket", "HTTP/2.0", "IRC/6.9", "x-own"] {
+            assert!(is_protocol(name.as_bytes()), "{name}");
+        }
+        for name in ["", "/", "a/", "/a", "a/b/c", "a b", "a;b", "web\u{e9}"] {
+            assert!(!is_protocol(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_members_of_a_list_come_in_order_and_nonsense_is_left_out() {
+        let of = |value: &'static str| {
+            protocols(value.as_bytes()).map(|it| str::from_utf8(it).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(of("websocket"), ["websocket"]);
+        assert_eq!(of(" h2c ,\tWebSocket,, a b,HTTP/2.0"), ["h2c", "WebSocket", "HTTP/2.0"]);
+        assert!(of("").is_empty());
+        assert!(is_same(b"WebSocket", b"websocket"));
+    }
+}

@@ -1,0 +1,115 @@
+//! Upgrades, RFC 9110 sections 7.8 and 15.2.2: which protocol a client may ask an endpoint for, and
+//! what comes of the endpoint's consent.
+//!
+//! The fields of an upgrade end at this hop, like all that `Connection` lists. They are sent on
+//! anew, for one protocol that the route allows; everything else is a plain request. So a 101 is
+//! sound only where it was asked for, and only for what was asked for. Whatever else the endpoint
+//! answers is an ordinary response, and the client's connection goes on with its next request.
+
+use engine::snapshot::Upgrades;
+use proto::h1::strip_hop_by_hop;
+use proto::head::{BodyLength, HeaderId, RequestHead, ResponseHead};
+use proto::upgrade::{is_same, protocols};
+
+use super::{After, End, Exchange, ResponseSink};
+use crate::net::Net;
+
+/// The protocol to ask the endpoint for: the first that the client names and the route allows. None
+/// with a body: the other protocol would begin behind it, before the endpoint has agreed.
+pub(super) fn wanted(head: &RequestHead, allowed: &Upgrades) -> Option<Box<[u8]>> {
+    let listed = head.upgrade()?;
+    match head.body_length() {
+        BodyLength::None | BodyLength::Length(0) => {
+            protocols(listed).find(|protocol| allowed.allow(protocol)).map(Box::from)
+        }
+        _ => None,
+    }
+}
+
+/// Asks for `protocol` in a request that is prepared for the endpoint.
+pub(super) fn ask(head: &mut RequestHead, protocol: &[u8]) {
+    head.headers.push(HeaderId::Connection, b"upgrade");
+    head.headers.push(HeaderId::Upgrade, protocol);
+}
+
+/// Whether a 101 agrees to what was asked for, and to nothing else.
+pub(super) fn agrees(response: &ResponseHead, asked: Option<&[u8]>) -> bool {
+    let (Some(asked), Some(agreed)) = (asked, response.upgrade()) else { return false };
+    let mut agreed = protocols(agreed);
+    agreed.next().is_some_and(|it| is_same(it, asked)) && agreed.next().is_none()
+}
+
+/// The endpoint has agreed: tells the client.
+pub(super) async fn accept<N: Net, K: ResponseSink>(
+    exchange: &Exchange<'_, N>,
+    sink: &mut K,
+    protocol: &[u8],
+    response: &mut ResponseHead,
+) -> Result<After, End> {
+    strip_hop_by_hop(&mut response.headers);
+    response.headers.push(HeaderId::Connection, b"upgrade");
+    response.headers.push(HeaderId::Upgrade, protocol);
+    exchange.notes.status.set(response.status);
+    sink.interim(response).await.map_err(|_| End::ClientGone)?;
+    Ok(After::Tunnel)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::h1::{parse_request, parse_response};
+    use proto::head::Method;
+
+    use super::*;
+
+    fn request(fields: &str) -> RequestHead {
+        let mut head = RequestHead::new();
+        let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        parse_request(text.as_bytes(), 100, &mut head).unwrap();
+        head
+    }
+
+    #[test]
+    fn the_first_protocol_that_the_route_allows_is_asked_for() {
+        let both = Upgrades::Listed(["websocket".into(), "x/1".into()].into());
+        let none = Upgrades::Listed(Box::default());
+        for (fields, allowed, asked) in [
+            ("Connection: Upgrade\r\nUpgrade: WebSocket\r\n", &Upgrades::WebSocket, "WebSocket"),
+            ("Connection: Upgrade\r\nUpgrade: h2c, X/1, websocket\r\n", &both, "X/1"),
+            ("Connection: Upgrade\r\nUpgrade: h2c\r\n", &both, ""),
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", &none, ""),
+            ("Upgrade: websocket\r\n", &both, ""),
+            ("Connection: Upgrade\r\n", &both, ""),
+            (
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n",
+                &both,
+                "websocket",
+            ),
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n", &both, ""),
+            (
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n",
+                &both,
+                "",
+            ),
+        ] {
+            let wanted = wanted(&request(fields), allowed).unwrap_or_default();
+            assert_eq!(*wanted, *asked.as_bytes(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_101_agrees_to_what_was_asked_for_and_to_nothing_else() {
+        for (fields, asked, agreed) in [
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", Some("WebSocket"), true),
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", None, false),
+            ("Connection: Upgrade\r\nUpgrade: h2c\r\n", Some("websocket"), false),
+            ("Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", Some("websocket"), false),
+            ("Upgrade: websocket\r\n", Some("websocket"), false),
+            ("Connection: Upgrade\r\n", Some("websocket"), false),
+        ] {
+            let mut head = ResponseHead::new();
+            let text = format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n");
+            parse_response(text.as_bytes(), 100, Method::Get, &mut head).unwrap();
+            assert_eq!(agrees(&head, asked.map(str::as_bytes)), agreed, "{fields} {asked:?}");
+        }
+    }
+}
