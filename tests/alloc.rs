@@ -64,7 +64,13 @@ fn run(request: &'static [u8], exchanges: u64, through_gateway: bool) {
         let gateway = sim.net_named("gateway");
         let listener = gateway.listen(web);
         let worker = {
-            let place = Place { core: 0, cores: 1, buffer_bytes_max: 64 << 20, seed: 1 };
+            let place = Place {
+                core: 0,
+                cores: 1,
+                buffer_bytes_max: 64 << 20,
+                descriptors_max: usize::MAX,
+                seed: 1,
+            };
             Worker::start(gateway, Box::new(table), vec![listener], place, Box::new(drop))
         };
         sim.block_on(ask(&sim, web, &buffers, request, exchanges));

@@ -79,7 +79,13 @@ fn run(request: &[u8], exchanges: u32) -> Option<u64> {
     let gateway = sim.net_named("gateway");
     let listener = gateway.listen(web);
     let worker = {
-        let place = Place { core: 0, cores: 1, buffer_bytes_max: 64 << 20, seed: 1 };
+        let place = Place {
+            core: 0,
+            cores: 1,
+            buffer_bytes_max: 64 << 20,
+            descriptors_max: usize::MAX,
+            seed: 1,
+        };
         Worker::start(gateway, Box::new(table), vec![listener], place, Box::new(drop))
     };
     let buffers = Pool::new(64 << 20);

@@ -81,7 +81,7 @@ impl Control {
             Report::Retired { core: _, table } => drop(table),
             Report::Counts { core, totals, gauges, mut routes } => {
                 sink.borrow_mut().counts(core, totals, &gauges, &routes);
-                state.borrow_mut().counted(core, totals, gauges, now);
+                state.borrow_mut().counted(core, totals, *gauges, now);
                 routes.iter_mut().for_each(|block| block.clear());
                 if !routes.is_empty() {
                     self.tell(core, ToWorker::Blocks(routes));

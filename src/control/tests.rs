@@ -574,7 +574,7 @@ async fn counts_and_records_are_handed_on_and_their_boxes_come_back_empty() {
         node.control.report(Report::Counts {
             core: 1,
             totals: Totals { requests: 5, ..Totals::default() },
-            gauges: Gauges { cpu_micros: 250_000, ..Gauges::default() },
+            gauges: Box::new(Gauges { cpu_micros: 250_000, ..Gauges::default() }),
             routes: vec![Box::new(block.clone()), Box::new(block)],
         });
         let mut batch = Records::default();
@@ -615,7 +615,7 @@ async fn a_core_that_says_nothing_is_not_alive() {
         node.control.report(Report::Counts {
             core: 0,
             totals: Totals::default(),
-            gauges: Gauges::default(),
+            gauges: Box::default(),
             routes: Vec::new(),
         });
         tokio::time::advance(Duration::from_secs(1)).await;

@@ -72,6 +72,9 @@ reasons! {
     /// No byte moved in a tunnel for as long as `timeouts.tunnel_idle` of the listener allows. Never
     /// sent: the client has had its 101 long before.
     TunnelIdle = 408 "tunnel_idle",
+    /// The body of the request is longer than `limits.body_bytes_max` of the listener, as announced
+    /// or as it came. The endpoint has not been sent a body that looks complete.
+    BodyTooLarge = 413 "body_too_large",
     /// The target of the request, path and query, is longer than `limits.target_bytes_max` of the
     /// listener.
     TargetTooLong = 414 "target_too_long",
@@ -105,6 +108,10 @@ reasons! {
     ResponseTruncated = 502 "response_truncated",
     /// Every connection that `pool.connections_max` of the upstream allows is in use.
     PoolFull = 503 "pool_full",
+    /// The gateway itself had no descriptor, memory or local port left for a connection to the
+    /// endpoint, though it had closed idle ones. `ringway_file_descriptors` shows whether it is
+    /// descriptors: raise the limit of open files (`LimitNOFILE=` of the unit).
+    OutOfResources = 503 "out_of_resources",
     /// The upstream has no endpoint left to try.
     NoEndpoint = 503 "no_endpoint",
     /// No connection to the endpoint was made within `timeouts.connect` of the upstream.

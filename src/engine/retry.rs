@@ -26,6 +26,9 @@ pub struct Ledger {
     pub reused: bool,
     /// Bytes of the request that the kernel took in the last try.
     pub bytes_out: u64,
+    /// The connection has ended, and its endpoint has not taken one of these bytes and never will:
+    /// it had closed before the first of them came.
+    pub untaken: bool,
     /// Bytes of the request's body that were handed on, in any try, and are not held any more:
     /// they cannot be sent again.
     pub body_bytes_consumed: u64,
@@ -52,8 +55,8 @@ pub fn judge(ledger: &Ledger, method: Method, stage: Stage) -> Verdict {
     if !with_an_endpoint || !replayable || ledger.tries >= TRIES_MAX {
         return Verdict::GiveUp;
     }
-    // No byte went out: no endpoint knows of the request.
-    let unseen = ledger.bytes_out == 0;
+    // No byte went out, or none arrived: no endpoint knows of the request.
+    let unseen = ledger.bytes_out == 0 || ledger.untaken;
     // The usual end of a pooled connection: the endpoint closed it, idle, while the request was
     // on its way. "Usual" is not "certain", so the method decides. On a fresh connection an
     // endpoint that goes away under a request may well go away because of it.
@@ -72,8 +75,14 @@ mod tests {
     use super::Verdict::{GiveUp, Retry};
     use super::*;
 
-    const FRESH: Ledger =
-        Ledger { reused: false, bytes_out: 0, body_bytes_consumed: 0, response_bytes: 0, tries: 1 };
+    const FRESH: Ledger = Ledger {
+        reused: false,
+        bytes_out: 0,
+        untaken: false,
+        body_bytes_consumed: 0,
+        response_bytes: 0,
+        tries: 1,
+    };
     const REUSED: Ledger = Ledger { reused: true, ..FRESH };
 
     #[test]
@@ -81,6 +90,7 @@ mod tests {
         use Method::{Delete, Get, Head, Options, Patch, Post, Put};
         use Stage::{Connect, Forward, Respond};
         let sent = |ledger: Ledger| Ledger { bytes_out: 100, ..ledger };
+        let untaken = |ledger: Ledger| Ledger { untaken: true, ..ledger };
         let cases = [
             ("connect failed", FRESH, Get, Connect, Retry),
             ("connect failed, POST", FRESH, Post, Connect, Retry),
@@ -95,6 +105,7 @@ mod tests {
             ("reused, no answer", sent(REUSED), Delete, Respond, Retry),
             ("reused, no answer, POST", sent(REUSED), Post, Respond, GiveUp),
             ("reused, no answer, PATCH", sent(REUSED), Patch, Respond, GiveUp),
+            ("reused, none taken, POST", untaken(sent(REUSED)), Post, Respond, Retry),
             ("fresh, no answer", sent(FRESH), Get, Respond, GiveUp),
             ("fresh, died in mid-head", sent(FRESH), Put, Forward, GiveUp),
             ("nothing was tried", FRESH, Get, Stage::Select, GiveUp),

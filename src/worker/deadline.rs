@@ -122,6 +122,20 @@ impl Wheel {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Fires the deadline with this key now, whatever it was armed for.
+    pub(crate) fn fire(&self, key: usize) {
+        let waker = {
+            let mut table = self.0.table.borrow_mut();
+            let Some(entry) = table.entries.get_mut(key) else { return };
+            entry.due = NEVER;
+            entry.fired = true;
+            entry.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// Fires what is due, for ever. One task per core runs this.
     pub async fn tick_forever<N: Net>(self, net: N) {
         loop {
@@ -278,6 +292,11 @@ impl Deadline {
                 ticker.wake_by_ref();
             }
         }
+    }
+
+    /// Its key in the wheel, for [`Wheel::fire`]: its own for as long as it lives.
+    pub(crate) const fn key(&self) -> usize {
+        self.key
     }
 
     /// Will not fire.

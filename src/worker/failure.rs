@@ -27,6 +27,10 @@ pub enum Kind {
     Violation(Violation),
     /// A head is longer than its limit.
     HeadTooLarge,
+    /// A body is longer than its limit.
+    BodyTooLarge,
+    /// The gateway itself had no descriptor, memory or port for it.
+    Exhausted,
     /// We gave it up ourselves, for a reason known elsewhere.
     Abandoned,
 }

@@ -22,6 +22,7 @@ pub mod mailbox;
 pub mod message;
 #[expect(unsafe_code, reason = "the network layer talks to the kernel; listed in tests/tidy.rs")]
 pub mod net;
+pub mod pressure;
 pub mod snapshot;
 pub mod state;
 pub mod telemetry;

@@ -30,6 +30,9 @@ pub struct Place {
     pub cores: usize,
     /// Its part of the node's buffers, in bytes.
     pub buffer_bytes_max: usize,
+    /// Its part of the process's descriptors, for connections; `usize::MAX` when that is not
+    /// bounded.
+    pub descriptors_max: usize,
     /// Differs from worker to worker; request ids and balancing start from it.
     pub seed: u64,
 }
@@ -67,6 +70,15 @@ pub struct Core<N: Net> {
     pub reporter: Rc<Reporter>,
     /// Client connections open now.
     pub connections: Cell<usize>,
+    /// Connections to endpoints that exist.
+    pub(crate) endpoint_connections: Rc<Cell<usize>>,
+    /// Accepting had to wait in the last second or so: no connection stays busy while nothing comes
+    /// on it, so that it can be given up.
+    pub(crate) pressed: Cell<bool>,
+    /// Listeners that wait for one of their connections to end.
+    pub(crate) paused_for_room: Cell<u64>,
+    /// Listeners that wait for descriptors or memory.
+    pub(crate) paused_for_resources: Cell<u64>,
     /// No new request is taken; what runs may finish.
     pub draining: Cell<bool>,
     /// The drain deadline has come: what still runs and can be ended, ends.
@@ -101,6 +113,10 @@ impl<N: Net> Core<N> {
             response_heads: Shelf::default(),
             request_ids: RefCell::new(Generator::new(place.seed)),
             connections: Cell::new(0),
+            endpoint_connections: Rc::default(),
+            pressed: Cell::new(false),
+            paused_for_room: Cell::new(0),
+            paused_for_resources: Cell::new(0),
             draining: Cell::new(false),
             cut: Cell::new(false),
             unix_micros_at_zero: Cell::new(0),
@@ -223,6 +239,28 @@ impl<N: Net> Core<N> {
         self.close_idle();
     }
 
+    /// This core's part of the process's descriptors.
+    pub(crate) const fn descriptors_max(&self) -> usize {
+        self.place.descriptors_max
+    }
+
+    /// Client connections that are idle.
+    pub(crate) fn idle_clients(&self) -> usize {
+        self.listeners.borrow().iter().map(|bound| bound.slot.idle.len()).sum()
+    }
+
+    /// The listeners that have sockets or connections.
+    pub(crate) fn listener_slots(&self) -> Vec<Rc<ListenerSlot>> {
+        self.listeners.borrow().iter().map(|bound| Rc::clone(&bound.slot)).collect()
+    }
+
+    /// Makes listeners that do not accept look whether they can.
+    pub(crate) fn look_around(&self) {
+        if self.paused_for_resources.get() > 0 {
+            self.listeners.borrow().iter().for_each(|bound| bound.slot.look_around());
+        }
+    }
+
     /// Whether connections still come in.
     pub(crate) fn accepts(&self) -> bool {
         self.listeners.borrow().iter().any(|bound| bound.socket.strong_count() > 0)
@@ -232,6 +270,8 @@ impl<N: Net> Core<N> {
     /// forgets listeners that have ended.
     pub fn sweep(&self) {
         let now = self.net.now();
+        let paused = self.paused_for_room.get() + self.paused_for_resources.get();
+        self.pressed.set(paused > 0);
         for upstream in self.upstreams.borrow().values() {
             for pool in &upstream.pools {
                 pool.sweep(now);
@@ -240,6 +280,15 @@ impl<N: Net> Core<N> {
         self.listeners.borrow_mut().retain(|Bound { slot, socket }| {
             !slot.closing.get() || slot.connections() > 0 || socket.strong_count() > 0
         });
+    }
+
+    /// Closes the endpoint connection that has been idle for the longest time; `false` when none
+    /// is idle.
+    pub(crate) fn close_oldest_idle(&self) -> bool {
+        let upstreams = self.upstreams.borrow();
+        let pools = upstreams.values().flat_map(|upstream| &upstream.pools);
+        let oldest = pools.filter_map(|pool| Some((pool.idle_since()?, pool)));
+        oldest.min_by_key(|(since, _)| *since).is_some_and(|(_, pool)| pool.close_oldest())
     }
 
     /// Closes every idle endpoint connection.
@@ -260,7 +309,8 @@ impl<N: Net> Core<N> {
     /// What the core has counted.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals { panics: self.net.panics(), timers: self.wheel.sleeps(), ..self.counters.totals() }
+        let panics = self.net.panics() + self.counters.panics.total();
+        Totals { panics, timers: self.wheel.sleeps(), ..self.counters.totals() }
     }
 
     /// Reports counts and records to the control thread.
@@ -271,6 +321,8 @@ impl<N: Net> Core<N> {
         let gauges = Gauges {
             version: snapshot.table().number,
             client_connections: self.listeners.borrow().iter().map(connections).collect(),
+            accept_paused_for_room: self.paused_for_room.get(),
+            accept_paused_for_resources: self.paused_for_resources.get(),
             tunnels: self.listeners.borrow().iter().map(tunnels).collect(),
             endpoint_connections: self.upstreams.borrow().values().map(|it| it.gauge()).collect(),
             buffer_bytes_lent: self.buffers.lent_bytes() as u64,

@@ -87,6 +87,7 @@ impl Listener for Panicky<SimListener> {
     }
 
     async fn accept(&self) -> io::Result<(Self::Stream, ClientAddress)> {
+        self.burn();
         let (stream, from) = self.inner.accept().await?;
         Ok((self.with(stream), from))
     }
@@ -127,6 +128,10 @@ impl Stream for Panicky<SimStream> {
 
     fn quiet(&self) -> Quiet {
         self.inner.quiet()
+    }
+
+    fn unacknowledged(&self) -> Option<u64> {
+        self.inner.unacknowledged()
     }
 
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {

@@ -76,8 +76,16 @@ metrics! {
         "Client connections open";
     CLIENT_CONNECTIONS_TOTAL: Counter "ringway_client_connections_total" []
         "Client connections accepted";
-    ACCEPT_ERRORS: Counter "ringway_accept_errors_total" []
-        "Accepts that failed; if it grows, look at the limit of descriptors";
+    CLIENT_REFUSED: Counter "ringway_client_connections_refused_total" ["reason"]
+        "Client connections closed at once; per_client: limits.connections_per_client_max";
+    CLIENT_SHED: Counter "ringway_client_connections_shed_total" []
+        "Client connections closed while they were idle, because descriptors had run out or the listener was full";
+    ACCEPT_ERRORS: Counter "ringway_accept_errors_total" ["kind"]
+        "Accepts that failed for want of descriptors, for want of the kernel's memory, or because the client was gone (other)";
+    ACCEPT_PAUSES: Counter "ringway_accept_pauses_total" []
+        "Times that accepting paused because descriptors or memory had run out; if it grows, raise the limit of descriptors";
+    ACCEPT_PAUSED: Gauge "ringway_accept_paused" ["reason"]
+        "Listeners, counted on each core, that do not accept now: full (limits.connections_max), or short of descriptors or memory (resources)";
     TUNNELS: Gauge "ringway_tunnels" ["listener"]
         "Client connections that have become tunnels, by an upgrade to WebSocket or another protocol, and are open";
     TUNNELS_TOTAL: Counter "ringway_tunnels_total" []
@@ -88,6 +96,8 @@ metrics! {
         "Connections to endpoints that wait in a pool (idle) or carry a request (active)";
     UPSTREAM_CONNECTS: Counter "ringway_upstream_connects_total" []
         "Connections opened to endpoints";
+    UPSTREAM_CONNECTS_EXHAUSTED: Counter "ringway_upstream_connects_exhausted_total" []
+        "Connections to endpoints that could not be made because the gateway itself had no descriptor, memory or local port";
     UPSTREAM_REUSED: Counter "ringway_upstream_reused_total" []
         "Requests sent on a connection from a pool";
     UPSTREAM_REUSE_RATIO: Gauge "ringway_upstream_reuse_ratio" []

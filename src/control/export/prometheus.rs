@@ -136,7 +136,20 @@ fn node(
         text.sample(&names::CLIENT_CONNECTIONS, &[name], open);
     }
     text.one(&names::CLIENT_CONNECTIONS_TOTAL, &[], totals.client_connections);
-    text.one(&names::ACCEPT_ERRORS, &[], totals.accept_errors);
+    text.one(&names::CLIENT_REFUSED, &["per_client"], totals.client_refused);
+    text.one(&names::CLIENT_SHED, &[], totals.client_shed);
+    text.family(&names::ACCEPT_ERRORS);
+    let (descriptors, memory) = (totals.accept_errors_descriptors, totals.accept_errors_memory);
+    let other = totals.accept_errors.saturating_sub(descriptors + memory);
+    for (kind, count) in [("descriptors", descriptors), ("memory", memory), ("other", other)] {
+        text.sample(&names::ACCEPT_ERRORS, &[kind], count);
+    }
+    text.one(&names::ACCEPT_PAUSES, &[], totals.accept_pauses);
+    text.family(&names::ACCEPT_PAUSED);
+    let full: u64 = gauges().map(|it| it.accept_paused_for_room).sum();
+    let short: u64 = gauges().map(|it| it.accept_paused_for_resources).sum();
+    text.sample(&names::ACCEPT_PAUSED, &["full"], full);
+    text.sample(&names::ACCEPT_PAUSED, &["resources"], short);
 
     text.family(&names::TUNNELS);
     let by_listener = gauges().flat_map(|it| &it.tunnels);
@@ -158,6 +171,7 @@ fn node(
     }
     let (opened, reused) = (totals.endpoint_opened, totals.endpoint_reused);
     text.one(&names::UPSTREAM_CONNECTS, &[], opened);
+    text.one(&names::UPSTREAM_CONNECTS_EXHAUSTED, &[], totals.connects_exhausted);
     text.one(&names::UPSTREAM_REUSED, &[], reused);
     text.one(&names::UPSTREAM_REUSE_RATIO, &[], share(reused, opened));
     text.one(&names::RETRIES, &[], totals.retries);

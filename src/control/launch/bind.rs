@@ -267,6 +267,10 @@ mod tests {
             paths: proto::path::Rules::default(),
             limits: Limits {
                 connections_max: 10,
+                connections_per_client_max: usize::MAX,
+                requests_per_connection_max: u32::MAX,
+                pipelined_max: 16,
+                body_bytes_max: u64::MAX,
                 head_bytes_max: 1024,
                 headers_max: 10,
                 target_bytes_max: 512,

@@ -84,6 +84,8 @@ pub struct Plan {
     addresses: Vec<Address>,
     /// Each worker's part of the node's buffers.
     buffer_share: usize,
+    /// Each worker's part of the process's descriptors.
+    descriptor_share: usize,
     file: Option<PathBuf>,
     options: Options,
     /// Where the admin API listens; none: it is off.
@@ -108,19 +110,21 @@ pub fn plan(configuration: Configuration, options: Options) -> Result<Plan, Erro
     if let Some(why) = &chosen.step_down {
         tracing::warn!("{why}");
     }
-    raise_descriptors();
+    let descriptors = raise_descriptors();
     let prepared = draft.bind(&[], &[], cpus.len())?;
     let addresses = prepared.live.listeners.iter().map(|it| it.address.clone()).collect();
     let live = &prepared.live;
     let admin = Endpoint::bind(&live.model.document.admin.address)?;
     let mut export = Export::default();
     export.adopt(&live.model.document, &live.listener_names()).map_err(Error::fatal)?;
+    let cpus_len = cpus.len();
     Ok(Plan {
         cpus,
         driver: chosen.driver,
         prepared,
         addresses,
         buffer_share,
+        descriptor_share: descriptor_share(descriptors, open_descriptors(), cpus_len),
         file,
         options,
         admin,
@@ -157,13 +161,21 @@ impl Plan {
         let cores = self.cpus.len();
         let listening = self.listening();
         let Self { cpus, driver, prepared: Prepared { live, parts }, buffer_share, .. } = self;
+        let descriptor_share = self.descriptor_share;
         let (events, mut inbox) = unbounded_channel();
         let signals = signals::Signals::new()
             .map_err(|error| Error::fatal(format!("cannot listen for signals: {error}")))?;
         let cannot = |error| Error::fatal(format!("cannot start the workers: {error}"));
         let (sender, receiver) = mailbox::reports().map_err(cannot)?;
         let mut reports = Reports::new(receiver).map_err(cannot)?;
-        let start = Start { cpus: &cpus, driver, buffer_share, reports: sender, events: &events };
+        let start = Start {
+            cpus: &cpus,
+            driver,
+            buffer_share,
+            descriptor_share,
+            reports: sender,
+            events: &events,
+        };
         let mailboxes = start.workers(parts).map_err(cannot)?;
         step_back();
 
@@ -216,6 +228,7 @@ struct Start<'a> {
     cpus: &'a [usize],
     driver: Driver,
     buffer_share: usize,
+    descriptor_share: usize,
     reports: ReportSender,
     events: &'a UnboundedSender<Event>,
 }
@@ -233,6 +246,7 @@ impl Start<'_> {
                     core,
                     cores,
                     buffer_bytes_max: self.buffer_share,
+                    descriptors_max: self.descriptor_share,
                     // Differs from core to core and from start to start: the standard library
                     // keys its hashes at random.
                     seed: RandomState::new().hash_one(core),
@@ -315,14 +329,50 @@ fn share(buffer_bytes_max: ByteSize, cores: usize) -> Result<usize, Error> {
     Ok(share)
 }
 
-/// Lifts the soft limit of descriptors to the hard one: the soft one is often 1024, for the sake
-/// of programs that use `select`, and a busy gateway holds two descriptors per exchange.
-fn raise_descriptors() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::warn!("the limit of descriptors stays as it is: {error}");
+/// Lifts the soft limit of descriptors to the hard one, and returns it: the soft one is often 1024,
+/// for the sake of programs that use `select`, and a busy gateway holds two descriptors per
+/// exchange.
+fn raise_descriptors() -> u64 {
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, hard)) if soft < hard => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+            Ok(()) => {
+                tracing::info!("raised the limit of descriptors from {soft} to {hard}");
+                hard
+            }
+            Err(error) => {
+                tracing::warn!("the limit of descriptors stays at {soft}: {error}");
+                soft
+            }
+        },
+        Ok((soft, _)) => soft,
+        Err(error) => {
+            tracing::warn!("the limit of descriptors is not known: {error}");
+            u64::MAX
+        }
     }
+}
+
+/// Descriptors that the process has open.
+fn open_descriptors() -> u64 {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
+}
+
+/// Descriptors that a worker needs for itself: ring or poller, timer, bells, with some to spare.
+const DESCRIPTORS_PER_CORE: u64 = 10;
+
+/// Descriptors that no worker uses for connections, as a part of the limit and at most: for the
+/// admin API, the access log, the files of a configuration and new listeners.
+const DESCRIPTORS_RESERVED_PART: u64 = 8;
+const DESCRIPTORS_RESERVED_MAX: u64 = 128;
+
+/// One core's part of the descriptors, for connections, where `open` of `limit` are in use before
+/// the workers start.
+fn descriptor_share(limit: u64, open: u64, cores: usize) -> usize {
+    let cores = cores.max(1) as u64;
+    let reserved = (limit / DESCRIPTORS_RESERVED_PART).min(DESCRIPTORS_RESERVED_MAX);
+    let left = limit.saturating_sub(open + reserved + DESCRIPTORS_PER_CORE * cores);
+    // One exchange must be possible, whatever the limit.
+    usize::try_from((left / cores).max(2)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -335,6 +385,13 @@ mod tests {
         assert_eq!(share(ByteSize::mib(1), 1), Ok(1024 * 1024));
         let error = share(ByteSize::mib(1), 2).unwrap_err().to_string();
         assert!(error.contains("1MiB of buffers are too little for 2 cores"), "{error}");
+    }
+
+    #[test]
+    fn each_core_has_its_part_of_the_descriptors_and_some_are_kept_for_other_things() {
+        assert_eq!(descriptor_share(256, 20, 1), 194);
+        assert_eq!(descriptor_share(20_000, 20, 2), 9_916);
+        assert_eq!(descriptor_share(16, 20, 4), 2);
     }
 
     #[test]

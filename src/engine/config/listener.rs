@@ -47,9 +47,27 @@ section! {
 section! {
     /// How much clients may ask for.
     pub ListenerLimits {
-        /// Client connections at once, per node, divided among the cores. Further ones wait in the
-        /// kernel's queue until one ends.
+        /// Client connections at once, per node, divided among the cores. At the limit the connection
+        /// that has been idle for the longest time is closed; where none is idle, further clients
+        /// wait in the kernel's queue until one ends.
         connections_max: Limit<u32> => Rule::default(Limit::At(100_000)).within_or_off(1..=10_000_000);
+        /// Connections of one client at once, on each core: the kernel spreads them over the cores,
+        /// which share no count, so nobody is refused below this, and nobody has more than this
+        /// times the cores. A client is an IPv4 address or an IPv6 network of 64 bits, that of
+        /// the connection or what its PROXY header says. Further ones are closed at once. Connections made before the limit was set are not counted.
+        connections_per_client_max: Limit<u32> => Rule::default(Limit::Off).within_or_off(1..=1_000_000);
+        /// Requests on one connection. The last response says `Connection: close`.
+        requests_per_connection_max: Limit<u32> => Rule::default(Limit::Off)
+            .within_or_off(1..=1_000_000_000);
+        /// Requests of one client, sent ahead of their answers, that are served in a row; then
+        /// everybody else has a turn. None is lost: what is sent ahead waits in one buffer of at most
+        /// 64 KiB, and beyond that with the client.
+        pipelined_max: Limit<u32> => Rule::default(Limit::At(16)).within_or_off(1..=10_000);
+        /// Bytes of a request body. One that announces more is answered 413 before anything of it is
+        /// sent on; one that turns out longer is answered 413, and never looks complete to the
+        /// endpoint.
+        body_bytes_max: Limit<ByteSize> => Rule::default(Limit::Off)
+            .within_or_off(ByteSize(1)..=ByteSize::gib(1024));
         /// Bytes of a request head. A longer one is answered 431.
         head_bytes_max: ByteSize => Rule::default(ByteSize::kib(32))
             .within(ByteSize::kib(1)..=ByteSize::mib(1));

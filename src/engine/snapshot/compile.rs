@@ -126,6 +126,10 @@ fn listener(name: &str, it: &config::Listener, identities: &mut Identities) -> L
         paths: path::Rules { form: it.path, encoded_slash: it.encoded_slash },
         limits: Limits {
             connections_max: or_unbounded(it.limits.connections_max),
+            connections_per_client_max: or_unbounded(it.limits.connections_per_client_max),
+            requests_per_connection_max: at_most(it.limits.requests_per_connection_max, u32::MAX),
+            pipelined_max: at_most(it.limits.pipelined_max, u32::MAX),
+            body_bytes_max: at_most(it.limits.body_bytes_max, ByteSize(u64::MAX)).0,
             head_bytes_max: bytes(it.limits.head_bytes_max),
             headers_max: it.limits.headers_max as usize,
             target_bytes_max: bytes(it.limits.target_bytes_max),
@@ -170,6 +174,14 @@ fn or_forever(limit: Limit<Duration>) -> Duration {
     match limit {
         Limit::At(duration) => duration,
         Limit::Off => FOREVER,
+    }
+}
+
+/// The limit, or `off` where it is off.
+fn at_most<T>(limit: Limit<T>, off: T) -> T {
+    match limit {
+        Limit::At(at) => at,
+        Limit::Off => off,
     }
 }
 

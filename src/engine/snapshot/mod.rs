@@ -152,6 +152,14 @@ pub struct Limits {
     /// Client connections at once, per node; `usize::MAX` when that is off. The worker divides it
     /// among the cores.
     pub connections_max: usize,
+    /// Connections of one client address at once, on each core; `usize::MAX` when that is off.
+    pub connections_per_client_max: usize,
+    /// Requests on one connection; `u32::MAX` when that is off.
+    pub requests_per_connection_max: u32,
+    /// Requests sent ahead that are served in a row; `u32::MAX` when that is off.
+    pub pipelined_max: u32,
+    /// Bytes of a request body; `u64::MAX` when that is off.
+    pub body_bytes_max: u64,
     /// Bytes of a request head, from the first byte to the empty line.
     pub head_bytes_max: usize,
     /// Header fields in a request head.

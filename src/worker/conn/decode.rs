@@ -55,6 +55,10 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits {
+        connections_per_client_max: usize::MAX,
+        requests_per_connection_max: u32::MAX,
+        pipelined_max: 16,
+        body_bytes_max: u64::MAX,
         connections_max: 1,
         head_bytes_max: 2048,
         headers_max: 10,

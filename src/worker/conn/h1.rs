@@ -21,7 +21,7 @@ use proto::head::{BodyLength, RequestHead, ResponseHead, Version};
 
 use super::decode;
 use super::handshake::{self, Introduced};
-use crate::accept::{ListenerSlot, Open};
+use crate::accept::{ListenerSlot, Open, Seat};
 use crate::deadline::Deadline;
 use crate::exchange::{
     After, Caller, ClientHandle, ClientSide, Exchange, Forwarded, Left, Notes, RequestSource,
@@ -37,6 +37,9 @@ use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
 /// How long a connection stays busy after a response, with a read armed, in microseconds. A client
 /// that asks more often than this never pays for falling quiet and waking again.
 const LINGER_MICROS: u64 = 500_000;
+/// The same while the core is short of descriptors or places. On epoll a connection that falls
+/// quiet may be woken without cause, and this is what it then waits for.
+const LINGER_PRESSED_MICROS: u64 = 10_000;
 /// Buffers lent on a core above which a connection does not linger: reading by readiness costs some
 /// 5 % more a request, and thousands of lingering connections would hold 3.5 KiB each.
 const LINGER_BUFFERS_MAX: usize = 1024;
@@ -60,11 +63,11 @@ pub fn serve<N: Net>(
     core: Rc<Core<N>>,
     stream: N::Stream,
     client: ClientAddress,
-    listener: Rc<ListenerSlot>,
+    seat: Seat,
 ) -> impl Future<Output = ()> {
     let (deadline, upload) = (core.wheel.deadline(), core.wheel.deadline());
-    let open = Open::count(core, listener);
-    let port = Cell::new(open.listener.port);
+    let open = Open::count(core, seat);
+    let port = Cell::new(open.listener().port);
     let is_new = Cell::new(true);
     let client = Cell::new(client);
     let connection = Connection { open, stream, client, port, is_new, deadline, upload };
@@ -111,7 +114,7 @@ impl<N: Net> Connection<N> {
     }
 
     fn listener(&self) -> &ListenerSlot {
-        &self.open.listener
+        self.open.listener()
     }
 
     /// Whether no further request is waited for.
@@ -119,12 +122,18 @@ impl<N: Net> Connection<N> {
         self.core().draining.get() || self.listener().closing.get()
     }
 
+    /// Whether a connection may stay busy, with a read armed, while nothing comes. Where descriptors
+    /// or buffers are short it falls quiet, so that it can be given up and holds no buffer.
+    fn may_linger(&self) -> bool {
+        let core = self.core();
+        core.buffers.lent() < LINGER_BUFFERS_MAX && core.buffers.has_slack() && !core.pressed.get()
+    }
+
     async fn live(&self) {
         // A new connection mostly has its request right behind it.
-        let mut served = false;
-        let buffers = &self.core().buffers;
-        let mut busy = buffers.lent() < LINGER_BUFFERS_MAX && buffers.has_room();
-        while busy || self.quiet(!served).await {
+        let mut served = 0;
+        let mut busy = self.may_linger();
+        while busy || self.quiet(served == 0).await {
             busy = false;
             // Its future is gone before a tunnel begins.
             let then = Box::pin(self.busy(&mut served)).await;
@@ -143,6 +152,7 @@ impl<N: Net> Connection<N> {
         let patience = micros(if first { timeouts.head } else { timeouts.idle });
         let give_up_at = core.net.now().plus_micros(patience);
         self.deadline.arm(core.net.now(), patience);
+        let idle = self.listener().idle.enter(&self.deadline, core.net.now());
         let mut readable = pin!(self.stream.readable());
         let came = poll_fn(|cx| {
             // A request that is already here is still served.
@@ -155,6 +165,10 @@ impl<N: Net> Connection<N> {
             if self.deadline.poll_fired(cx) { Poll::Ready(false) } else { Poll::Pending }
         })
         .await;
+        if !came && idle.is_shed() {
+            core.counters.client_shed.add(1);
+        }
+        drop(idle);
         while came && !core.buffers.has_room() {
             if core.net.now() >= give_up_at {
                 return false;
@@ -171,7 +185,7 @@ impl<N: Net> Connection<N> {
     }
 
     /// Serves requests for as long as they keep coming.
-    async fn busy(&self, served: &mut bool) -> Then<N> {
+    async fn busy(&self, served: &mut u32) -> Then<N> {
         let core = self.core();
         let mut ahead = None;
         if self.is_new.get() {
@@ -188,12 +202,23 @@ impl<N: Net> Connection<N> {
         let forwarded = Forwarded::plain(self.client.get(), self.port.get());
         // Bytes are known to be there.
         let mut fresh = true;
+        // Requests served since the last one that was waited for.
+        let mut in_a_row = 0;
         loop {
-            let lingers = ahead.is_some() || core.buffers.lent() < LINGER_BUFFERS_MAX;
-            if *served && !fresh && !lingers {
+            let lingers = ahead.is_some() || self.may_linger();
+            if *served > 0 && !fresh && !lingers {
                 return self.fall_quiet();
             }
             fresh = false;
+            if ahead.is_none() {
+                in_a_row = 0;
+            } else {
+                in_a_row += 1;
+                if in_a_row >= self.listener().limits.get().pipelined_max {
+                    in_a_row = 0;
+                    core.net.yield_now().await;
+                }
+            }
             let mut head = core.request_heads.take();
             let decoded = self.decode(ahead.take(), &mut head).await;
             let (buf, began, refused) = match decoded {
@@ -230,6 +255,8 @@ impl<N: Net> Connection<N> {
                 download: &self.deadline,
                 upload: &self.upload,
                 forwarded: &forwarded,
+                is_last: served.saturating_add(1)
+                    >= self.listener().limits.get().requests_per_connection_max,
                 own_request_id: core.request_ids.borrow_mut().next(),
                 began,
                 notes: Notes::default(),
@@ -240,7 +267,7 @@ impl<N: Net> Connection<N> {
                 None => exchange.run(&mut client, &mut head).await,
                 Some(reason) => exchange.refuse(&mut client, &head, reason).await,
             };
-            *served = true;
+            *served = served.saturating_add(1);
             if after == After::Tunnel
                 && let Some(mut tunnel) = exchange.into_tunnel(&head)
             {
@@ -250,7 +277,7 @@ impl<N: Net> Connection<N> {
             let unread = !client.body.is_done() || client.body.has_ahead() || refused.is_some();
             ahead = client.body.take_ahead();
             if after != After::KeepAlive {
-                if unread {
+                if unread && after != After::Aborted {
                     drop((ahead.take(), head));
                     Box::pin(self.close_politely()).await;
                 }
@@ -282,12 +309,19 @@ impl<N: Net> Connection<N> {
             write_micros: 0,
         };
         let head_micros = micros(self.listener().timeouts.get().head);
+        let counted = |buf| {
+            if self.open.seat.count_client(self.client.get()) {
+                return Ok(buf);
+            }
+            core.counters.client_refused.add(1);
+            Err(Then::Closed)
+        };
         match handshake::run(wire, mode, head_micros).await {
-            Introduced::AsItIs(buf) => Ok(buf),
+            Introduced::AsItIs(buf) => counted(buf),
             Introduced::By(client, port, buf) => {
                 self.client.set(client);
                 self.port.set(port);
-                Ok(buf)
+                counted(buf)
             }
             Introduced::Nothing => Err(self.fall_quiet()),
             Introduced::Ended => Err(Then::Closed),
@@ -302,6 +336,7 @@ impl<N: Net> Connection<N> {
                     upload: &self.upload,
                     forwarded: &forwarded,
                     own_request_id: core.request_ids.borrow_mut().next(),
+                    is_last: true,
                     began,
                     notes: Notes::default(),
                     switched: Cell::new(None),
@@ -327,7 +362,7 @@ impl<N: Net> Connection<N> {
             stream: &self.stream,
             deadline: &self.deadline,
             side: Side::Client,
-            read_micros: LINGER_MICROS,
+            read_micros: if core.pressed.get() { LINGER_PRESSED_MICROS } else { LINGER_MICROS },
             write_micros: 0,
         };
         let mut buf = ahead.unwrap_or_else(|| empty(&core.buffers, Size::Small));
@@ -533,7 +568,7 @@ impl<N: Net> ResponseSink for Sink<'_, N> {
         *self.chunked = length == BodyLength::Chunked;
         let persist = match after {
             After::KeepAlive => Persist::KeepAlive,
-            After::Close | After::Tunnel => Persist::Close,
+            After::Close | After::Aborted | After::Tunnel => Persist::Close,
         };
         let body =
             if *self.chunked { outgoing::frame(self.wire.buffers, first) } else { first.buf };
@@ -584,7 +619,7 @@ mod tests {
     #[test]
     fn a_quiet_connection_is_a_small_future() {
         fn size<F>(
-            _: impl FnOnce(Rc<Core<MonoioNet>>, MonoioStream, ClientAddress, Rc<ListenerSlot>) -> F,
+            _: impl FnOnce(Rc<Core<MonoioNet>>, MonoioStream, ClientAddress, Seat) -> F,
         ) -> usize {
             size_of::<F>()
         }

@@ -145,7 +145,13 @@ mod tests {
                     trusted_proxies = [\"10.0.0.0/8\", \"unix\"]\n";
         let model = parse(&Sources::new("test.toml", text)).unwrap();
         let table = compile(&model, 1, &mut Identities::default());
-        let place = Place { core: 0, cores: 1, buffer_bytes_max: 1 << 20, seed: 1 };
+        let place = Place {
+            core: 0,
+            cores: 1,
+            buffer_bytes_max: 1 << 20,
+            descriptors_max: usize::MAX,
+            seed: 1,
+        };
         ListenerSlot::new(&table.listeners[0], Some(1), place)
     }
 

@@ -2,6 +2,7 @@
 //! and whether to try again.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use engine::reason::Reason;
 use engine::retry::{Ledger, Verdict, judge};
@@ -13,7 +14,7 @@ use super::{End, Exchange, Request, end_of};
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
 use crate::net::buffer::Size;
-use crate::upstream::{EndpointSide, Lease, RequestSink, UpstreamSlot, micros};
+use crate::upstream::{EndpointSide, Lease, Pool, RequestSink, UpstreamSlot, micros};
 use crate::wire::{Chunk, empty};
 
 /// The attempts of one exchange to get its request to an endpoint.
@@ -27,6 +28,7 @@ pub(super) struct Attempts<N: Net> {
     /// A pooled connection may be used: not after one turned out dead, when its neighbours have
     /// most likely died with it.
     pooled: bool,
+    /// The body, or the first of it, while it is held.
     first: Option<Chunk>,
 }
 
@@ -68,6 +70,7 @@ impl<N: Net> Attempts<N> {
             exchange.notes.tries.set(u8::try_from(self.ledger.tries).unwrap_or(u8::MAX));
             self.ledger.reused = false;
             self.ledger.bytes_out = 0;
+            self.ledger.untaken = false;
             let (failure, chunk) = match self.lease(exchange).await {
                 Err(NoLease::Failed(failure)) => (failure, self.first.take()),
                 Err(NoLease::None(reason)) => return Err(End::Reply(reason)),
@@ -83,9 +86,13 @@ impl<N: Net> Attempts<N> {
                         lease.may_switch();
                     }
                     let (mut sink, _, _) = lease.split(exchange.upload, exchange.download);
-                    let Err(unsent) = sink.head(request.head, request.length, first).await else {
-                        self.ledger.bytes_out = 1;
-                        return Ok(lease);
+                    let unsent = match sink.head(request.head, request.length, first).await {
+                        Ok(held) => {
+                            self.ledger.bytes_out = 1;
+                            self.first = held;
+                            return Ok(lease);
+                        }
+                        Err(unsent) => unsent,
                     };
                     self.ledger.bytes_out = unsent.bytes_out;
                     if unsent.chunk.is_none() && request.length != BodyLength::None {
@@ -99,6 +106,35 @@ impl<N: Net> Attempts<N> {
         }
     }
 
+    /// Whether the body that was sent is still held, to be sent once more.
+    pub(super) const fn holds_body(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// Lets go of it.
+    pub(super) const fn take_body(&mut self) -> Option<Chunk> {
+        self.first.take()
+    }
+
+    /// After `failure`: where it decides, learns whether the endpoint has taken anything of the
+    /// request.
+    pub(super) async fn look_closer(
+        &mut self,
+        exchange: &Exchange<'_, N>,
+        request: &Request<'_>,
+        lease: &Lease<N>,
+        failure: Failure,
+    ) {
+        let ended = self.ledger.reused && failure.kind == Kind::Closed;
+        let method = request.head.method;
+        if ended && judge(&self.ledger, method, failure.stage) == Verdict::GiveUp {
+            let untaken = Ledger { untaken: true, ..self.ledger };
+            // It is of no use to know what changes nothing.
+            self.ledger.untaken = judge(&untaken, method, failure.stage) == Verdict::Retry
+                && Box::pin(lease.is_untaken(exchange.upload)).await;
+        }
+    }
+
     /// After `failure`: prepares another attempt, or says how the exchange ends.
     pub(super) fn again(
         &mut self,
@@ -109,6 +145,10 @@ impl<N: Net> Attempts<N> {
     ) -> Result<(), End> {
         // A deadline that has passed is not extended by trying again.
         if failure.kind == Kind::Timeout && failure.stage != Stage::Connect {
+            return Err(end_of(failure));
+        }
+        // What we are short of ourselves is not found at another endpoint.
+        if failure.kind == Kind::Exhausted {
             return Err(end_of(failure));
         }
         if judge(&self.ledger, request.head.method, failure.stage) == Verdict::GiveUp {
@@ -152,13 +192,31 @@ impl<N: Net> Attempts<N> {
             None => {
                 // Rare beside requests, and large.
                 let timeout = upstream.timeouts.connect;
-                Box::pin(pool.connect(exchange.core, exchange.upload, timeout))
-                    .await
-                    .map_err(NoLease::Failed)?
+                Box::pin(connect(exchange, pool, timeout)).await.map_err(NoLease::Failed)?
             }
         };
         let timeouts = &upstream.timeouts;
         lease.set_patience(micros(timeouts.first_byte), micros(timeouts.between_bytes));
         Ok(lease)
+    }
+}
+
+/// A new connection. Where descriptors are short, idle ones are closed for it.
+async fn connect<N: Net>(
+    exchange: &Exchange<'_, N>,
+    pool: &Rc<Pool<N>>,
+    timeout: Duration,
+) -> Result<Lease<N>, Failure> {
+    let core = exchange.core;
+    if !core.has_a_descriptor() {
+        core.shed(true);
+    }
+    match pool.connect(core, exchange.upload, timeout).await {
+        Err(Failure { kind: Kind::Exhausted, .. }) if core.shed(true) => {
+            // Closing takes a turn.
+            core.net.yield_now().await;
+            pool.connect(core, exchange.upload, timeout).await
+        }
+        connected => connected,
     }
 }

@@ -30,6 +30,9 @@ struct Between {
     sent: Cell<bool>,
     /// The rest of the upload is thrown away.
     discard: Cell<bool>,
+    /// Nothing more is read of the upload: what could be cancelled was. A read that begins after
+    /// that would wait for a client that waits for us.
+    over: Cell<bool>,
     /// A byte of the body has come since the head.
     moved: Cell<bool>,
 }
@@ -48,7 +51,8 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
         lease.split(exchange.upload, exchange.download);
     let mut response = exchange.core.response_heads.take();
 
-    let mut up = pin!(pump_up(exchange, from_client, to_endpoint, &between));
+    let mut up =
+        pin!(pump_up(exchange, from_client, to_endpoint, request.body_bytes_max, &between));
     let mut down = pin!(async {
         respond::head(&mut from_endpoint, &mut to_client, &client, request, version, &mut response)
             .await
@@ -83,6 +87,7 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
                 endpoint.abort();
                 let waits_for_continue = request.expects_continue && !between.moved.get();
                 if !matches!(done, Ok(After::KeepAlive)) || waits_for_continue {
+                    between.over.set(true);
                     client.cancel_upload();
                 }
             }
@@ -110,6 +115,9 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
         (Some(Err(failure)), Some(Err(End::Reply(_)))) if failure.kind != Kind::Abandoned => {
             Err(end_of(failure))
         }
+        (Some(Err(Failure { kind: Kind::BodyTooLarge, .. })), Some(Err(End::Abort(_)))) => {
+            Err(End::Abort(Reason::BodyTooLarge))
+        }
         (_, Some(Err(end))) => Err(end),
         (_, None) | (None, _) => Err(End::Abort(Reason::ResponseTruncated)),
     }
@@ -120,14 +128,22 @@ async fn pump_up<N: Net, S: RequestSource, K: RequestSink>(
     exchange: &Exchange<'_, N>,
     mut from_client: S,
     mut to_endpoint: K,
+    body_bytes_max: u64,
     between: &Between,
 ) -> Result<(), Failure> {
     let mut discarded = 0;
     let mut chunks = 0u32;
     loop {
+        if between.over.get() {
+            return Err(Failure::client(Stage::Forward, Kind::Abandoned));
+        }
         let chunk = from_client.next().await?;
         between.moved.set(true);
         exchange.notes.add_in(&chunk);
+        if exchange.notes.bytes_in() > body_bytes_max {
+            // What was sent of it stays without its end: the endpoint is given up.
+            return Err(Failure::client(Stage::Forward, Kind::BodyTooLarge));
+        }
         let last = chunk.last;
         if between.discard.get() {
             discarded += chunk.buf.len();

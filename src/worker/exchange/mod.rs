@@ -91,6 +91,8 @@ pub enum After {
     Close,
     /// The endpoint has agreed to another protocol: see [`Exchange::into_tunnel`].
     Tunnel,
+    /// It has been given up, and must end with a reset.
+    Aborted,
 }
 
 /// The outgoing direction of an exchange with a client.
@@ -143,6 +145,8 @@ pub struct Exchange<'a, N: Net> {
     /// Its name in logs, in answers, and towards the endpoint, unless it came with one: see
     /// [`Exchange::request_id`].
     pub own_request_id: [u8; 32],
+    /// The connection ends with it, whatever the client wants.
+    pub is_last: bool,
     /// When its head began to arrive.
     pub began: Instant,
     /// What is noted on the way, to be counted and recorded at its end.
@@ -159,6 +163,8 @@ struct Request<'a> {
     expects_continue: bool,
     /// The protocol that the endpoint is asked to switch to.
     switch_to: Option<Box<[u8]>>,
+    /// How long its body may be, in bytes.
+    body_bytes_max: u64,
 }
 
 /// How an exchange ended that sent no complete response of an endpoint.
@@ -181,6 +187,7 @@ impl<N: Net> Exchange<'_, N> {
             wants_keep_alive: head.keep_alive() && !self.ends(),
             expects_continue: head.expects_continue(),
             switch_to: None,
+            body_bytes_max: self.listener.limits.get().body_bytes_max,
             head,
         };
         let (after, reason) = match self.route_and_send(client, request).await {
@@ -197,7 +204,7 @@ impl<N: Net> Exchange<'_, N> {
             Err((End::Abort(reason), _)) => {
                 self.core.counters.broken.add(1);
                 client.split(self.upload, self.download).2.abort();
-                (After::Close, Some(reason))
+                (After::Aborted, Some(reason))
             }
             Err((End::ClientGone, _)) => {
                 self.core.counters.broken.add(1);
@@ -238,7 +245,7 @@ impl<N: Net> Exchange<'_, N> {
 
     /// Whether the client's connection ends with this exchange.
     fn ends(&self) -> bool {
-        self.core.draining.get() || self.listener.closing.get()
+        self.is_last || self.core.draining.get() || self.listener.closing.get()
     }
 
     /// Stages 4 to 9. An error says how to end, and whether the connection may live on after it.
@@ -254,6 +261,13 @@ impl<N: Net> Exchange<'_, N> {
             false => After::Close,
         };
         self.notes.add_in(&first);
+        let announced = match request.length {
+            BodyLength::Length(bytes) => bytes,
+            _ => self.notes.bytes_in(),
+        };
+        if announced > request.body_bytes_max {
+            return Err((End::Reply(Reason::BodyTooLarge), after));
+        }
         let method = request.head.method_bytes();
         let table = self.snapshot.table();
         let upstream = match table.route(request.head.host(), request.head.path(), method) {
@@ -296,7 +310,9 @@ impl<N: Net> Exchange<'_, N> {
         let mut response = self.core.response_heads.take();
         loop {
             let mut lease = attempts.send(self, request).await?;
-            attempts.ledger.body_bytes_consumed = body_bytes;
+            if !attempts.holds_body() {
+                attempts.ledger.body_bytes_consumed = body_bytes;
+            }
             let (_, mut sink, handle) = client.split(self.upload, self.download);
             let (_, mut source, _) = lease.split(self.upload, self.download);
             let head =
@@ -307,10 +323,13 @@ impl<N: Net> Exchange<'_, N> {
                 if failure.kind == Kind::Abandoned || failure.side == Side::Client {
                     return Err(end_of(Failure { side: Side::Client, ..failure }));
                 }
+                attempts.look_closer(self, request, &lease, failure).await;
                 drop(lease);
-                attempts.again(self, request, failure, None)?;
+                let chunk = attempts.take_body();
+                attempts.again(self, request, failure, chunk)?;
                 continue;
             }
+            drop(attempts.take_body());
             self.note_time(|times| &mut times.first_byte);
             if let (101, Some(protocol)) = (response.status, &request.switch_to) {
                 let after = upgrade::accept(self, &mut sink, protocol, &mut response).await?;
@@ -349,6 +368,8 @@ fn end_of(failure: Failure) -> End {
         (Side::Client, Kind::Timeout) => End::Reply(Reason::ClientTimeout),
         (Side::Client, Kind::Violation(violation)) => End::Reply(Reason::Violation(violation)),
         (Side::Client, Kind::HeadTooLarge) => End::Reply(Reason::HeadTooLarge),
+        (Side::Client, Kind::BodyTooLarge) => End::Reply(Reason::BodyTooLarge),
+        (_, Kind::Exhausted) => End::Reply(Reason::OutOfResources),
         (Side::Endpoint, Kind::Timeout) => End::Reply(match failure.stage {
             Stage::Connect => Reason::ConnectTimeout,
             _ => Reason::FirstByteTimeout,

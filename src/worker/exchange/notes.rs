@@ -40,6 +40,11 @@ impl Notes {
         self.bytes_in.set(self.bytes_in.get() + chunk.buf.len() as u64);
     }
 
+    /// Bytes of the request's body that have come.
+    pub(super) fn bytes_in(&self) -> u64 {
+        self.bytes_in.get()
+    }
+
     /// Counts `bytes` of the response's body.
     pub(super) fn add_out(&self, bytes: usize) {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);
@@ -137,17 +142,8 @@ impl<N: Net> Exchange<'_, N> {
         batch: &mut Records,
     ) {
         let (core, notes, table) = (self.core, &self.notes, self.snapshot.table());
-        let [
-            route,
-            method,
-            host,
-            path,
-            upstream,
-            user_agent,
-            referer,
-            request_id,
-            endpoint_name,
-        ] = texts.map(|text| batch.put(text));
+        let [route, method, host, path, upstream, user_agent, referer, request_id, endpoint_name] =
+            texts.map(|text| batch.put(text));
         let endpoint = match self.endpoint() {
             Some(Address::Ip(address)) => EndpointAddress::Ip(*address),
             Some(Address::Unix(_)) => EndpointAddress::Unix(endpoint_name),

@@ -110,6 +110,12 @@ impl Pool {
         self.0.lent_bytes.get() < self.0.budget
     }
 
+    /// Whether half of the budget is left: room to keep a buffer for what may come.
+    #[must_use]
+    pub fn has_slack(&self) -> bool {
+        self.0.lent_bytes.get() < self.0.budget / 2
+    }
+
     /// Buffers that are lent now.
     #[must_use]
     pub fn lent(&self) -> usize {

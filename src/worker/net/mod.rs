@@ -135,6 +135,10 @@ pub trait Stream: 'static {
     /// What the other side has done, asked without waiting (one system call).
     fn quiet(&self) -> Quiet;
 
+    /// Bytes written that the other side's kernel has not said to have; `None` when that cannot be
+    /// known. Stays what it was when the connection is reset.
+    fn unacknowledged(&self) -> Option<u64>;
+
     /// Writes what the kernel takes of `bytes` without waiting, for a message of a few bytes that
     /// may be lost; with no bytes, tells of an error that waits. No [`Stream::write`] may be under
     /// way.

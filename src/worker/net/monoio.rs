@@ -535,6 +535,14 @@ impl Stream for MonoioStream {
         }
     }
 
+    fn unacknowledged(&self) -> Option<u64> {
+        let mut bytes: libc::c_int = 0;
+        // `SIOCOUTQ` of tcp(7), which has the number of `TIOCOUTQ`.
+        // SAFETY: the descriptor is open as long as `self.inner` is; the answer is an int.
+        let answer = unsafe { libc::ioctl(self.fd, libc::TIOCOUTQ, &raw mut bytes) };
+        if answer == 0 { u64::try_from(bytes).ok() } else { None }
+    }
+
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         debug_assert!(!self.writing.get(), "one write at a time");
         self.socket(|socket| socket.send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL))

@@ -69,6 +69,18 @@ counters! {
     client_connections,
     /// Accepts that failed.
     accept_errors,
+    /// Of these, for want of descriptors.
+    accept_errors_descriptors,
+    /// Of these, for want of the kernel's memory.
+    accept_errors_memory,
+    /// Times that accepting paused because descriptors or memory had run out.
+    accept_pauses,
+    /// Client connections closed at once, since their client had too many.
+    client_refused,
+    /// Client connections closed while they were idle, since others needed what they held.
+    client_shed,
+    /// Connections to endpoints that could not be made for want of descriptors, memory or ports.
+    connects_exhausted,
     /// Connections opened to endpoints.
     endpoint_opened,
     /// Requests sent on a connection from the pool.

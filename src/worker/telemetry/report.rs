@@ -74,6 +74,10 @@ pub struct Gauges {
     pub version: u64,
     /// Client connections open, by listener.
     pub client_connections: Vec<(ListenerId, u64)>,
+    /// Listeners that do not accept because they have as many connections as they may have.
+    pub accept_paused_for_room: u64,
+    /// Listeners that do not accept for want of descriptors or memory.
+    pub accept_paused_for_resources: u64,
     /// Tunnels open, by listener: connections that are counted as client connections too.
     pub tunnels: Vec<(ListenerId, u64)>,
     /// Connections to endpoints by upstream: name, idle, in use.

@@ -1,8 +1,10 @@
 //! A lease of a whole HTTP/1.1 connection to an endpoint.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use engine::stage::Stage;
 use proto::h1::{Scanner, encode_request, encoded_len_max, parse_response};
@@ -12,7 +14,7 @@ use super::{Counted, EndpointHandle, EndpointSide, Pool, RequestSink, ResponseSo
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
 use crate::net::buffer::{Buf, HEADROOM, Size, TAILROOM};
-use crate::net::{Instant, Net, Stream};
+use crate::net::{Instant, Net, Quiet, Stream};
 use crate::state::Core;
 use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
 
@@ -25,6 +27,11 @@ const HEADERS_MAX: usize = 200;
 /// How often, in microseconds, a wait for a response head looks around: whether the client is
 /// still there must be noticed within a second.
 const LOOK_AROUND_MICROS: u64 = 400_000;
+
+/// How long a reset may take that tells that an endpoint had closed before a request came, and how
+/// often it is looked for, in microseconds. It comes within a round trip.
+const UNTAKEN_MICROS: u64 = 1_000_000;
+const UNTAKEN_LOOK_MICROS: u64 = 5_000;
 
 /// A borrowed connection to an endpoint.
 pub struct Lease<N: Net> {
@@ -57,6 +64,8 @@ pub(super) struct Connection<N: Net> {
 struct State {
     /// The request went out whole.
     sent: Cell<bool>,
+    /// Bytes of the request's head and what was sent with it.
+    bytes_out: Cell<u64>,
     chunked_out: bool,
     /// The response's head was read and lets the connection live.
     keep_alive: bool,
@@ -118,6 +127,33 @@ impl<N: Net> Lease<N> {
         self.connection.abrupt = true;
     }
 
+    /// Whether the endpoint has taken no byte of the request that went out whole, and never will.
+    /// To be asked when its end has come instead of a response.
+    ///
+    /// It had closed before the first byte came: then its end is here, without an acknowledgement
+    /// of any byte, and its kernel has answered the bytes by a reset, which may take until now. An
+    /// endpoint that ends its direction and still reads acknowledges what it takes.
+    pub async fn is_untaken(&self, deadline: &Deadline) -> bool {
+        let Connection { net, stream, state, .. } = &*self.connection;
+        let bytes_out = state.bytes_out.get();
+        if !state.sent.get() || state.broken.get() {
+            return false;
+        }
+        let give_up_at = net.now().plus_micros(UNTAKEN_MICROS);
+        loop {
+            let ended = stream.quiet() == Quiet::Gone;
+            if stream.unacknowledged() != Some(bytes_out) {
+                return false;
+            }
+            if ended || net.now() >= give_up_at {
+                return ended;
+            }
+            deadline.arm(net.now(), UNTAKEN_LOOK_MICROS);
+            poll_fn(|cx| if deadline.poll_fired(cx) { Poll::Ready(()) } else { Poll::Pending })
+                .await;
+        }
+    }
+
     /// Returns the connection to its pool if it is in the clean end state: the request went out
     /// whole, the response came in whole, nothing came behind it, and both sides want to go on.
     /// Otherwise closes it.
@@ -153,10 +189,11 @@ impl<N: Net> EndpointSide for Lease<N> {
             read_micros: connection.between_bytes_micros,
             write_micros: connection.between_bytes_micros,
         };
-        let State { sent, chunked_out, keep_alive, begun, broken, ahead, body } =
+        let State { sent, bytes_out, chunked_out, keep_alive, begun, broken, ahead, body } =
             &mut connection.state;
         let (sent, broken): (&Cell<bool>, &Cell<bool>) = (sent, broken);
-        let sink = Sink { wire, sent, chunked: chunked_out, broken };
+        let reused = connection.reused;
+        let sink = Sink { wire, reused, bytes_out, sent, chunked: chunked_out, broken };
         let source = Source {
             wire: Wire { deadline: download, ..wire },
             first_byte_micros: connection.first_byte_micros,
@@ -189,9 +226,22 @@ impl<N: Net> EndpointHandle for Handle<'_, N> {
     }
 }
 
+/// The chunk of `body_len` bytes within its framing.
+fn unframed(mut buf: Buf, body_len: usize) -> Buf {
+    if buf.len() > body_len {
+        let line = buf.filled().iter().position(|&byte| byte == b'\n');
+        buf.consume(line.map_or(0, |at| at + 1).min(buf.len()));
+        buf.truncate(body_len);
+    }
+    buf
+}
+
 /// The request's way out.
 pub struct Sink<'a, N: Net> {
     wire: Wire<'a, N>,
+    /// The connection has carried a request before.
+    reused: bool,
+    bytes_out: &'a Cell<u64>,
     sent: &'a Cell<bool>,
     chunked: &'a mut bool,
     broken: &'a Cell<bool>,
@@ -203,7 +253,7 @@ impl<N: Net> RequestSink for Sink<'_, N> {
         head: &RequestHead,
         length: BodyLength,
         first: Chunk,
-    ) -> Result<(), Unsent> {
+    ) -> Result<Option<Chunk>, Unsent> {
         *self.chunked = length == BodyLength::Chunked;
         let last = first.last;
         let body_len = first.buf.len();
@@ -225,17 +275,18 @@ impl<N: Net> RequestSink for Sink<'_, N> {
             // Nothing was taken: what was put around the chunk is taken off again.
             let chunk = (taken == 0).then(|| {
                 buf.consume(whole - framed_len);
-                if framed_len > body_len {
-                    let line = buf.filled().iter().position(|&byte| byte == b'\n');
-                    buf.consume(line.map_or(0, |at| at + 1).min(buf.len()));
-                    buf.truncate(body_len);
-                }
-                Chunk { buf, last, trailers }
+                Chunk { buf: unframed(buf, body_len), last, trailers }
             });
             return Err(Unsent { failure, bytes_out: taken as u64, chunk });
         }
         self.sent.set(last);
-        Ok(())
+        self.bytes_out.set(whole as u64);
+        // A body that may have to be sent again stays in the buffer that it was sent from.
+        let held = self.reused && last && body_len > 0;
+        Ok(held.then(|| {
+            buf.extend_front(framed_len);
+            Chunk { buf: unframed(buf, body_len), last, trailers }
+        }))
     }
 
     async fn chunk(&mut self, chunk: Chunk) -> Result<(), Failure> {

@@ -24,6 +24,7 @@ use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind};
 use crate::net::buffer::Buf;
 use crate::net::{Instant, Net, Quiet, Stream};
+use crate::pressure::exhausted;
 use crate::state::{Core, Place};
 use crate::wire::Chunk;
 
@@ -79,13 +80,14 @@ pub struct Unsent {
 
 /// The outgoing direction of an exchange with an endpoint.
 pub trait RequestSink {
-    /// Sends the head and the first of the body, in one piece.
+    /// Sends the head and the first of the body, in one piece. Where the connection may turn out
+    /// dead, a body that went out whole comes back, to be sent once more.
     fn head(
         &mut self,
         head: &RequestHead,
         length: BodyLength,
         first: Chunk,
-    ) -> impl Future<Output = Result<(), Unsent>>;
+    ) -> impl Future<Output = Result<Option<Chunk>, Unsent>>;
 
     /// Sends more of the body.
     fn chunk(&mut self, chunk: Chunk) -> impl Future<Output = Result<(), Failure>>;
@@ -174,18 +176,20 @@ pub struct Pool<N: Net> {
 }
 
 /// Counts a connection for as long as it lives.
-struct Counted(Rc<Cell<usize>>);
+struct Counted([Rc<Cell<usize>>; 2]);
 
 impl Counted {
-    fn new(open: &Rc<Cell<usize>>) -> Self {
-        open.set(open.get() + 1);
-        Self(Rc::clone(open))
+    /// Among those of its endpoint and those of its core.
+    fn new(open: &Rc<Cell<usize>>, of_core: &Rc<Cell<usize>>) -> Self {
+        let counts = [Rc::clone(open), Rc::clone(of_core)];
+        counts.iter().for_each(|count| count.set(count.get() + 1));
+        Self(counts)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.0.iter().for_each(|count| count.set(count.get() - 1));
     }
 }
 
@@ -229,7 +233,8 @@ impl<N: Net> Pool<N> {
     ///
     /// # Errors
     ///
-    /// `Timeout` after `timeout`, else what the kernel said.
+    /// `Timeout` after `timeout`, `Exhausted` where the gateway itself has run short of something,
+    /// else what the kernel said.
     pub async fn connect(
         self: &Rc<Self>,
         core: &Core<N>,
@@ -238,7 +243,7 @@ impl<N: Net> Pool<N> {
     ) -> Result<Lease<N>, Failure> {
         // A connect may be dropped: it holds no bytes.
         deadline.arm(core.net.now(), micros(timeout));
-        let counted = Counted::new(&self.open);
+        let counted = Counted::new(&self.open, &core.endpoint_connections);
         let late = Cell::new(false);
         let connected = {
             let mut connect = std::pin::pin!(core.net.connect(&self.address));
@@ -257,6 +262,10 @@ impl<N: Net> Pool<N> {
                 core.counters.endpoint_opened.add(1);
                 let connection = Box::new(h1::Connection::new(core, stream, counted));
                 Ok(Lease::new(Rc::clone(self), connection))
+            }
+            Some(Err(error)) if exhausted(&error).is_some() => {
+                core.counters.connects_exhausted.add(1);
+                Err(Failure::endpoint(Stage::Connect, Kind::Exhausted))
             }
             Some(Err(error)) => Err(Failure::endpoint(Stage::Connect, error.into())),
             None => Err(Failure::endpoint(Stage::Connect, Kind::Timeout)),
@@ -279,6 +288,20 @@ impl<N: Net> Pool<N> {
             age < QUIET_CHECK_AFTER
                 || (age < self.idle_micros && idle.connection.stream.quiet() == Quiet::Quiet)
         });
+    }
+
+    /// Since when the connection has been idle that has been so for longest.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        self.idle.borrow().first().map(|idle| idle.since)
+    }
+
+    /// Closes that one; `false` when none is idle.
+    pub(crate) fn close_oldest(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        !idle.is_empty() && {
+            idle.remove(0);
+            true
+        }
     }
 
     /// Closes every idle connection.

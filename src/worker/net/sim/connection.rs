@@ -86,6 +86,10 @@ struct End {
     /// `arrived` bytes to be read, then those under way.
     bytes: VecDeque<u8>,
     arrived: usize,
+    /// Bytes that were ever sent to us, and those of them that have arrived while we could take
+    /// them.
+    sent: u64,
+    taken: u64,
     /// Bytes that nobody will read, since we are closed or reset; the window does not open again.
     lost: usize,
     /// Most that `bytes` and `lost` may be.
@@ -127,6 +131,8 @@ impl End {
         Self {
             bytes: VecDeque::new(),
             arrived: 0,
+            sent: 0,
+            taken: 0,
             lost: 0,
             capacity: capacity.start().saturating_add(extra).max(1),
             under_way: VecDeque::new(),
@@ -330,6 +336,7 @@ impl Connection {
             let bytes = bytes.get(..written).unwrap_or_default();
             world.note(Entry::Wrote(self.number, side, written, trace::hash_of(bytes)));
             to.bytes.extend(bytes);
+            to.sent += written as u64;
             written
         };
         self.send(world, side, What::Bytes(written));
@@ -365,6 +372,12 @@ impl Connection {
 
     pub(super) fn is_aborted(&self, side: Side) -> bool {
         self.end(side).aborted
+    }
+
+    /// Bytes that `side` has sent and that the other has not taken.
+    pub(super) fn unacknowledged(&self, side: Side) -> u64 {
+        let to = self.end(side.other());
+        to.sent - to.taken
     }
 
     pub(super) fn quiet(&self, side: Side) -> Quiet {
@@ -456,6 +469,7 @@ impl Connection {
                 }
                 What::Bytes(count) => {
                     end.arrived += count;
+                    end.taken += count as u64;
                     end.wake(Wait::Read);
                     end.wake(Wait::Readable);
                 }

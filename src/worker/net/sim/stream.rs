@@ -106,6 +106,10 @@ impl Stream for SimStream {
         self.connection.quiet(self.side)
     }
 
+    fn unacknowledged(&self) -> Option<u64> {
+        Some(self.connection.unacknowledged(self.side))
+    }
+
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         assert!(!self.connection.is_writing(self.side), "two writes of one stream at a time");
         let written = self.connection.write(&self.world, self.side, bytes);
