@@ -20,11 +20,14 @@ mod e2e {
     mod actions;
     mod admin;
     mod answers;
+    mod attacks;
     mod bodies;
+    mod bounds;
     mod clients;
     mod connections;
     mod cores;
     mod demo;
+    mod descriptors;
     mod differential;
     mod drain;
     mod drivers;
@@ -38,6 +41,7 @@ mod e2e {
     mod peers;
     mod pool;
     mod proxy_protocol;
+    mod races;
     mod retry;
     mod routing;
     mod starting;

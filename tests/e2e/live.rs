@@ -304,19 +304,30 @@ fn changed_limits_and_timeouts_hold_for_open_connections() {
 
 #[test]
 fn a_listener_takes_no_more_connections_than_it_may_and_goes_on_when_one_ends() {
-    let endpoint = Endpoint::ok();
+    let (endpoint, connections) = Endpoint::by_hand();
     let gateway =
         Gateway::in_front_of(&[&endpoint]).listener("limits = { connections_max = 2 }").start();
+    // Neither is idle, and could be closed for a third.
     let (mut first, mut second) = (gateway.client(), gateway.client());
-    first.get("/");
-    second.get("/");
+    first.send(crate::harness::GET);
+    let mut of_first = connections.next();
+    of_first.request();
+    second.send(crate::harness::GET);
+    let mut of_second = connections.next();
+    of_second.request();
     let mut third = gateway.client();
     third.send(crate::harness::GET);
     third.be_patient_for(Duration::from_millis(300));
     assert!(third.try_response().is_err(), "a third connection was served");
+    of_first.send(crate::harness::OK);
+    assert_eq!(first.response().text(), "ok");
     drop(first);
+    of_first.request();
+    of_first.send(crate::harness::OK);
     third.be_patient_for(crate::harness::PATIENCE);
     assert_eq!(third.response().text(), "ok");
+    of_second.send(crate::harness::OK);
+    assert_eq!(second.response().text(), "ok");
     gateway.stop();
 }
 

@@ -97,6 +97,16 @@ impl Client {
         Self { socket: Socket::new(socket.into()) }
     }
 
+    /// Connects from an address of its own, which must be one of this machine's.
+    pub(crate) fn connect_from(from: &str, address: SocketAddr) -> Self {
+        let socket =
+            socket2::Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        let from = SocketAddr::new(from.parse().unwrap(), 0);
+        socket.bind(&from.into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self { socket: Socket::new(socket.into()) }
+    }
+
     /// Sends bytes, in one piece as far as the kernel is concerned.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {

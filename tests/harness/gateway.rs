@@ -50,6 +50,8 @@ pub(crate) struct Builder {
     upstream: String,
     more: String,
     arguments: Vec<String>,
+    /// The most descriptors that its process may have.
+    descriptors: Option<u64>,
 }
 
 impl Builder {
@@ -91,6 +93,12 @@ impl Builder {
         self
     }
 
+    /// Gives its process so many descriptors, and no more.
+    pub(crate) fn descriptors(mut self, descriptors: u64) -> Self {
+        self.descriptors = Some(descriptors);
+        self
+    }
+
     /// The configuration as text.
     pub(crate) fn text(&self) -> String {
         let endpoints: Vec<_> = self.endpoints.iter().map(|it| format!("\"{it}\"")).collect();
@@ -107,13 +115,13 @@ impl Builder {
     /// Starts the gateway with another text, but the same arguments.
     #[track_caller]
     pub(crate) fn start_with(&self, text: &str) -> Gateway {
-        Gateway::start(text, &self.arguments)
+        Gateway::start(text, &self.arguments, self.descriptors)
     }
 
     /// Starts the gateway.
     #[track_caller]
     pub(crate) fn start(&self) -> Gateway {
-        Gateway::start(&self.text(), &self.arguments)
+        Gateway::start(&self.text(), &self.arguments, self.descriptors)
     }
 }
 
@@ -142,20 +150,24 @@ impl Gateway {
             upstream: String::new(),
             more: String::new(),
             arguments: vec!["--cores".to_owned(), "1".to_owned()],
+            descriptors: None,
         }
     }
 
     /// A gateway with this configuration. Its first listener should be at port 0.
     #[track_caller]
     pub(crate) fn configured(text: &str) -> Self {
-        Self::start(text, &["--cores".to_owned(), "1".to_owned()])
+        Self::start(text, &["--cores".to_owned(), "1".to_owned()], None)
     }
 
     #[track_caller]
-    fn start(text: &str, arguments: &[String]) -> Self {
+    fn start(text: &str, arguments: &[String], descriptors: Option<u64>) -> Self {
         let config = config_file(text);
         let driver = driver();
         let mut command = run(config.path());
+        if let Some(descriptors) = descriptors {
+            command = with_descriptors(&command, descriptors);
+        }
         let process = Process::start(command.args(["--driver", &driver]).args(arguments));
         let (line, address) = ready_line(&process);
         assert!(line.contains(&format!("driver {driver}")), "not on {driver}: {line}");
@@ -248,6 +260,20 @@ impl Drop for Gateway {
         let said = self.process.stderr.text();
         assert!(thread::panicking() || !said.contains("panicked"), "the gateway panicked: {said}");
     }
+}
+
+/// The same command, in a process that may have so many descriptors. The shell is replaced by it.
+fn with_descriptors(command: &Command, descriptors: u64) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]);
+    shell.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
 }
 
 /// `ringway run -c config`, to be given more arguments.

@@ -21,15 +21,29 @@ pub(super) fn all_closed_to(port: u16) -> bool {
     rows().iter().all(|row| row.remote_port != port || !row.established)
 }
 
+/// Keeps this thread on the first CPU that it may use.
+pub(crate) fn stay_on_the_first_cpu() {
+    let permitted = permitted();
+    let first = (0..CpuSet::count()).find(|&cpu| permitted.is_set(cpu).unwrap_or(false));
+    stay_on(first);
+}
+
 /// Keeps this thread on the last CPU. What threads on one CPU send arrives in the order in which
 /// they sent it, on whatever connections: a CPU delivers on loopback one packet after another.
 pub(crate) fn stay_on_one_cpu() {
-    let this_thread = Pid::from_raw(0);
-    let permitted = sched_getaffinity(this_thread).unwrap();
+    let permitted = permitted();
     let last = (0..CpuSet::count()).rfind(|&cpu| permitted.is_set(cpu).unwrap_or(false));
+    stay_on(last);
+}
+
+fn permitted() -> CpuSet {
+    sched_getaffinity(Pid::from_raw(0)).unwrap()
+}
+
+fn stay_on(cpu: Option<usize>) {
     let mut one = CpuSet::new();
-    one.set(last.expect("this thread runs somewhere")).unwrap();
-    sched_setaffinity(this_thread, &one).unwrap();
+    one.set(cpu.expect("this thread runs somewhere")).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &one).unwrap();
 }
 
 fn rows() -> Vec<Row> {

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -22,6 +23,9 @@ pub(crate) fn ringway() -> Command {
     }
     command
 }
+
+/// The hard limit that [`Process::limit_descriptors`] leaves.
+const DESCRIPTORS_MAX: u64 = 64;
 
 /// A process under test.
 #[derive(Debug)]
@@ -126,6 +130,35 @@ impl Process {
             (read("comm").trim_end().to_owned(), nice, cpus as usize)
         };
         tasks.map(|task| thread(task.unwrap().path())).collect()
+    }
+
+    /// CPU time that its threads have used.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let nanos = |path: std::path::PathBuf| {
+            let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+            text.split(' ').next().and_then(|it| it.parse().ok()).unwrap_or(0)
+        };
+        Duration::from_nanos(tasks.map(|task| nanos(task.unwrap().path())).sum())
+    }
+
+    /// The number that its next descriptor has. A limit of this lets it have no further one: limits
+    /// are of numbers.
+    pub(crate) fn lowest_free_descriptor(&self) -> u64 {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let number = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.unwrap().file_name().to_str().and_then(|it| it.parse::<u64>().ok())
+        };
+        let open: std::collections::HashSet<u64> = open.filter_map(number).collect();
+        (0..).find(|number| !open.contains(number)).expect("there are more numbers than that")
+    }
+
+    /// Takes descriptors from it, or gives them back: it may have so many from now on.
+    pub(crate) fn limit_descriptors(&self, most: u64) {
+        let id = self.child.id().to_string();
+        let limit = format!("--nofile={most}:{DESCRIPTORS_MAX}");
+        let done = Command::new("prlimit").args(["--pid", &id, &limit]).status();
+        assert!(done.expect("prlimit of util-linux is there").success());
     }
 
     /// Descriptors that it has open.
