@@ -170,10 +170,12 @@ async fn make(
         }
     };
     let warnings = prepared.live.model.warnings.clone();
-    switch(control, prepared);
+    let before = switch(control, prepared);
     wait(control).await;
     let answer = applied(control, warnings, begun);
     say(control, &answer, &changes);
+    // By the thread that made it, to which its memory belongs; nobody waits for it.
+    spawn_blocking(move || drop(before));
     Ok(answer)
 }
 
@@ -197,17 +199,18 @@ fn admit(control: &Control, made: Made) -> Result<Option<(Prepared, Changes)>, R
     Ok(Some((*prepared, changes)))
 }
 
-/// Sends the cores their parts. From here on the version is live.
-fn switch(control: &Control, prepared: Prepared) {
+/// Sends the cores their parts. From here on the version is live. Returns the one before.
+fn switch(control: &Control, prepared: Prepared) -> Arc<Live> {
     let Prepared { live, parts } = prepared;
     let mut state = control.shared.state.borrow_mut();
-    state.sent(live, Instant::now());
+    let before = state.sent(live, Instant::now());
     state.taken(unix_seconds());
     drop(state);
     for (core, part) in parts.into_iter().enumerate() {
         let switch = Switch { table: part.table, listeners: part.listeners };
         control.tell(core, ToWorker::Switch(Box::new(switch)));
     }
+    before
 }
 
 /// Waits until every core has switched, or for the deadline.

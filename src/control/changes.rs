@@ -35,10 +35,15 @@ impl Changes {
 
 impl Count {
     fn between<T: PartialEq>(before: &Named<T>, after: &Named<T>) -> Self {
-        let mut rest: HashMap<&str, &T> =
-            before.objects.iter().map(|(name, it)| (&***name, it)).collect();
         let mut count = Self::default();
-        for (name, it) in &after.objects {
+        // Mostly the texts have the same names at their beginning, and then a look aside will do.
+        let pairs = before.objects.iter().zip(&after.objects);
+        let same = pairs.take_while(|((one, _), (other, _))| ***one == ***other);
+        let same =
+            same.map(|((_, old), (_, new))| count.altered += usize::from(old != new)).count();
+        let rest = before.objects.iter().skip(same);
+        let mut rest: HashMap<&str, &T> = rest.map(|(name, it)| (&***name, it)).collect();
+        for (name, it) in after.objects.iter().skip(same) {
             match rest.remove(&***name) {
                 None => count.added += 1,
                 Some(old) if old != it => count.altered += 1,

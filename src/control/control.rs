@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) state: RefCell<State>,
     pub(crate) sink: RefCell<Box<dyn Sink>>,
     /// One for each core.
-    pub(crate) mailboxes: Vec<Mailbox>,
+    pub(crate) mailboxes: Vec<Mailbox<ToWorker>>,
     /// The configuration file; none when there is none to read again.
     pub(crate) file: Option<Arc<Watched>>,
     /// What the command line overrides.
@@ -50,7 +50,7 @@ impl Control {
     pub(crate) fn new(
         state: State,
         sink: Box<dyn Sink>,
-        mailboxes: Vec<Mailbox>,
+        mailboxes: Vec<Mailbox<ToWorker>>,
         file: Option<Arc<Watched>>,
         options: Options,
     ) -> Self {

@@ -5,19 +5,19 @@ use std::sync::mpsc::TryRecvError;
 
 use tokio::net::UnixStream;
 use tokio::task::coop::consume_budget;
-use worker::mailbox::ReportReceiver;
+use worker::mailbox::Inbox;
 use worker::message::Report;
 
 /// What workers say, in the order in which it was said. Needs a tokio runtime.
 #[derive(Debug)]
 pub(crate) struct Reports {
-    queue: ReportReceiver,
+    queue: Inbox<Report>,
     bell: UnixStream,
 }
 
 impl Reports {
     /// Takes over the receiving end.
-    pub(crate) fn new(mut queue: ReportReceiver) -> io::Result<Self> {
+    pub(crate) fn new(mut queue: Inbox<Report>) -> io::Result<Self> {
         let bell = queue.take_bell().ok_or(io::ErrorKind::NotConnected)?;
         Ok(Self { bell: UnixStream::from_std(bell)?, queue })
     }
@@ -45,13 +45,13 @@ impl Reports {
 mod tests {
     use std::thread;
 
-    use worker::mailbox::reports;
+    use worker::mailbox::channel;
 
     use super::*;
 
     #[tokio::test]
     async fn reports_of_all_workers_come_until_the_last_has_ended() {
-        let (sender, receiver) = reports().unwrap();
+        let (sender, receiver) = channel().unwrap();
         let mut reports = Reports::new(receiver).unwrap();
         let threads = [0, 1, 2].map(|core| {
             let sender = sender.clone();

@@ -122,8 +122,9 @@ impl State {
         }
     }
 
-    /// The cores have been sent `live`.
-    pub(crate) fn sent(&mut self, live: Live, now: Instant) {
+    /// The cores have been sent `live`. Returns the version before: to drop it takes a while.
+    #[must_use]
+    pub(crate) fn sent(&mut self, live: Live, now: Instant) -> Arc<Live> {
         for core in &mut self.cores {
             core.lags_since.get_or_insert(now);
         }
@@ -140,7 +141,7 @@ impl State {
                 shared.close();
             }
         }
-        self.live = Arc::new(live);
+        std::mem::replace(&mut self.live, Arc::new(live))
     }
 
     /// A core has switched.

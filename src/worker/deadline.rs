@@ -32,6 +32,8 @@ const COARSE: u64 = 64;
 const NEVER: u64 = u64::MAX;
 /// The end of a bucket's list.
 const NIL: usize = usize::MAX;
+/// Entries looked at in one turn by who wakes all: some 10 us, and as many short polls behind it.
+const WAKES_MAX: usize = 128;
 
 /// A core's wheel. Cloning gives another handle to the same wheel.
 #[derive(Clone, Debug)]
@@ -113,13 +115,26 @@ impl Wheel {
         self.len() == 0
     }
 
-    /// Wakes every task that waits at a deadline, so that it looks around (at a drain).
-    pub fn wake_all(&self) {
-        let wakers: Vec<Waker> = {
+    /// Wakes every task that waits at a deadline now, so that it looks around (at a drain): a few
+    /// in a turn, or tens of thousands of connections would make one long turn of it.
+    pub async fn wake_all<N: Net>(self, net: N) {
+        let mut next = Some(0);
+        while let Some(key) = next {
+            next = self.wake_some(key);
+            net.yield_now().await;
+        }
+    }
+
+    /// Wakes the tasks of the entries from `first` on, and says where to go on.
+    fn wake_some(&self, first: usize) -> Option<usize> {
+        let last = first + WAKES_MAX;
+        let (wakers, end): (Vec<Waker>, _) = {
             let table = self.0.table.borrow();
-            table.entries.iter().filter_map(|(_, entry)| entry.waker.clone()).collect()
+            let waker = |key| table.entries.get(key)?.waker.clone();
+            ((first..last).filter_map(waker).collect(), table.entries.capacity())
         };
         wakers.into_iter().for_each(Waker::wake);
+        (last < end).then_some(last)
     }
 
     /// Fires the deadline with this key now, whatever it was armed for.

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use engine::snapshot::{ListenerId, Table};
 
-use mailbox::{Inbox, ReportSender};
+use mailbox::{Inbox, Mailbox};
 use message::{Report, Switch, ToWorker};
 use net::monoio::{Bound, Driver, MonoioNet};
 use net::{Net, Stream};
@@ -66,9 +66,9 @@ pub struct Setup {
     /// The worker's own route table.
     pub table: Box<Table>,
     /// Where it hears of the control thread.
-    pub inbox: Inbox,
+    pub inbox: Inbox<ToWorker>,
     /// Where it reports to.
-    pub reports: ReportSender,
+    pub reports: Mailbox<Report>,
 }
 
 /// Runs a worker on this thread, which its caller has pinned, until it is drained.
@@ -93,25 +93,22 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
     reporter.send(Report::Ready { core: place.core });
     let deadline = loop {
         match inbox.next() {
-            Some(ToWorker::Switch(switch)) => {
+            Ok(ToWorker::Switch(switch)) => {
                 let Switch { table, listeners } = *switch;
                 let sockets = listeners.into_iter().map(|(id, it)| Ok((id, net.listener(it)?)));
-                // Without its sockets a version cannot be served: the control thread hears nothing,
-                // and says that this core stays behind.
-                if let Ok(sockets) = sockets.collect::<io::Result<Vec<_>>>() {
-                    worker.switch(table, sockets);
-                }
+                worker.switch(table, sockets.collect());
             }
-            Some(ToWorker::Drain { deadline }) => break deadline,
-            Some(boxes) => worker.take_boxes(boxes),
-            None => {
+            Ok(ToWorker::Drain { deadline }) => break deadline,
+            Ok(boxes) => worker.take_boxes(boxes),
+            Err(_) => {
                 let buf = worker.core.buffers.take(net::buffer::Size::Small);
                 bell.read(buf).await.0?;
             }
         }
     };
     // A drain may be long: without its boxes it would run out of records.
-    let meanwhile = || std::iter::from_fn(|| inbox.next()).for_each(|it| worker.take_boxes(it));
+    let meanwhile =
+        || std::iter::from_fn(|| inbox.next().ok()).for_each(|it| worker.take_boxes(it));
     let cut = worker.drain(deadline, meanwhile).await;
     reporter.send(Report::Drained { core: place.core, totals: worker.totals(), cut });
     // Tasks that were cut outlive the runtime.
@@ -154,12 +151,26 @@ impl<N: Net> Worker<N> {
         }
     }
 
-    /// Serves by `table` from now on, with `sockets` for the listeners that are new in it.
-    pub fn switch(&self, table: Box<Table>, sockets: Vec<(ListenerId, N::Listener)>) {
+    /// Serves by `table` from now on, with `sockets` for the listeners that are new in it. Without
+    /// them it cannot be served: it goes back, and the control thread, which does not hear that
+    /// this core has switched, says that it stays behind.
+    pub fn switch(&self, table: Box<Table>, sockets: io::Result<Vec<(ListenerId, N::Listener)>>) {
+        let core = self.core.reporter.core;
+        let Ok(sockets) = sockets else {
+            return self.core.reporter.send(Report::Retired { core, table });
+        };
         let version = table.number;
-        self.core.switch(table);
+        if self.core.switch(table) {
+            self.look_around();
+        }
         self.listen(sockets);
-        self.core.reporter.send(Report::Switched { core: self.core.reporter.core, version });
+        self.core.reporter.send(Report::Switched { core, version });
+    }
+
+    /// Makes every task that waits at a deadline look around, a few in a turn.
+    fn look_around(&self) {
+        let core = &self.core;
+        core.net.spawn(core.wheel.clone().wake_all(core.net.clone()));
     }
 
     /// Takes no more connections, lets what runs finish, closes what is idle; after `deadline`
@@ -167,6 +178,7 @@ impl<N: Net> Worker<N> {
     pub async fn drain(&self, deadline: Duration, meanwhile: impl Fn()) -> usize {
         let core = &self.core;
         core.drain();
+        self.look_around();
         let give_up_at = core.net.now().plus_micros(micros(deadline));
         while (core.connections.get() > 0 || core.accepts()) && core.net.now() < give_up_at {
             pause(core, DRAIN_LOOK_MICROS).await;
@@ -176,6 +188,7 @@ impl<N: Net> Worker<N> {
         if cut > 0 {
             // Tunnels hear of it, and are told of: they had no other end to come to.
             core.cut();
+            self.look_around();
             pause(core, DRAIN_LOOK_MICROS).await;
         }
         core.report();

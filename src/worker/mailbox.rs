@@ -8,113 +8,65 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel as queue};
 
-use crate::message::{Report, ToWorker};
-
-/// The control thread's end.
+/// The end of those who send; one of many, when it is cloned.
 #[derive(Debug)]
-pub struct Mailbox {
-    queue: Sender<ToWorker>,
-    bell: UnixStream,
+pub struct Mailbox<T> {
+    // In this order: when the bell falls silent for good, the queue has no sender left.
+    queue: Sender<T>,
+    bell: Arc<UnixStream>,
 }
 
-/// The worker's end.
+/// The end of who reads.
 #[derive(Debug)]
-pub struct Inbox {
-    queue: Receiver<ToWorker>,
+pub struct Inbox<T> {
+    queue: Receiver<T>,
     bell: Option<UnixStream>,
 }
 
-/// A mailbox for one worker.
+/// A mailbox and its inbox.
 ///
 /// # Errors
 ///
 /// When no socket pair can be made (`EMFILE`).
-pub fn channel() -> io::Result<(Mailbox, Inbox)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
+pub fn channel<T>() -> io::Result<(Mailbox<T>, Inbox<T>)> {
+    let (theirs, ours) = UnixStream::pair()?;
     theirs.set_nonblocking(true)?;
+    ours.set_nonblocking(true)?;
     let (sender, receiver) = queue();
-    Ok((Mailbox { queue: sender, bell: ours }, Inbox { queue: receiver, bell: Some(theirs) }))
+    let mailbox = Mailbox { queue: sender, bell: Arc::new(theirs) };
+    Ok((mailbox, Inbox { queue: receiver, bell: Some(ours) }))
 }
 
-impl Mailbox {
-    /// Puts `message` into the box and wakes the worker. Nothing happens when the worker has ended.
-    pub fn send(&self, message: ToWorker) {
+impl<T> Mailbox<T> {
+    /// Puts `message` into the box and wakes who reads it. Nothing happens when nobody does any
+    /// more: a worker that has ended, or a process that ends.
+    pub fn send(&self, message: T) {
         if self.queue.send(message).is_ok() {
-            ring(&self.bell);
+            // A full socket means that the bell is ringing already.
+            let _ = (&*self.bell).write(&[1]);
         }
     }
 }
 
-impl Inbox {
-    /// The socket that becomes readable when a message is there; handed out once.
+/// Whatever is sent need not be cloned for this.
+impl<T> Clone for Mailbox<T> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), bell: Arc::clone(&self.bell) }
+    }
+}
+
+impl<T> Inbox<T> {
+    /// The socket that becomes readable when a message is there, and ends when nobody is left who
+    /// could send one; handed out once. Its bytes are to be read before the queue is.
     pub fn take_bell(&mut self) -> Option<UnixStream> {
         self.bell.take()
     }
 
     /// The next message, without waiting.
-    #[must_use]
-    pub fn next(&self) -> Option<ToWorker> {
-        self.queue.try_recv().ok()
-    }
-}
-
-/// A worker's end of the box that all workers report to.
-#[derive(Clone, Debug)]
-pub struct ReportSender {
-    // In this order: when the bell falls silent for good, the queue has no sender left.
-    queue: Sender<Report>,
-    bell: Arc<UnixStream>,
-}
-
-/// The control thread's end of the box that all workers report to.
-#[derive(Debug)]
-pub struct ReportReceiver {
-    queue: Receiver<Report>,
-    bell: Option<UnixStream>,
-}
-
-/// A box for the reports of all workers.
-///
-/// # Errors
-///
-/// When no socket pair can be made (`EMFILE`).
-pub fn reports() -> io::Result<(ReportSender, ReportReceiver)> {
-    let (theirs, ours) = UnixStream::pair()?;
-    theirs.set_nonblocking(true)?;
-    ours.set_nonblocking(true)?;
-    let (sender, receiver) = queue();
-    let sender = ReportSender { queue: sender, bell: Arc::new(theirs) };
-    Ok((sender, ReportReceiver { queue: receiver, bell: Some(ours) }))
-}
-
-impl ReportSender {
-    /// Puts `report` into the box and wakes the control thread. Nothing happens when nobody
-    /// listens any more: then the process ends.
-    pub fn send(&self, report: Report) {
-        if self.queue.send(report).is_ok() {
-            ring(&self.bell);
-        }
-    }
-}
-
-impl ReportReceiver {
-    /// The socket that becomes readable when a report is there, and ends when no worker is left;
-    /// handed out once. Its bytes are to be read before the queue is.
-    pub fn take_bell(&mut self) -> Option<UnixStream> {
-        self.bell.take()
-    }
-
-    /// The next report, without waiting.
     ///
     /// # Errors
-    /// When there is none now, or no worker is left that could send one.
-    pub fn next(&self) -> Result<Report, TryRecvError> {
+    /// When there is none now, or nobody is left who could send one.
+    pub fn next(&self) -> Result<T, TryRecvError> {
         self.queue.try_recv()
     }
-}
-
-fn ring(mut bell: &UnixStream) {
-    // A full socket means that the bell is ringing already.
-    let _ = bell.write(&[1]);
 }

@@ -164,8 +164,10 @@ impl<N: Net> Core<N> {
     }
 
     /// Serves by `table` from now on. What it does not change keeps its connections and counts;
-    /// listeners that it does not name end with the requests under way on them.
-    pub(crate) fn switch(&self, table: Box<Table>) {
+    /// listeners that it does not name end with the requests under way on them. Whether there are
+    /// such, so that connections must look around.
+    #[must_use]
+    pub(crate) fn switch(&self, table: Box<Table>) -> bool {
         let mut ends = false;
         for Bound { slot, socket } in self.listeners.borrow().iter() {
             if let Some(settings) = table.listener(slot.id) {
@@ -189,9 +191,7 @@ impl<N: Net> Core<N> {
         let before = self.snapshot.replace(snapshot);
         // Exchanges may keep it for hours; what it has counted so far is not theirs to keep.
         self.reporter.keep(before.take_blocks());
-        if ends {
-            self.wheel.wake_all();
-        }
+        ends
     }
 
     /// Counts the end of an exchange of `snapshot`.
@@ -220,13 +220,12 @@ impl<N: Net> Core<N> {
         self.reporter.keep(vec![block]);
     }
 
-    /// The drain deadline has come.
+    /// The drain deadline has come. Those that are open must look around.
     pub(crate) fn cut(&self) {
         self.cut.set(true);
-        self.wheel.wake_all();
     }
 
-    /// Takes no more connections.
+    /// Takes no more connections. Those that are open must look around.
     pub(crate) fn drain(&self) {
         self.draining.set(true);
         for Bound { slot, socket } in self.listeners.borrow().iter() {
@@ -235,7 +234,6 @@ impl<N: Net> Core<N> {
                 socket.cancel_accept();
             }
         }
-        self.wheel.wake_all();
         self.close_idle();
     }
 

@@ -77,6 +77,52 @@ fn status_is_a_screen_or_json_and_needs_no_more_than_the_address() {
 }
 
 #[test]
+fn status_is_shown_again_each_second_while_somebody_watches() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).admin().start();
+    let admin = gateway.admin_address().to_string();
+    let mut watching =
+        Process::start(ringway().args(["status", "--watch", "--admin", admin.as_str()]));
+    let screens = |watching: &Process, says: &str| {
+        watching.stdout.all().iter().filter(|line| line.contains(says)).count()
+    };
+    eventually("it is shown twice", || screens(&watching, "version 1 on every core") >= 2);
+    let text = Gateway::in_front_of(&[&endpoint]).admin().and("[upstreams.more]").text();
+    let text = text.replace("[upstreams.more]", "[upstreams.more]\nendpoints = [\"127.0.0.1:1\"]");
+    assert_eq!(gateway.admin("POST", "/v1/config", &text).status, 200);
+    eventually("the change is shown", || screens(&watching, "version 2 on every core") >= 1);
+    // A node that is away is said, and waited for.
+    gateway.stop();
+    eventually("its end is shown", || {
+        watching.stdout.all().last().is_some_and(|line| line.contains(&admin))
+    });
+    assert!(watching.is_running());
+}
+
+#[test]
+fn a_core_that_stands_still_is_named_until_it_has_switched() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).admin().cores(2).start();
+    let admin = gateway.admin_address().to_string();
+    let text = Gateway::in_front_of(&[&endpoint]).admin().and("[routes.more]").text();
+    let more = "[routes.more]\nmatch = { path = \"/more\" }\nupstream = \"app\"";
+    let text = text.replace("[routes.more]", more);
+    let frozen = gateway.process.freeze("ringway-1");
+    let applied = gateway.admin("POST", "/v1/config", &text);
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    assert!(applied.text().contains("\"lagging\":[1]"), "{}", applied.text());
+    let ready = gateway.admin("GET", "/readyz", "");
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains("core 1 is still at version 1 of 2"), "{}", ready.text());
+    let (_, screen, _) = status(&admin, &[]);
+    assert!(screen.contains("not ready: core 1 is still at version 1 of 2"), "{screen}");
+    assert_eq!(gateway.admin("GET", "/livez", "").status, 200);
+    drop(frozen);
+    eventually("it has switched", || gateway.admin("GET", "/readyz", "").status == 200);
+    gateway.stop();
+}
+
+#[test]
 fn a_token_is_asked_for_and_taken_from_the_environment() {
     let endpoint = Endpoint::ok();
     let section = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = \"0123456789abcdef\"";

@@ -146,7 +146,7 @@ fn the_end_of_one_direction_is_passed_on_and_the_other_goes_on() {
     connection.send("last words");
     connection.half_close();
     assert_eq!(client.rest(), (b"last words".to_vec(), End::Closed));
-    client.send(&pattern(1 << 20)[..]);
+    client.send(pattern(1 << 20));
     assert_same_bytes(&connection.bytes(1 << 20), pattern(1 << 20));
     client.half_close();
     assert_eq!(connection.rest(), (Vec::new(), End::Closed));
@@ -201,13 +201,13 @@ fn a_reset_of_one_side_resets_the_other() {
 fn a_reset_is_passed_on_in_the_middle_of_a_stream() {
     let Tunnel { mut client, mut connection, gateway: _gateway, endpoint: _endpoint } = open("");
     client.send_until_full(pattern(64 << 20));
-    connection.send(&pattern(1 << 20)[..]);
+    connection.send(pattern(1 << 20));
     connection.bytes(1 << 20);
     client.reset();
     assert_eq!(connection.end(), End::Reset);
 
     let Tunnel { mut client, mut connection, gateway: _gateway, endpoint: _endpoint } = open("");
-    client.send(&pattern(1 << 20)[..]);
+    client.send(pattern(1 << 20));
     connection.send_until_full(pattern(64 << 20));
     client.bytes(1 << 20);
     connection.reset();
@@ -247,7 +247,7 @@ fn an_endpoint_that_has_closed_does_not_take_its_last_words_from_the_client() {
     let mut connection = connections.next();
     connection.request_head();
     connection.send(SWITCH);
-    connection.send(&pattern(50_000)[..]);
+    connection.send(pattern(50_000));
     drop(connection);
     // To nobody. The endpoint's kernel answers with a reset.
     for _ in 0..20 {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use super::{PATIENCE, eventually};
@@ -80,6 +82,16 @@ impl Lines {
             find(printed).is_none() && !printed.ended
         });
         find(&waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+}
+
+/// A thread that stands still.
+pub(crate) struct Frozen(Pid);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = ptrace::detach(self.0, None);
     }
 }
 
@@ -159,6 +171,24 @@ impl Process {
         let limit = format!("--nofile={most}:{DESCRIPTORS_MAX}");
         let done = Command::new("prlimit").args(["--pid", &id, &limit]).status();
         assert!(done.expect("prlimit of util-linux is there").success());
+    }
+
+    /// Stops one thread, and no other, until what is returned is dropped (by the thread that has
+    /// called this). As a debugger does it: a signal would stop them all.
+    pub(crate) fn freeze(&self, name: &str) -> Frozen {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut tasks = tasks.map(|task| task.unwrap().path());
+        let is_it = |path: &std::path::PathBuf| {
+            std::fs::read_to_string(path.join("comm")).is_ok_and(|it| it.trim_end() == name)
+        };
+        let path = tasks.find(is_it).unwrap_or_else(|| panic!("it has no thread {name}"));
+        let id = path.file_name().and_then(|it| it.to_str()).expect("it is a number");
+        let thread = Pid::from_raw(id.parse().expect("it is a number"));
+        ptrace::seize(thread, ptrace::Options::empty()).expect("a child may be traced");
+        let frozen = Frozen(thread);
+        ptrace::interrupt(thread).expect("it is traced");
+        waitpid(thread, Some(WaitPidFlag::__WALL)).expect("it stops");
+        frozen
     }
 
     /// Descriptors that it has open.

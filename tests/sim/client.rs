@@ -189,7 +189,7 @@ impl Conversation<'_> {
     /// Asks for a tunnel and sends all that belongs into it, some of it perhaps before the endpoint
     /// has agreed.
     async fn send_tunnel(&self, id: usize, random: &Random) -> Option<()> {
-        let Some(plan) = self.model.plans[id].tunnel else { return None };
+        let plan = self.model.plans[id].tunnel?;
         let bytes = self.model.tunnel(id, true);
         let head = self.encode(id, random);
         let early = if random.chance(500) { 0 } else { random.below(3_000).min(bytes.len()) };

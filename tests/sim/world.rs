@@ -147,7 +147,7 @@ impl<N: Net> World<N> {
                 let timeout = "idle_timeout = ";
                 let text =
                     config(seed).replace(timeout, &format!("idle_max = {idle_max}, {timeout}"));
-                worker.switch(Box::new(table(&text, number)), Vec::new());
+                worker.switch(Box::new(table(&text, number)), Ok(Vec::new()));
             }
         });
     }

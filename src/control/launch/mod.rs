@@ -25,9 +25,10 @@ use engine::snapshot::Identities;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 use tokio::time::{Instant, interval};
-use worker::mailbox::{self, Mailbox, ReportSender};
+use worker::mailbox::{self, Mailbox};
+use worker::message::{Report, ToWorker};
 use worker::net::monoio::{Driver, probe};
 
 use crate::admin::Endpoint;
@@ -45,6 +46,8 @@ pub use watch::Outcome;
 
 /// Helper threads at most: one reads and compiles; a second one when the first hangs on a disk.
 const HELPERS_MAX: usize = 2;
+/// How long a helper stays without work: for good.
+const HELPER_IDLE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// For the end of the access log to be written, when everything else has ended.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -148,6 +151,8 @@ impl Plan {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(HELPERS_MAX)
+            // The first one stays, see `call_helper`.
+            .thread_keep_alive(HELPER_IDLE_MAX)
             .thread_name("helper")
             .build()
             .map_err(|error| Error::fatal(format!("cannot start the control thread: {error}")))?;
@@ -166,7 +171,7 @@ impl Plan {
         let signals = signals::Signals::new()
             .map_err(|error| Error::fatal(format!("cannot listen for signals: {error}")))?;
         let cannot = |error| Error::fatal(format!("cannot start the workers: {error}"));
-        let (sender, receiver) = mailbox::reports().map_err(cannot)?;
+        let (sender, receiver) = mailbox::channel().map_err(cannot)?;
         let mut reports = Reports::new(receiver).map_err(cannot)?;
         let start = Start {
             cpus: &cpus,
@@ -177,6 +182,7 @@ impl Plan {
             events: &events,
         };
         let mailboxes = start.workers(parts).map_err(cannot)?;
+        call_helper().await;
         step_back();
 
         let token = live.model.document.admin.token.as_ref().map(|it| it.secret().to_owned());
@@ -229,13 +235,13 @@ struct Start<'a> {
     driver: Driver,
     buffer_share: usize,
     descriptor_share: usize,
-    reports: ReportSender,
+    reports: Mailbox<Report>,
     events: &'a UnboundedSender<Event>,
 }
 
 impl Start<'_> {
     /// Starts the workers, each on its CPU with its part.
-    fn workers(self, parts: Vec<Part>) -> io::Result<Vec<Mailbox>> {
+    fn workers(self, parts: Vec<Part>) -> io::Result<Vec<Mailbox<ToWorker>>> {
         let cores = self.cpus.len();
         let mut mailboxes = Vec::new();
         for (core, (&cpu, part)) in self.cpus.iter().zip(parts).enumerate() {
@@ -264,6 +270,15 @@ impl Start<'_> {
         }
         Ok(mailboxes)
     }
+}
+
+/// Starts the helper thread, with the priority that this thread has now and will not have again.
+///
+/// What a change costs is the same at any priority, and a worker that has to wait waits for the same
+/// slice of time; a low one would only make it last ten times as long. A change is rare, and ends.
+async fn call_helper() {
+    // The runtime gives work to this thread from now on, and starts another one only while it hangs.
+    let _ = spawn_blocking(|| ()).await;
 }
 
 /// Makes this thread yield to the workers. It has no CPU of its own, and nothing on it is urgent:

@@ -216,7 +216,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc::unbounded_channel;
-    use worker::mailbox::reports;
+    use worker::mailbox::channel;
 
     use super::*;
     use crate::tests::control_of;
@@ -287,7 +287,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_start_and_a_drain_that_do_not_end_are_ended() {
         let (control, _) = control_of(2);
-        let (sender, receiver) = reports().unwrap();
+        let (sender, receiver) = channel().unwrap();
         let mut reports = Reports::new(receiver).unwrap();
         let (_events, mut inbox) = unbounded_channel();
         let error = watch().run(&control, &mut inbox, &mut reports, || ()).await.unwrap_err();

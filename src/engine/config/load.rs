@@ -241,8 +241,11 @@ struct Merge<'s> {
     entries: Vec<Entry<'s>>,
     /// Where keys of the root are in `entries`.
     keys: HashMap<Cow<'s, str>, usize, FixedState>,
-    /// Objects by section and name, and where they are defined.
+    /// Of sections that are in several files, the objects by section and name, and where they are
+    /// defined.
     objects: HashMap<(Cow<'s, str>, Cow<'s, str>), Span, FixedState>,
+    /// Those sections.
+    split: HashSet<Cow<'s, str>>,
 }
 
 impl<'s> Merge<'s> {
@@ -252,6 +255,7 @@ impl<'s> Merge<'s> {
             entries: Vec::new(),
             keys: HashMap::default(),
             objects: HashMap::default(),
+            split: HashSet::new(),
         }
     }
 
@@ -259,14 +263,14 @@ impl<'s> Merge<'s> {
         for entry in entries {
             let named = self.named.contains(&&*entry.key);
             let Some(&at) = self.keys.get(&entry.key) else {
-                if named {
-                    self.note(&entry);
-                }
                 self.keys.insert(entry.key.clone(), self.entries.len());
                 self.entries.push(entry);
                 continue;
             };
             let Some(first) = self.entries.get_mut(at) else { continue };
+            if named && self.split.insert(entry.key.clone()) {
+                note(first, &mut self.objects);
+            }
             match (&mut first.value.kind, entry.value.kind) {
                 (Kind::Table(objects), Kind::Table(more)) if named => {
                     for object in more {
@@ -298,13 +302,17 @@ impl<'s> Merge<'s> {
             }
         }
     }
+}
 
-    fn note(&mut self, section: &Entry<'s>) {
-        let Kind::Table(objects) = &section.value.kind else { return };
-        for object in objects {
-            let key = (section.key.clone(), object.key.clone());
-            self.objects.insert(key, object.key_span);
-        }
+/// Notes which objects a section has.
+fn note<'s>(
+    section: &Entry<'s>,
+    objects: &mut HashMap<(Cow<'s, str>, Cow<'s, str>), Span, FixedState>,
+) {
+    let Kind::Table(entries) = &section.value.kind else { return };
+    for object in entries {
+        let key = (section.key.clone(), object.key.clone());
+        objects.insert(key, object.key_span);
     }
 }
 

@@ -13,6 +13,7 @@ mod admin;
 mod check;
 mod collection;
 mod diagnostic;
+mod direct;
 mod listener;
 mod load;
 mod matching;

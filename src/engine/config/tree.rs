@@ -12,18 +12,19 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{DIAGNOSTICS_SHOWN_MAX, Diagnostic};
+use super::direct;
 use super::sources::{Span, Texts};
 use super::variables::Variables;
 
 /// A value and its place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node<'t> {
     pub(super) span: Span,
     pub(super) kind: Kind<'t>,
 }
 
 /// What kind of value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind<'t> {
     Text(Text<'t>),
     /// `None` when it is beyond 64 bits.
@@ -37,7 +38,7 @@ pub(super) enum Kind<'t> {
 }
 
 /// A string, in which variables have been replaced.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Text<'t> {
     pub(super) value: Cow<'t, str>,
     /// Whether a variable is in it: then the value is shown to nobody.
@@ -45,7 +46,7 @@ pub(super) struct Text<'t> {
 }
 
 /// A key of a table, with its value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry<'t> {
     pub(super) key: Cow<'t, str>,
     pub(super) key_span: Span,
@@ -84,14 +85,49 @@ pub(super) fn from_toml<'t>(
     text: &'t str,
     variables: &mut Variables<'_>,
 ) -> Result<Vec<Entry<'t>>, Vec<Diagnostic>> {
-    match DeTable::parse(text) {
-        Ok(table) => Ok(Maker { source, texts, variables }.entries(table.into_inner())),
+    match without_variables(source, text) {
+        Ok(mut entries) => {
+            // Most texts have none, and need not be walked through.
+            if text.contains("${") {
+                entries.iter_mut().for_each(|it| replace(&mut it.value, texts, variables));
+            }
+            Ok(entries)
+        }
         // Only now is it worth to go on behind a mistake, and to keep all of them.
         Err(_) if text.len() <= RECOVERED_BYTES_MAX => {
             let (_, errors) = DeTable::parse_recoverable(text);
             Err(torn(texts, source, text, &errors))
         }
         Err(first) => Err(torn(texts, source, text, &[first])),
+    }
+}
+
+/// The same, with variables as they are written.
+///
+/// # Errors
+/// The first mistake.
+pub(super) fn without_variables(
+    source: u32,
+    text: &str,
+) -> Result<Vec<Entry<'_>>, toml::de::Error> {
+    match direct::entries(source, text) {
+        Some(entries) => Ok(entries),
+        None => DeTable::parse(text).map(|table| entries(source, table.into_inner())),
+    }
+}
+
+/// Puts values in the place of variables.
+fn replace(node: &mut Node<'_>, texts: &Texts, variables: &mut Variables<'_>) {
+    match &mut node.kind {
+        Kind::Text(text) if text.value.contains("${") => {
+            let replaced = variables.replace(&text.value, texts, node.span);
+            node.kind = replaced.map_or(Kind::Broken, Kind::Text);
+        }
+        Kind::List(items) => items.iter_mut().for_each(|it| replace(it, texts, variables)),
+        Kind::Table(entries) => {
+            entries.iter_mut().for_each(|it| replace(&mut it.value, texts, variables));
+        }
+        Kind::Text(_) | Kind::Integer(_) | Kind::Other(_) | Kind::Broken => {}
     }
 }
 
@@ -140,43 +176,118 @@ const CURES: &[(&str, &str)] = &[
     ("unclosed inline table", "close it with }"),
 ];
 
-struct Maker<'m, 's> {
-    source: u32,
-    texts: &'m Texts,
-    variables: &'m mut Variables<'s>,
+/// A table of the `toml` crate.
+fn entries<'t>(source: u32, table: DeTable<'t>) -> Vec<Entry<'t>> {
+    let entry = |(key, value): (Spanned<Cow<'t, str>>, Spanned<DeValue<'t>>)| {
+        let key_span = Span::new(source, key.span());
+        Entry { key: key.into_inner(), key_span, value: node(source, value) }
+    };
+    let mut entries: Vec<Entry<'t>> = table.into_iter().map(entry).collect();
+    // Diagnostics come in the order of the text.
+    entries.sort_unstable_by_key(|entry| entry.key_span);
+    entries
 }
 
-impl Maker<'_, '_> {
-    fn node<'t>(&mut self, value: Spanned<DeValue<'t>>) -> Node<'t> {
-        let span = Span::new(self.source, value.span());
-        let kind = match value.into_inner() {
-            DeValue::String(text) if text.contains("${") => {
-                let replaced = self.variables.replace(&text, self.texts, span);
-                replaced.map_or(Kind::Broken, Kind::Text)
-            }
-            DeValue::String(value) => Kind::Text(Text { value, secret: false }),
-            DeValue::Integer(number) => {
-                Kind::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok())
-            }
-            DeValue::Array(items) => {
-                Kind::List(items.into_iter().map(|item| self.node(item)).collect())
-            }
-            DeValue::Table(table) => Kind::Table(self.entries(table)),
-            DeValue::Float(_) => Kind::Other("a number with a fraction"),
-            DeValue::Boolean(_) => Kind::Other("a boolean"),
-            DeValue::Datetime(_) => Kind::Other("a date"),
-        };
-        Node { span, kind }
+fn node(source: u32, value: Spanned<DeValue<'_>>) -> Node<'_> {
+    let span = Span::new(source, value.span());
+    let kind = match value.into_inner() {
+        DeValue::String(value) => Kind::Text(Text { value, secret: false }),
+        DeValue::Integer(number) => {
+            Kind::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok())
+        }
+        DeValue::Array(items) => {
+            Kind::List(items.into_iter().map(|item| node(source, item)).collect())
+        }
+        DeValue::Table(table) => Kind::Table(entries(source, table)),
+        DeValue::Float(_) => Kind::Other("a number with a fraction"),
+        DeValue::Boolean(_) => Kind::Other("a boolean"),
+        DeValue::Datetime(_) => Kind::Other("a date"),
+    };
+    Node { span, kind }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Whether it is read directly; what is read directly is what the `toml` crate says.
+    fn is_direct(text: &str) -> bool {
+        let Some(direct) = direct::entries(7, text) else { return false };
+        let table = DeTable::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(direct, entries(7, table.into_inner()), "{text}");
+        true
     }
 
-    fn entries<'t>(&mut self, table: DeTable<'t>) -> Vec<Entry<'t>> {
-        let entry = |(key, value): (Spanned<Cow<'t, str>>, Spanned<DeValue<'t>>)| {
-            let key_span = Span::new(self.source, key.span());
-            Entry { key: key.into_inner(), key_span, value: self.node(value) }
-        };
-        let mut entries: Vec<Entry<'t>> = table.into_iter().map(entry).collect();
-        // Diagnostics come in the order of the text.
-        entries.sort_unstable_by_key(|entry| entry.key_span);
-        entries
+    #[test]
+    fn what_people_write_is_read_directly() {
+        for text in [
+            "",
+            "a = 1\n\"b c\" = 'x'\nc.d = 31\nc.e.f = 0\n",
+            "[a]\nx = [1, \"ü\\n\", { y = 2, z.w = 3, z.v = 4 }, []]\n[b]\n[a.c]\n",
+            "[a.b.c]\nx = 1\n[a]\ny = 2\n[a.b]\nz = -3\n",
+            "x = true # so\r\n\r\ny = \"\"\n[ \"\" . 'b' ]#\nz='\\d'",
+            include_str!("../../../config/ringway.toml"),
+            include_str!("../../../config/minimal.toml"),
+        ] {
+            assert!(is_direct(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_not() {
+        let many: String = (0..100).map(|key| format!("k{key} = 1\n")).collect();
+        let deep = format!("x = {}{}", "[".repeat(20), "]".repeat(20));
+        for text in [
+            "[[a]]\nb = 1\n",
+            "a = 1\na = 2\n",
+            "a = 1\na.b = 2\n",
+            "[a]\n[a]\n",
+            "a.b = 1\n[a]\n",
+            "a = {}\n[a.b]\n",
+            "[a.b]\n[a]\nb = 1\n",
+            "a = { b = 1, b.c = 2 }\n",
+            "[a]\nb.c = 1\n[a.b]\n",
+            "a = 1999-01-01\n",
+            "a = 0x1f\n",
+            "a = 01\n",
+            "a = \"\"\"x\"\"\"\n",
+            "a = \"\"\"\"\"\"\n",
+            "a =  \n",
+            "a = \"\\u0041\"\n",
+            "a = 1 b = 2\n",
+            "a = 1\r",
+            "a = [1 2]\n",
+            "a = [,]\n",
+            "a = 1 # \u{1}\n",
+            "a =\n",
+            "[a] b = 1\n",
+            "a = \"x\n",
+            &many,
+            &deep,
+        ] {
+            assert!(!is_direct(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn read_directly_a_text_says_the_same(
+            lines in prop::collection::vec(
+                prop_oneof![
+                    "\\[[ab]( ?\\. ?[abc]){0,2}\\]",
+                    "[abcd](\\.[abcd]){0,2} = (1|-2|0x3|007|\"x\"|\"\\\\t\"|'y'|1.5|true|9999999999999999999|\"\"\"a\"\"\"|\"\"|\\[\\]|\\{\\})",
+                    "[abcd] = \\{ ?[ab](\\.[ab])? = 1, [bc] = \\[ ?2, \\{ x = 3 \\},? ?\\] \\}",
+                    "(\\[\\[a\\]\\]|# x|\\[a|x = |x = \\[|1,|\\] ?#|)",
+                    "[\\[\\]{}a.=,\"'# 0\r\t\\\\]{0,9}",
+                ],
+                0..7,
+            ),
+        ) {
+            is_direct(&lines.join("\n"));
+        }
     }
 }

@@ -8,11 +8,10 @@
 
 use std::collections::BTreeSet;
 
-use toml::de::{DeTable, DeValue};
-
+use super::INCLUDE;
 use super::diagnostic::{DIAGNOSTICS_KEPT_MAX, Diagnostic};
 use super::sources::{SOURCE_BYTES_MAX, Sources, Span, Texts, VALUE_BYTES_MAX};
-use super::tree::Text;
+use super::tree::{Kind, Node, Text, without_variables};
 
 /// What a text asks for beside itself, everything once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,25 +37,25 @@ pub fn references(text: &[u8]) -> References {
     if !text.contains("${") && !text.contains("include") {
         return found;
     }
-    let (table, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        return found;
-    }
-    for (key, value) in table.get_ref() {
-        if key.get_ref() == "include" {
-            let items = value.get_ref().as_array().into_iter().flatten();
-            found.includes.extend(items.filter_map(|it| it.get_ref().as_str()).map(str::to_owned));
-        } else {
-            collect(value.get_ref(), &mut found);
+    for entry in without_variables(0, text).unwrap_or_default() {
+        match &entry.value.kind {
+            Kind::List(items) if entry.key == INCLUDE => {
+                found.includes.extend(items.iter().filter_map(|it| match &it.kind {
+                    Kind::Text(text) => Some(text.value.to_string()),
+                    _ => None,
+                }));
+            }
+            _ if entry.key == INCLUDE => {}
+            _ => collect(&entry.value, &mut found),
         }
     }
     found
 }
 
-fn collect(value: &DeValue<'_>, found: &mut References) {
-    match value {
-        DeValue::String(text) => {
-            for piece in pieces(text) {
+fn collect(node: &Node<'_>, found: &mut References) {
+    match &node.kind {
+        Kind::Text(text) => {
+            for piece in pieces(&text.value) {
                 match piece {
                     Piece::Variable { ask: Ask::Environment { name, .. }, .. } => {
                         found.environment.insert(name.to_owned());
@@ -68,9 +67,9 @@ fn collect(value: &DeValue<'_>, found: &mut References) {
                 }
             }
         }
-        DeValue::Array(items) => items.iter().for_each(|it| collect(it.get_ref(), found)),
-        DeValue::Table(table) => table.values().for_each(|it| collect(it.get_ref(), found)),
-        _ => {}
+        Kind::List(items) => items.iter().for_each(|it| collect(it, found)),
+        Kind::Table(entries) => entries.iter().for_each(|it| collect(&it.value, found)),
+        Kind::Integer(_) | Kind::Other(_) | Kind::Broken => {}
     }
 }
 
