@@ -9,6 +9,7 @@ const CLAIMS: &str = "X-Forwarded-For: 6.6.6.6, 203.0.113.9\r\n\
     X-Forwarded-Host: shop.example:8443\r\n\
     X-Forwarded-Port: 8443\r\n\
     Forwarded: for=203.0.113.9;proto=https\r\n\
+    X-Real-IP: 203.0.113.9\r\n\
     X-Request-Id: edge-0001\r\n";
 
 /// How a request with `fields` arrives, when the listener has `line`.
@@ -29,7 +30,7 @@ fn nobody_is_believed_by_default() {
         assert_eq!(request.values("x-forwarded-proto"), ["http"]);
         assert_eq!(request.values("x-forwarded-host"), ["example.com"]);
         assert_eq!(request.values("x-forwarded-port"), [port.to_string()]);
-        assert!(!request.has("forwarded"));
+        assert!(!request.has("forwarded") && !request.has("x-real-ip"), "{request:?}");
         let ids = request.values("x-request-id");
         assert!(ids.len() == 1 && is_request_id(ids[0]), "{ids:?}");
     }
@@ -46,6 +47,7 @@ fn a_trusted_proxy_is_believed_and_added_to() {
         request.values("forwarded"),
         ["for=203.0.113.9;proto=https, for=127.0.0.1;host=\"example.com\";proto=http"]
     );
+    assert_eq!(request.values("x-real-ip"), ["203.0.113.9"]);
     assert_eq!(request.values("x-request-id"), ["edge-0001"]);
 }
 

@@ -13,6 +13,7 @@ use worker::net::{Net, Stream};
 use super::http::{Event, Head, Length, Parser, chunk};
 use super::model::{Ends, Got, Model};
 use super::tools::{Bell, Read, Wire, join, sleep};
+use super::world::introduction;
 
 /// How long a client waits for a connection, in microseconds.
 const CONNECT_MICROS: u64 = 20_000_000;
@@ -164,6 +165,9 @@ impl Conversation<'_> {
     async fn send_all(&self, random: &Random) -> Option<()> {
         for (n, &id) in self.script.requests.iter().enumerate() {
             self.turn(n).await?;
+            if n == 0 {
+                self.send_piecewise(introduction(self.model.seed), random).await?;
+            }
             if self.model.plans[id].tunnel.is_some() {
                 return self.send_tunnel(id, random).await;
             }

@@ -11,7 +11,7 @@ use worker::net::{Listener, Net, Stream};
 use super::http::{Event, Head, Length, Parser, chunk};
 use super::model::{Ends, Model};
 use super::tools::{Bell, Read, Wire, join, sleep};
-use super::world::is_at_a_socket;
+use super::world::{INTRODUCED, introduction, is_at_a_socket};
 
 /// How long an endpoint waits for anything, in microseconds: the gateway's timeouts are shorter.
 const PATIENCE_MICROS: u64 = 600_000_000;
@@ -310,9 +310,11 @@ impl Connection<'_> {
         let plan = self.model.plans.get(id)?;
         let line = format!("{} /{id}?q HTTP/1.1", plan.method);
         let name = head.only("x-request-id").filter(|name| name.len() == 32)?;
-        let forwarded = match is_at_a_socket(self.model.seed) {
-            true => head.only("x-forwarded-for").is_none(),
-            false => head.only("x-forwarded-for").is_some_and(|it| it.starts_with("10.")),
+        let client = head.only("x-forwarded-for");
+        let forwarded = match introduction(self.model.seed) {
+            introduced if !introduced.is_empty() => client == Some(INTRODUCED),
+            _ if is_at_a_socket(self.model.seed) => client.is_none(),
+            _ => client.is_some_and(|it| it.starts_with("10.")),
         };
         let framed = match (plan.upload, head.length(Length::None).ok()?) {
             (None, length) => length == Length::None,

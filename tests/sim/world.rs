@@ -39,18 +39,34 @@ upstream = "app"
 /// its time through a pipe of a few bytes.
 const DRAIN: Duration = Duration::from_secs(1_800);
 
-/// Whether the gateway of a run listens at a Unix socket.
+/// Whether the gateway of a run listens at a Unix socket, and one endpoint too.
 pub(crate) const fn is_at_a_socket(seed: u64) -> bool {
     seed % 4 == 3
 }
 
-/// The configuration of a run. Every fourth one is served at a Unix socket, and has an endpoint at
-/// one.
-fn config(seed: u64) -> String {
-    if !is_at_a_socket(seed) {
-        return CONFIG.to_owned();
+/// Who clients are by the PROXY header that each of their connections begins with in some runs.
+pub(crate) const INTRODUCED: &str = "10.77.0.1";
+
+/// That header, of either version; empty in the other runs.
+pub(crate) const fn introduction(seed: u64) -> &'static [u8] {
+    match seed % 5 {
+        3 => b"PROXY TCP4 10.77.0.1 10.9.9.1 4660 80\r\n",
+        4 => b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x4d\0\x01\x0a\x09\x09\x01\x12\x34\0\x50",
+        _ => b"",
     }
-    CONFIG.replace("10.9.9.1:80", "unix:/web.sock").replace("10.9.9.3:9000", "unix:@endpoint")
+}
+
+/// The configuration of a run.
+fn config(seed: u64) -> String {
+    let mut text = CONFIG.to_owned();
+    if is_at_a_socket(seed) {
+        text = text.replace("10.9.9.1:80", "unix:/web.sock");
+        text = text.replace("10.9.9.3:9000", "unix:@endpoint");
+    }
+    if !introduction(seed).is_empty() {
+        text = text.replace("[upstreams.app]", "proxy_protocol = \"required\"\n[upstreams.app]");
+    }
+    text
 }
 
 fn table(text: &str, number: u64) -> Table {

@@ -21,9 +21,9 @@ section! {
         /// the client is. Whoever can connect can say so: let only the load balancer reach a
         /// listener where this is not "off".
         proxy_protocol: ProxyProtocol => Rule::default(ProxyProtocol::Off);
-        /// Whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed: blocks of addresses,
-        /// and "unix" for clients of a Unix socket. From others they are dropped. The client's
-        /// address is then the last one in `X-Forwarded-For` that is not listed here.
+        /// Whose `X-Forwarded-*`, `Forwarded`, `X-Real-IP` and `X-Request-Id` are believed: blocks
+        /// of addresses, and "unix" for clients of a Unix socket. From others they are dropped. The
+        /// client's address is then the last one in `X-Forwarded-For` that is not listed here.
         trusted_proxies: Vec<Network> => Rule::default(Vec::new()).example("[\"10.0.0.0/8\", \"unix\"]");
         /// The form in which paths are matched, logged and sent on, the same everywhere. In the
         /// normal form, unreserved characters are not percent-encoded, what is encoded has

@@ -27,7 +27,7 @@ pub struct Forwarded {
     lines: Headers,
 }
 
-/// Where this is a client's connection without TLS.
+/// What a client speaks on a connection without TLS.
 const SCHEME: &str = "http";
 
 impl Forwarded {
@@ -72,6 +72,7 @@ impl<N: Net> Exchange<'_, N> {
             HeaderId::XForwardedProto,
             HeaderId::XForwardedPort,
             HeaderId::Forwarded,
+            HeaderId::XRealIp,
         ]);
         head.headers.append_all(&self.forwarded.lines);
         head.set_forwarded_host();
