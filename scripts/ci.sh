@@ -28,7 +28,7 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "unit tests, tidy, simulation"
 cargo test --workspace --quiet --exclude ringway
 cargo test --quiet --bin ringway --test tidy
-SEEDS="${SEEDS:-1000}" cargo test --quiet --release --test sim --test alloc
+SEEDS="${SEEDS:-5000}" cargo test --quiet --release --test sim --test alloc
 
 for driver in io_uring epoll; do
     step "end to end on $driver"
