@@ -11,7 +11,7 @@ use proto::head::{HeaderId, RequestHead, Version};
 use super::Exchange;
 use crate::net::{Instant, Net};
 use crate::state::Core;
-use crate::telemetry::record::{EndpointAddress, Record, Records, Times};
+use crate::telemetry::record::{Destination, EndpointAddress, Key, Record, Records, Times};
 use crate::wire::Chunk;
 
 /// See the module. Both pumps write here, hence the cells.
@@ -143,18 +143,31 @@ impl<N: Net> Exchange<'_, N> {
     ) {
         let (core, notes, table) = (self.core, &self.notes, self.snapshot.table());
         let [route, method, host, path, upstream, user_agent, referer, request_id, endpoint_name] =
-            texts.map(|text| batch.put(text));
-        let endpoint = match self.endpoint() {
-            Some(Address::Ip(address)) => EndpointAddress::Ip(*address),
-            Some(Address::Unix(_)) => EndpointAddress::Unix(endpoint_name),
-            None => EndpointAddress::None,
+            texts;
+        let key = Key {
+            version: table.number,
+            route: notes.route.get(),
+            upstream: notes.upstream.get(),
+            endpoint: notes.endpoint.get(),
         };
+        let destination = batch.put_destination(key, |batch| Destination {
+            route: batch.put(route),
+            upstream: batch.put(upstream),
+            endpoint: match self.endpoint() {
+                Some(Address::Ip(address)) => EndpointAddress::Ip(*address),
+                Some(Address::Unix(_)) => EndpointAddress::Unix(batch.put(endpoint_name)),
+                None => EndpointAddress::None,
+            },
+            config_version: key.version,
+        });
+        let [method, host, path, user_agent, referer, request_id] =
+            [method, host, path, user_agent, referer, request_id].map(|text| batch.put(text));
         let record = Record {
             unix_micros: core.unix_micros_at_zero.get() + self.began.0,
             request_id,
             client: self.caller.address,
             listener: self.listener.id,
-            route,
+            destination,
             method,
             host,
             path,
@@ -163,13 +176,10 @@ impl<N: Net> Exchange<'_, N> {
             reason,
             bytes_in: notes.bytes_in.get(),
             bytes_out: notes.bytes_out.get(),
-            upstream,
-            endpoint,
             tries: notes.tries.get(),
             retried_because: notes.retried_because.get(),
             reused_connection: notes.reused.get(),
             times: notes.times.get(),
-            config_version: table.number,
             user_agent,
             referer,
         };

@@ -3,18 +3,25 @@
 //! A worker fills a [`Records`] batch and sends it; the control thread writes it out and sends the
 //! emptied batch back. The texts of a batch stand in one piece of memory. They are bytes that
 //! clients chose: whoever prints them escapes them.
+//!
+//! A batch goes from one core's cache to another's, so what counts is its bytes: what exchanges have
+//! in common stands in it once.
 
 use std::net::SocketAddr;
 use std::ops::Range;
 
 use engine::address::ClientAddress;
 use engine::reason::Reason;
-use engine::snapshot::ListenerId;
+use engine::snapshot::{ListenerId, RouteId, UpstreamId};
 
 /// Records of a batch at most.
 pub const RECORDS_MAX: usize = 512;
 /// Bytes of texts in a batch, at most: room for the average record, and for one of the longest.
 pub const TEXT_BYTES_MAX: usize = 256 << 10;
+
+/// Destinations that are compared with a new one. There are as many as endpoints in turn; beyond
+/// that some stand in a batch twice, and nothing else.
+const DESTINATIONS_COMPARED_MAX: usize = 16;
 
 /// A batch of records of one core.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +32,7 @@ pub struct Records {
     pub dropped: u64,
     /// The records, in the order in which exchanges ended.
     pub records: Vec<Record>,
+    destinations: Vec<(Key, Destination)>,
     text: Vec<u8>,
 }
 
@@ -39,8 +47,8 @@ pub struct Record {
     pub client: ClientAddress,
     /// Where it came in.
     pub listener: ListenerId,
-    /// The route's name; empty when no route took it.
-    pub route: Text,
+    /// Where it went: see [`Records::destination`].
+    pub destination: DestinationId,
     /// The method as sent.
     pub method: Text,
     /// The host as sent, without port.
@@ -57,10 +65,6 @@ pub struct Record {
     pub bytes_in: u64,
     /// Bytes of the response's body.
     pub bytes_out: u64,
-    /// The upstream's name; empty when it did not come to that.
-    pub upstream: Text,
-    /// The endpoint tried last.
-    pub endpoint: EndpointAddress,
     /// How often an endpoint was tried.
     pub tries: u8,
     /// Why it was tried again.
@@ -69,12 +73,40 @@ pub struct Record {
     pub reused_connection: bool,
     /// How long it took.
     pub times: Times,
-    /// The version of the configuration that it was served by.
-    pub config_version: u64,
     /// The client's `User-Agent`.
     pub user_agent: Text,
     /// The client's `Referer`, which the combined format prints.
     pub referer: Text,
+}
+
+/// Where exchanges went, and by which version.
+#[derive(Clone, Debug, Default)]
+pub struct Destination {
+    /// The route's name; empty when no route took them.
+    pub route: Text,
+    /// The upstream's name; empty when it did not come to that.
+    pub upstream: Text,
+    /// The endpoint tried last.
+    pub endpoint: EndpointAddress,
+    /// The version of the configuration that they were served by.
+    pub config_version: u64,
+}
+
+/// Which destination of its batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestinationId(u32);
+
+/// What tells a destination from others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Key {
+    /// The version of the configuration.
+    pub version: u64,
+    /// The route.
+    pub route: Option<RouteId>,
+    /// The upstream.
+    pub upstream: Option<UpstreamId>,
+    /// The endpoint tried last, as an index into those of the upstream.
+    pub endpoint: Option<u32>,
 }
 
 /// Where an endpoint is.
@@ -98,7 +130,7 @@ impl Record {
             request_id,
             client: _,
             listener: _,
-            route,
+            destination: _,
             method,
             host,
             path,
@@ -107,22 +139,14 @@ impl Record {
             reason: _,
             bytes_in: _,
             bytes_out: _,
-            upstream,
-            endpoint,
             tries: _,
             retried_because: _,
             reused_connection: _,
             times: _,
-            config_version: _,
             user_agent,
             referer,
         } = self;
-        let endpoint = match endpoint {
-            EndpointAddress::Unix(name) => Some(name),
-            EndpointAddress::None | EndpointAddress::Ip(_) => None,
-        };
-        let texts = [request_id, route, method, host, path, upstream, user_agent, referer];
-        texts.into_iter().chain(endpoint)
+        [request_id, method, host, path, user_agent, referer].into_iter()
     }
 }
 
@@ -145,6 +169,30 @@ pub struct Times {
 }
 
 impl Records {
+    /// Keeps a destination, which `make` makes unless the batch has it.
+    pub fn put_destination(
+        &mut self,
+        key: Key,
+        make: impl FnOnce(&mut Self) -> Destination,
+    ) -> DestinationId {
+        let mut latest = self.destinations.iter().rev().take(DESTINATIONS_COMPARED_MAX);
+        let index = match latest.position(|(it, _)| *it == key) {
+            Some(back) => self.destinations.len() - 1 - back,
+            None => {
+                let destination = make(self);
+                self.destinations.push((key, destination));
+                self.destinations.len() - 1
+            }
+        };
+        DestinationId(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// The destination of a record of this batch; `None` for another's.
+    #[must_use]
+    pub fn destination(&self, record: &Record) -> Option<&Destination> {
+        self.destinations.get(record.destination.0 as usize).map(|(_, it)| it)
+    }
+
     /// Keeps a text.
     pub fn put(&mut self, text: &[u8]) -> Text {
         let start = self.text.len();
@@ -172,6 +220,19 @@ impl Records {
             for text in record.texts_mut() {
                 *text = self.put(other.text(text));
             }
+            if let Some((key, it)) = other.destinations.get(record.destination.0 as usize) {
+                record.destination = self.put_destination(*key, |records| Destination {
+                    route: records.put(other.text(&it.route)),
+                    upstream: records.put(other.text(&it.upstream)),
+                    endpoint: match &it.endpoint {
+                        EndpointAddress::Unix(name) => {
+                            EndpointAddress::Unix(records.put(other.text(name)))
+                        }
+                        other => other.clone(),
+                    },
+                    config_version: it.config_version,
+                });
+            }
             self.records.push(record);
         }
     }
@@ -185,7 +246,42 @@ impl Records {
     /// Empties it and keeps what it has allocated.
     pub fn clear(&mut self) {
         self.records.clear();
+        self.destinations.clear();
         self.text.clear();
         self.dropped = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(records: &mut Records, endpoint: u32) -> DestinationId {
+        let key = Key { endpoint: Some(endpoint), ..Key::default() };
+        records.put_destination(key, |records| Destination {
+            upstream: records.put(endpoint.to_string().as_bytes()),
+            ..Destination::default()
+        })
+    }
+
+    #[test]
+    fn a_destination_stands_in_a_batch_once() {
+        let mut records = Records::default();
+        let ids = [1, 2, 1, 2, 3, 1].map(|it| put(&mut records, it).0);
+        assert_eq!(ids, [0, 1, 0, 1, 2, 0]);
+        assert_eq!(records.text, b"123");
+        records.clear();
+        assert_eq!(put(&mut records, 3).0, 0);
+        // Where there are too many to be compared, what is said stays true.
+        for endpoint in 0..100 {
+            let DestinationId(id) = put(&mut records, endpoint);
+            let (_, destination) = &records.destinations[id as usize];
+            assert_eq!(records.text(&destination.upstream), endpoint.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_record_is_three_lines_of_a_cache() {
+        assert!(size_of::<Record>() <= 3 * 64, "{}", size_of::<Record>());
     }
 }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use engine::address::ClientAddress;
 use engine::reason::Reason;
 use proto::date::imf_fixdate;
-use worker::telemetry::record::{EndpointAddress, Record, Records, Times};
+use worker::telemetry::record::{Destination, EndpointAddress, Record, Records, Times};
 
 use super::super::merge::ListenerNames;
 use super::text;
@@ -25,6 +25,8 @@ pub(super) fn json(
     clock: &mut Clock,
 ) {
     let seconds = clock.at(record.unix_micros / 1_000_000);
+    let nowhere = Destination::default();
+    let destination = records.destination(record).unwrap_or(&nowhere);
     line.extend_from_slice(b"{\"time\":\"");
     line.extend_from_slice(&seconds.rfc3339);
     line.extend_from_slice(&fraction(record.unix_micros % 1_000_000));
@@ -40,7 +42,7 @@ pub(super) fn json(
     line.extend_from_slice(b"\",\"listener\":");
     text::json(line, listeners.of(record.listener).as_bytes());
     let texts = [
-        (&b",\"route\":"[..], &record.route),
+        (&b",\"route\":"[..], &destination.route),
         (b",\"method\":", &record.method),
         (b",\"host\":", &record.host),
         (b",\"path\":", &record.path),
@@ -61,9 +63,9 @@ pub(super) fn json(
     line.extend_from_slice(b",\"bytes_out\":");
     number(line, record.bytes_out);
     line.extend_from_slice(b",\"upstream\":");
-    text_or_null(line, records.text(&record.upstream));
+    text_or_null(line, records.text(&destination.upstream));
     line.extend_from_slice(b",\"endpoint\":");
-    match &record.endpoint {
+    match &destination.endpoint {
         EndpointAddress::None => line.extend_from_slice(NULL),
         EndpointAddress::Ip(endpoint) => {
             line.push(b'"');
@@ -103,7 +105,7 @@ pub(super) fn json(
     line.extend_from_slice(b",\"total_us\":");
     number(line, done);
     line.extend_from_slice(b",\"config_version\":");
-    number(line, record.config_version);
+    number(line, destination.config_version);
     line.extend_from_slice(b",\"user_agent\":");
     text_or_null(line, records.text(&record.user_agent));
     line.extend_from_slice(b"}\n");

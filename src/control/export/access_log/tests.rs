@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use engine::address::ClientAddress;
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
-use worker::telemetry::record::{EndpointAddress, RECORDS_MAX, Record, Times};
+use worker::telemetry::record::{Destination, EndpointAddress, Key, RECORDS_MAX, Record, Times};
 
 use super::*;
 
@@ -83,12 +83,22 @@ impl Exchange {
 
     fn add_to(&self, records: &mut Records) {
         let tried = self.tries > 0;
+        let key = Key { endpoint: Some(self.tries.into()), ..Key::default() };
+        let destination = records.put_destination(key, |records| Destination {
+            route: records.put(&self.upstream),
+            upstream: records.put(&self.upstream),
+            endpoint: match tried {
+                true => EndpointAddress::Ip("10.0.0.1:9000".parse().unwrap()),
+                false => EndpointAddress::None,
+            },
+            config_version: 7,
+        });
         let record = Record {
             unix_micros: TIME,
             request_id: records.put(b"0123456789abcdef0123456789abcdef"),
             client: self.client,
             listener: ListenerId(0),
-            route: records.put(&self.upstream),
+            destination,
             method: records.put(&self.method),
             host: records.put(&self.host),
             path: records.put(&self.path),
@@ -97,16 +107,10 @@ impl Exchange {
             reason: self.reason,
             bytes_in: 0,
             bytes_out: if tried { 123 } else { 0 },
-            upstream: records.put(&self.upstream),
-            endpoint: match tried {
-                true => EndpointAddress::Ip("10.0.0.1:9000".parse().unwrap()),
-                false => EndpointAddress::None,
-            },
             tries: self.tries,
             retried_because: (self.tries > 1).then_some(Reason::EndpointReset),
             reused_connection: false,
             times: self.times,
-            config_version: 7,
             user_agent: records.put(&self.user_agent),
             referer: records.put(&self.referer),
         };
