@@ -23,6 +23,8 @@ pub(crate) fn ringway() -> Command {
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(name);
     }
+    // What it holds is what it has touched: huge pages would come and go by 2 MiB.
+    command.env("MIMALLOC_ALLOW_THP", "0");
     command
 }
 
