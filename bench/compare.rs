@@ -204,7 +204,7 @@ fn write_head(
     writeln!(out, "rounds    {rounds} of {seconds} s; median [lowest..highest]")?;
     let than = match baseline {
         Baseline::BestOf(peers) if peers.is_empty() => return Ok(()),
-        Baseline::BestOf(peers) => format!("the cheapest of {}", peers.join(", ")),
+        Baseline::BestOf(peers) => format!("the cheapest in each scenario of {}", peers.join(", ")),
         Baseline::Twin(first) => first.clone(),
     };
     writeln!(out, "ratio     CPU per request over that of {than} in the same round")

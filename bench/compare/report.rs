@@ -1,4 +1,4 @@
-//! From samples to the table: medians, ratios to the better peer of the same round, verdicts.
+//! From samples to the table: medians, ratios to the better peer, verdicts.
 //!
 //! Invariant: a ratio never compares samples of different rounds, because the machine changes more
 //! from minute to minute than products differ.
@@ -9,7 +9,9 @@ use super::stats::{Spread, Verdict};
 /// Whose cost is 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Baseline {
-    /// The cheapest one of these in each round: nginx and haproxy, all versions that are there.
+    /// The one of these whose median cost is the lowest in the scenario: nginx and haproxy, all
+    /// versions that are there. Not the cheapest of each round: the least of several noisy figures
+    /// lies below what any of them costs.
     BestOf(Vec<String>),
     /// The first of two runs of the same product.
     Twin(String),
@@ -35,13 +37,14 @@ impl Report {
         let mut rows = vec![HEADINGS.map(str::to_owned).to_vec()];
         let mut differences = Vec::new();
         for &scenario in scenarios {
+            let reference = baseline.reference(samples, scenario);
             for product in products {
                 let own: Vec<&Sample> = samples
                     .iter()
                     .filter(|one| one.scenario == scenario && one.product == *product)
                     .collect();
                 let ratios = Spread::of(own.iter().filter_map(|sample| {
-                    Some(sample.cpu_us_per_request() / baseline.cost(samples, sample)?)
+                    Some(sample.cpu_us_per_request() / cost_beside(samples, sample, reference?)?)
                 }));
                 let verdict = ratios.as_ref().map(Verdict::on);
                 if baseline.judges(product)
@@ -63,17 +66,20 @@ impl Report {
 }
 
 impl Baseline {
-    /// Cost per request of the baseline in the round and scenario of `sample`.
-    fn cost(&self, samples: &[Sample], sample: &Sample) -> Option<f64> {
-        samples
-            .iter()
-            .filter(|other| other.round == sample.round && other.scenario == sample.scenario)
-            .filter(|other| match self {
-                Self::BestOf(peers) => peers.contains(&other.product),
-                Self::Twin(first) => *first == other.product,
-            })
-            .map(Sample::cpu_us_per_request)
-            .min_by(f64::total_cmp)
+    /// Whose cost is 1 in `scenario`.
+    fn reference<'a>(&'a self, samples: &[Sample], scenario: &str) -> Option<&'a str> {
+        let median = |product: &'a String| -> Option<(f64, &'a str)> {
+            let own = samples.iter().filter(|one| one.scenario == scenario);
+            let costs = own.filter(|one| one.product == *product).map(Sample::cpu_us_per_request);
+            Some((Spread::of(costs)?.median, product.as_str()))
+        };
+        match self {
+            Self::BestOf(peers) => {
+                let best = peers.iter().filter_map(median).min_by(|a, b| a.0.total_cmp(&b.0));
+                best.map(|(_, product)| product)
+            }
+            Self::Twin(first) => Some(first),
+        }
     }
 
     /// A peer is part of the yardstick: its ratio is shown, but says nothing about a winner.
@@ -90,6 +96,18 @@ impl Baseline {
             Self::Twin(_) => "baseline",
         }
     }
+}
+
+/// Cost per request of `product` in the round and scenario of `sample`.
+fn cost_beside(samples: &[Sample], sample: &Sample, product: &str) -> Option<f64> {
+    samples
+        .iter()
+        .find(|other| {
+            other.round == sample.round
+                && other.scenario == sample.scenario
+                && other.product == product
+        })
+        .map(Sample::cpu_us_per_request)
 }
 
 /// `None` when the product was not measured in this scenario.

@@ -583,7 +583,7 @@ fn a_tunnel_goes_on_until_the_drain_deadline_and_is_reset_and_recorded_then() {
     let path = folder.path().join("access.log");
     let (endpoint, connections) = Endpoint::by_hand();
     let gateway = Gateway::in_front_of(&[&endpoint])
-        .listener("timeouts = { drain = \"1s\" }")
+        .listener("timeouts = { drain = \"3s\" }")
         .and(&format!("[access_log]\nto = \"{}\"\n", path.display()))
         .start();
     let mut client = gateway.client();

@@ -62,7 +62,7 @@ section! {
         /// Requests of one client, sent ahead of their answers, that are served in a row; then
         /// everybody else has a turn. None is lost: what is sent ahead waits in one buffer of at most
         /// 64 KiB, and beyond that with the client.
-        pipelined_max: Limit<u32> => Rule::default(Limit::At(16)).within_or_off(1..=10_000);
+        pipelined_max: Limit<u32> => Rule::default(Limit::At(4)).within_or_off(1..=10_000);
         /// Bytes of a request body. One that announces more is answered 413 before anything of it is
         /// sent on; one that turns out longer is answered 413, and never looks complete to the
         /// endpoint.

@@ -60,7 +60,7 @@ struct Shared {
 }
 
 /// The free buffers of one size, the one used last on top.
-type Free = RefCell<Vec<Box<[u8]>>>;
+type Free = RefCell<Vec<Box<Memory>>>;
 
 impl Shared {
     const fn free(&self, size: Size) -> &Free {
@@ -90,8 +90,7 @@ impl Pool {
     #[must_use]
     pub fn take(&self, size: Size) -> Buf {
         let memory = self.0.free(size).borrow_mut().pop();
-        let memory = memory.unwrap_or_else(|| vec![0; size.bytes()].into_boxed_slice());
-        self.lend(memory)
+        self.lend(memory.unwrap_or_else(|| Memory::new(size.bytes())))
     }
 
     /// Lends a buffer of at least `bytes` bytes, outside the size classes where it must be: for a
@@ -100,7 +99,7 @@ impl Pool {
     pub fn take_at_least(&self, bytes: usize) -> Buf {
         match [Size::Small, Size::Medium, Size::Large].into_iter().find(|s| s.bytes() >= bytes) {
             Some(size) => self.take(size),
-            None => self.lend(vec![0; bytes].into_boxed_slice()),
+            None => self.lend(Memory::new(bytes)),
         }
     }
 
@@ -135,77 +134,109 @@ impl Pool {
         [Size::Small, Size::Medium, Size::Large].into_iter().map(idle).sum()
     }
 
-    fn lend(&self, memory: Box<[u8]>) -> Buf {
-        self.0.lent_bytes.set(self.0.lent_bytes.get() + memory.len());
+    fn lend(&self, mut memory: Box<Memory>) -> Buf {
+        self.0.lent_bytes.set(self.0.lent_bytes.get() + memory.bytes.len());
         self.0.lent.set(self.0.lent.get() + 1);
-        Buf { memory, start: 0, end: 0, pool: self.clone() }
+        memory.pool = Some(self.clone());
+        Buf(Some(memory))
     }
 }
 
-/// A lent buffer: memory of a fixed size of which `start..end` is filled. Reads append at `end`,
-/// writes consume from `start`.
+/// Memory of a fixed size of which `start..end` is filled.
 #[derive(Debug)]
-pub struct Buf {
-    memory: Box<[u8]>,
+struct Memory {
+    bytes: Box<[u8]>,
     start: usize,
     end: usize,
-    pool: Pool,
+    /// Who lends it; nobody while it is at home.
+    pool: Option<Pool>,
 }
+
+impl Memory {
+    fn new(len: usize) -> Box<Self> {
+        Box::new(Self { bytes: vec![0; len].into_boxed_slice(), start: 0, end: 0, pool: None })
+    }
+}
+
+/// A lent buffer: reads append at the end of the filled part, writes consume from its start.
+///
+/// One pointer, because it moves through many futures. LLVM keeps what is larger than two words in
+/// memory, and then copies the futures that it moves into whole (some 4 KiB per exchange).
+#[derive(Debug)]
+pub struct Buf(
+    /// `None` while it is dropped.
+    Option<Box<Memory>>,
+);
 
 impl Buf {
     /// The filled part.
     #[must_use]
     pub fn filled(&self) -> &[u8] {
-        self.memory.get(self.start..self.end).unwrap_or_default()
+        self.0.as_deref().and_then(|it| it.bytes.get(it.start..it.end)).unwrap_or_default()
     }
 
     /// The filled part, to be changed in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
-        self.memory.get_mut(self.start..self.end).unwrap_or_default()
+        let it = self.0.as_deref_mut();
+        it.and_then(|it| it.bytes.get_mut(it.start..it.end)).unwrap_or_default()
     }
 
     /// The free end up to [`TAILROOM`], to be written before [`Buf::advance`].
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        let limit = self.memory.len().saturating_sub(TAILROOM);
-        self.memory.get_mut(self.end..limit).unwrap_or_default()
+        let it = self.0.as_deref_mut();
+        it.and_then(|it| {
+            let limit = it.bytes.len().saturating_sub(TAILROOM);
+            it.bytes.get_mut(it.end..limit)
+        })
+        .unwrap_or_default()
     }
 
     /// The free front, written before [`Buf::extend_front`]; the last byte of it is the one right before
     /// the filled part.
     pub fn front_mut(&mut self) -> &mut [u8] {
-        self.memory.get_mut(..self.start).unwrap_or_default()
+        let it = self.0.as_deref_mut();
+        it.and_then(|it| it.bytes.get_mut(..it.start)).unwrap_or_default()
     }
 
     /// Counts `n` bytes of the free end as filled.
     pub fn advance(&mut self, n: usize) {
-        debug_assert!(self.end + n <= self.memory.len());
-        self.end = (self.end + n).min(self.memory.len());
+        if let Some(it) = &mut self.0 {
+            debug_assert!(it.end + n <= it.bytes.len());
+            it.end = (it.end + n).min(it.bytes.len());
+        }
     }
 
     /// Counts `n` bytes of the free front as filled.
     pub fn extend_front(&mut self, n: usize) {
-        debug_assert!(n <= self.start);
-        self.start = self.start.saturating_sub(n);
+        if let Some(it) = &mut self.0 {
+            debug_assert!(n <= it.start);
+            it.start = it.start.saturating_sub(n);
+        }
     }
 
     /// Drops `n` bytes from the front of the filled part.
     pub fn consume(&mut self, n: usize) {
-        debug_assert!(self.start + n <= self.end);
-        self.start = (self.start + n).min(self.end);
+        if let Some(it) = &mut self.0 {
+            debug_assert!(it.start + n <= it.end);
+            it.start = (it.start + n).min(it.end);
+        }
     }
 
     /// Keeps the first `n` bytes of the filled part.
     pub fn truncate(&mut self, n: usize) {
-        self.end = self.end.min(self.start + n);
+        if let Some(it) = &mut self.0 {
+            it.end = it.end.min(it.start + n);
+        }
     }
 
     /// Appends `bytes`, into [`TAILROOM`] too; `false`, and nothing appended, when they do not fit.
     #[must_use]
     pub fn append(&mut self, bytes: &[u8]) -> bool {
-        match self.memory.get_mut(self.end..self.end + bytes.len()) {
+        let Some(it) = &mut self.0 else { return false };
+        match it.bytes.get_mut(it.end..it.end + bytes.len()) {
             Some(spare) => {
                 spare.copy_from_slice(bytes);
-                self.end += bytes.len();
+                it.end += bytes.len();
                 true
             }
             None => false,
@@ -214,41 +245,46 @@ impl Buf {
 
     /// Empties the buffer and sets where the next byte goes: `headroom` bytes from the front.
     pub fn clear(&mut self, headroom: usize) {
-        self.start = headroom.min(self.memory.len());
-        self.end = self.start;
+        if let Some(it) = &mut self.0 {
+            it.start = headroom.min(it.bytes.len());
+            it.end = it.start;
+        }
     }
 
     /// Filled bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.end - self.start
+        self.0.as_ref().map_or(0, |it| it.end - it.start)
     }
 
     /// Whether nothing is filled.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.end == self.start
+        self.len() == 0
     }
 
     /// Bytes that a read can still add: the length of [`Buf::spare_mut`].
     #[must_use]
     pub fn room(&self) -> usize {
-        self.memory.len().saturating_sub(TAILROOM).saturating_sub(self.end)
+        let it = self.0.as_ref();
+        it.map_or(0, |it| it.bytes.len().saturating_sub(TAILROOM).saturating_sub(it.end))
     }
 }
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        let shared = &self.pool.0;
-        let memory = std::mem::take(&mut self.memory);
-        shared.lent_bytes.set(shared.lent_bytes.get() - memory.len());
+        let Some(mut memory) = self.0.take() else { return };
+        let Some(Pool(shared)) = memory.pool.take() else { return };
+        shared.lent_bytes.set(shared.lent_bytes.get() - memory.bytes.len());
         shared.lent.set(shared.lent.get() - 1);
-        let class = match memory.len() {
+        let class = match memory.bytes.len() {
             n if n == Size::Small.bytes() => Size::Small,
             n if n == Size::Medium.bytes() => Size::Medium,
             n if n == Size::Large.bytes() => Size::Large,
             _ => return,
         };
+        memory.start = 0;
+        memory.end = 0;
         let mut free = shared.free(class).borrow_mut();
         if free.len() < FREE_MAX {
             free.push(memory);
