@@ -44,6 +44,7 @@ mod e2e {
     mod races;
     mod retry;
     mod routing;
+    mod software;
     mod starting;
     mod streaming;
     mod systemd;

@@ -1,9 +1,14 @@
 //! The PROXY protocol: a header in any pieces, none, and what is none.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::Command;
 
-use crate::harness::{Client, Endpoint, GET, Gateway, eventually};
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::{Client, Endpoint, GET, Gateway, Process, eventually, free_address};
 
 const V1: &[u8] = b"PROXY TCP4 203.0.113.7 192.0.2.80 4660 8443\r\n";
 
@@ -165,4 +170,73 @@ fn a_change_of_the_mode_holds_for_new_connections() {
     let forwarded = endpoint.requests().pop().unwrap();
     assert_eq!(forwarded.header("x-forwarded-for"), Some("203.0.113.7"));
     gateway.stop();
+}
+
+/// A request from 127.0.0.2 to `address`; the first line of the answer.
+fn ask_from_another_address(address: SocketAddr) -> String {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Whether it is installed; says so if not.
+fn is_there(path: &str) -> bool {
+    let there = Path::new(path).exists();
+    if !there {
+        eprintln!("skipped: no {path}");
+    }
+    there
+}
+
+#[test]
+fn haproxy_and_nginx_say_who_the_client_is() {
+    const HAPROXY: &str = "/usr/sbin/haproxy";
+    const NGINX: &str = "/usr/sbin/nginx";
+    const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().display();
+    let endpoint = Endpoint::ok();
+    let log = folder.path().join("access.log");
+    let gateway = gateway(&endpoint, "required", &log);
+    let config = folder.path().join("config");
+    let mut asked = 0;
+    let mut ask = |program: &str, flag: &str, text: String, address: SocketAddr| {
+        fs::write(&config, text).unwrap();
+        let _process = Process::start(Command::new(program).arg(flag).arg(&config));
+        eventually("it listens", || TcpStream::connect(address).is_ok());
+        assert_eq!(ask_from_another_address(address), "HTTP/1.1 200 OK", "{program}");
+        asked += 1;
+    };
+    let to = gateway.address();
+    for sends in ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"]
+    {
+        if is_there(HAPROXY) {
+            let at = free_address();
+            let text = format!(
+                "defaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
+                 frontend web\n bind {at}\n unique-id-format %ci\n default_backend app\n\
+                 backend app\n server app {to} {sends}\n"
+            );
+            ask(HAPROXY, "-f", text, at);
+        }
+    }
+    if is_there(NGINX) && is_there(NGINX_STREAM) {
+        let at = free_address();
+        let text = format!(
+            "load_module {NGINX_STREAM};\ndaemon off; master_process off; pid {root}/pid;\n\
+             error_log stderr; events {{}}\n\
+             stream {{ server {{ listen {at}; proxy_pass {to}; proxy_protocol on; }} }}\n"
+        );
+        ask(NGINX, "-c", text, at);
+    }
+    let requests = endpoint.requests();
+    assert_eq!(requests.len(), asked);
+    for request in requests {
+        assert_eq!(request.header("x-forwarded-for"), Some("127.0.0.2"));
+    }
 }
