@@ -377,23 +377,27 @@ mod tests {
         assert!(watched.changes.recv_timeout(NOTHING).is_err());
     }
 
-    #[test]
-    fn a_file_that_is_written_all_the_time_is_told_all_the_same() {
+    /// After how long a file is told of that is written all the time.
+    fn told_after() -> Duration {
         let (bell, rung) = sync_channel(1);
         let (told, changes) = channel();
         let gathering = thread::spawn(move || gather(&rung, || told.send(()).unwrap_or_default()));
         let started = Instant::now();
-        let (mut rung_at, mut pause) = (started, Duration::ZERO);
-        // Rings without a pause that is long enough, unless somebody else has the CPU.
         while changes.try_recv().is_err() {
             assert!(started.elapsed() < DEADLINE, "nothing is told");
             let _ = bell.try_send(());
-            pause = pause.max(rung_at.elapsed());
-            rung_at = Instant::now();
             thread::yield_now();
         }
-        assert!(started.elapsed() >= LATEST || pause >= QUIET / 2, "{:?}", started.elapsed());
+        let after = started.elapsed();
         drop(bell);
         gathering.join().unwrap();
+        after
+    }
+
+    #[test]
+    fn a_file_that_is_written_all_the_time_is_told_all_the_same() {
+        // Sooner only where a thread did not get the CPU for so long that it looked like a pause.
+        let after: Vec<_> = (0..5).map(|_| told_after()).collect();
+        assert!(after.iter().any(|after| *after >= LATEST), "{after:?}");
     }
 }
