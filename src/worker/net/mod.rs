@@ -147,7 +147,7 @@ pub trait Stream: 'static {
     /// Sends the end of our direction; reading goes on.
     fn shutdown_write(&self);
 
-    /// Gives the stream up, in both directions and now: pending operations resolve, and closing
-    /// it resets the connection rather than ending it, so that nothing unfinished looks complete.
+    /// Gives the stream up, in both directions and now: pending operations resolve, and the other
+    /// side sees a reset and no end, so that nothing unfinished looks complete.
     fn abort(&self);
 }

@@ -553,16 +553,17 @@ impl Stream for MonoioStream {
     }
 
     fn abort(&self) {
-        // With a zero linger time the close sends a reset.
-        let _ = self.socket(|socket| socket.set_linger(Some(std::time::Duration::ZERO)));
         self.cancel_read();
-        // A shutdown ends what is pending. Ending our own direction sends a FIN, which may look
-        // like a complete message, so that is done only when a write hangs: then the window is
-        // full and the FIN cannot get out before the reset.
-        if self.writing.get() {
+        // Connecting TCP to no address (the family `AF_UNSPEC` is 0) sends a reset at once and ends
+        // what is pending. A shutdown would end it too, but send a FIN first, and that may look like
+        // the end of a message.
+        let nobody = [0u8; 16];
+        // SAFETY: the address is valid and as long as is told; the descriptor is open as long as
+        // `self.inner` is.
+        let reset = unsafe { libc::connect(self.fd, nobody.as_ptr().cast(), 16) };
+        if reset < 0 {
+            // A Unix socket: it knows no reset.
             self.shutdown(std::net::Shutdown::Both);
-        } else if self.reading.get() {
-            self.shutdown(std::net::Shutdown::Read);
         }
     }
 }
@@ -605,5 +606,61 @@ unsafe impl IoBuf for Filled {
 
     fn bytes_init(&self) -> usize {
         self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::net::buffer::{Pool, Size};
+
+    /// What a peer sees, in the end, that begins to read once a write that hung was given up.
+    async fn end_after_an_abort(net: &MonoioNet) -> io::Result<()> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let ours = std::net::TcpStream::connect(listener.local_addr()?)?;
+        let (mut peer, _) = listener.accept()?;
+        ours.set_nonblocking(true)?;
+        let stream = net.stream(ours)?;
+        let pool = Pool::new(usize::MAX);
+        let write = async || {
+            loop {
+                let mut buf = pool.take(Size::Large);
+                while buf.append(&[b'x'; 1024]) {}
+                if stream.write(buf).await.0.is_err() {
+                    return;
+                }
+            }
+        };
+        let mut writing = pin!(write());
+        // Long enough for every buffer on the way to fill up.
+        for _ in 0..10_000 {
+            poll_fn(|cx| {
+                assert!(writing.as_mut().poll(cx).is_pending(), "nobody reads");
+                Poll::Ready(())
+            })
+            .await;
+            net.yield_now().await;
+        }
+        stream.abort();
+        let mut block = vec![0; 1 << 20];
+        let end = loop {
+            match peer.read(&mut block) {
+                Ok(0) => break Ok(()),
+                Ok(_) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        writing.await;
+        end
+    }
+
+    #[test]
+    fn an_abort_never_looks_like_an_end() {
+        for driver in [Driver::IoUring, Driver::Epoll] {
+            let end = block_on(driver, async |net| end_after_an_abort(&net).await).unwrap();
+            assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset, "{driver}");
+        }
     }
 }
