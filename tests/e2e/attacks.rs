@@ -32,7 +32,10 @@ const RATIO_MAX: f64 = 2.0;
 const NOISE: Duration = Duration::from_millis(1);
 
 /// A wait that is far too long, whatever the machine does beside the test.
-const FAR_TOO_LONG: Duration = Duration::from_millis(500);
+const FAR_TOO_LONG: Duration = Duration::from_secs(1);
+
+/// A wait that is told of one by one, since what is behind it can be looked for.
+const REMARKABLE: Duration = Duration::from_millis(200);
 
 /// How the attack is run.
 #[derive(Clone, Copy, Debug)]
@@ -215,6 +218,13 @@ fn beside(gateway: &Gateway, attack: Attack, target: SocketAddr, scale: Scale) -
         let sent = Instant::now();
         assert_eq!(client.get("/").status, 200);
         waits.0.push(sent.elapsed());
+        if sent.elapsed() > REMARKABLE {
+            let (wait, number) = (sent.elapsed(), waits.0.len());
+            eprintln!(
+                "request {number} beside {target} waited {wait:?}, {:?} from the start",
+                began.elapsed()
+            );
+        }
         if waits.0.len().is_multiple_of(64) {
             memory = memory.max(gateway.process.memory_bytes());
         }
