@@ -32,7 +32,7 @@ const RATIO_MAX: f64 = 2.0;
 const NOISE: Duration = Duration::from_millis(1);
 
 /// A wait that is far too long, whatever the machine does beside the test.
-const FAR_TOO_LONG: Duration = Duration::from_secs(1);
+const FAR_TOO_LONG: Duration = Duration::from_millis(500);
 
 /// A wait that is told of one by one, since what is behind it can be looked for.
 const REMARKABLE: Duration = Duration::from_millis(200);

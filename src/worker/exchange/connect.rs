@@ -125,7 +125,7 @@ impl<N: Net> Attempts<N> {
         lease: &Lease<N>,
         failure: Failure,
     ) {
-        let ended = self.ledger.reused && failure.kind == Kind::Closed;
+        let ended = failure.kind == Kind::Closed;
         let method = request.head.method;
         if ended && judge(&self.ledger, method, failure.stage) == Verdict::GiveUp {
             let untaken = Ledger { untaken: true, ..self.ledger };
