@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -238,7 +239,7 @@ impl<N: Net> Connection<N> {
                 version: head.version,
                 body: Incoming::new(head.body_length(), buf),
                 chunked: false,
-                probed: Cell::new(false),
+                probed: Cell::new(0),
                 deadline: &self.deadline,
             };
             let peer = self.client.get();
@@ -466,8 +467,8 @@ struct Client<'a, N: Net> {
     body: Incoming,
     /// The response's body goes out in chunks.
     chunked: bool,
-    /// [`PROBE`] was sent.
-    probed: Cell<bool>,
+    /// Bytes of [`PROBE`] that were sent.
+    probed: Cell<usize>,
 }
 
 impl<'a, N: Net> Client<'a, N> {
@@ -510,7 +511,12 @@ impl<N: Net> ClientSide for Client<'_, N> {
         let handle = Handle { stream: self.stream, version: self.version, probed: &self.probed };
         (
             Source { wire: up, body: &mut self.body },
-            Sink { wire: down, version: self.version, chunked: &mut self.chunked },
+            Sink {
+                wire: down,
+                version: self.version,
+                chunked: &mut self.chunked,
+                probed: &self.probed,
+            },
             handle,
         )
     }
@@ -540,13 +546,29 @@ struct Sink<'a, N: Net> {
     wire: Wire<'a, N>,
     version: Version,
     chunked: &'a mut bool,
+    probed: &'a Cell<usize>,
 }
 
 impl<N: Net> Sink<'_, N> {
     fn encode(&self, head: &ResponseHead, length: BodyLength, persist: Persist, body: Buf) -> Buf {
         let len_max = encoded_len_max(&head.headers) + head.reason().len();
-        outgoing::put_in_front(self.wire.buffers, body, len_max, |out| {
+        let buf = outgoing::put_in_front(self.wire.buffers, body, len_max, |out| {
             encode_response(head, length, persist, self.version, out)
+        });
+        match self.probed.get() {
+            0 => buf,
+            sent => self.end_probe(sent, buf),
+        }
+    }
+
+    /// What the client did not take of the probe goes out in front of `buf`.
+    #[cold]
+    fn end_probe(&self, sent: usize, buf: Buf) -> Buf {
+        let rest = PROBE.get(sent..).unwrap_or_default();
+        self.probed.set(PROBE.len());
+        outgoing::put_in_front(self.wire.buffers, buf, rest.len(), |out| {
+            out.get_mut(..rest.len())?.copy_from_slice(rest);
+            Some(rest.len())
         })
     }
 }
@@ -585,7 +607,7 @@ impl<N: Net> ResponseSink for Sink<'_, N> {
 struct Handle<'a, N: Net> {
     stream: &'a N::Stream,
     version: Version,
-    probed: &'a Cell<bool>,
+    probed: &'a Cell<usize>,
 }
 
 impl<N: Net> ClientHandle for Handle<'_, N> {
@@ -594,9 +616,17 @@ impl<N: Net> ClientHandle for Handle<'_, N> {
             Quiet::Gone => false,
             // Half closed and closed look the same until something is sent. An HTTP/1.0 client
             // must not be sent a 1xx, and is believed.
-            Quiet::HalfClosed if self.version == Version::Http11 && !self.probed.replace(true) => {
-                // Taken whole or not at all: nothing else is in the send buffer's way.
-                matches!(self.stream.try_write(PROBE), Ok(n) if n == PROBE.len())
+            Quiet::HalfClosed
+                if self.version == Version::Http11 && self.probed.get() < PROBE.len() =>
+            {
+                let sent = self.probed.get();
+                let rest = PROBE.get(sent..).unwrap_or_default();
+                match self.stream.try_write(rest) {
+                    Ok(n) => self.probed.set(sent + n),
+                    // It has yet to read what came before: that is one who is there, and slow.
+                    Err(error) => return error.kind() == ErrorKind::WouldBlock,
+                }
+                true
             }
             _ => true,
         }
