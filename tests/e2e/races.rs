@@ -29,6 +29,8 @@ struct Log {
     /// Connections that were closed with bytes of a request in the kernel's hands: it had taken
     /// them, and nobody has read them.
     unread_at_close: AtomicUsize,
+    /// Those of them of which no byte was ever read: the first request came too late for them.
+    unread_at_first: AtomicUsize,
     connections: AtomicUsize,
 }
 
@@ -52,10 +54,12 @@ fn serve(mut stream: TcpStream, log: &Log) {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(IDLE)).unwrap();
     let mut block = [0; 4096];
+    let mut is_first = true;
     // A request comes in one piece: it is small.
     while let Ok(n @ 1..) = stream.read(&mut block) {
         let text = String::from_utf8_lossy(&block[..n]);
         let number = text.split(['/', ' ']).nth(3).unwrap().parse().unwrap();
+        is_first = false;
         *log.taken.lock().unwrap().entry(number).or_insert(0) += 1;
         if stream.write_all(OK.as_bytes()).is_err() {
             return;
@@ -66,6 +70,7 @@ fn serve(mut stream: TcpStream, log: &Log) {
     stream.set_nonblocking(true).unwrap();
     let unread = matches!(stream.peek(&mut block), Ok(1..));
     log.unread_at_close.fetch_add(usize::from(unread), Ordering::SeqCst);
+    log.unread_at_first.fetch_add(usize::from(unread && is_first), Ordering::SeqCst);
 }
 
 /// What the access log says of request number `number`: tries, why again, reason, reused.
@@ -132,7 +137,7 @@ fn requests_paced_around_the_idle_timeout_of_the_endpoint_are_neither_lost_nor_d
     gateway.stop();
     let (taken, records) = (log.taken.lock().unwrap(), records(&file));
     let statuses = statuses.lock().unwrap();
-    let (mut retried, mut lost, mut failed) = (0, 0, 0);
+    let (mut retried, mut lost, mut failed, mut failed_first) = (0, 0, 0, 0);
     for number in 1..=requests {
         let times = taken.get(&number).copied().unwrap_or(0);
         let status = statuses[&number];
@@ -155,7 +160,7 @@ fn requests_paced_around_the_idle_timeout_of_the_endpoint_are_neither_lost_nor_d
             (502, "endpoint_reset", "1"),
             "{what}"
         );
-        assert_eq!(reused, "true", "{what}");
+        failed_first += usize::from(reused != "true");
         failed += 1;
         lost += usize::from(times == 0);
     }
@@ -166,6 +171,9 @@ fn requests_paced_around_the_idle_timeout_of_the_endpoint_are_neither_lost_nor_d
         log.connections.load(Ordering::SeqCst)
     );
     assert!(lost <= unread, "a POST was lost of which the endpoint's kernel had taken no byte");
+    // On a machine that is busy with other tests a new connection may wait for as long, too.
+    let unread_at_first = log.unread_at_first.load(Ordering::SeqCst);
+    assert!(failed_first <= unread_at_first, "a POST failed on a new connection without cause");
 }
 
 #[test]
