@@ -38,9 +38,6 @@ use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
 /// How long a connection stays busy after a response, with a read armed, in microseconds. A client
 /// that asks more often than this never pays for falling quiet and waking again.
 const LINGER_MICROS: u64 = 500_000;
-/// The same while the core is short of descriptors or places. On epoll a connection that falls
-/// quiet may be woken without cause, and this is what it then waits for.
-const LINGER_PRESSED_MICROS: u64 = 10_000;
 /// Buffers lent on a core above which a connection does not linger: reading by readiness costs some
 /// 5 % more a request, and thousands of lingering connections would hold 3.5 KiB each.
 const LINGER_BUFFERS_MAX: usize = 1024;
@@ -363,7 +360,7 @@ impl<N: Net> Connection<N> {
             stream: &self.stream,
             deadline: &self.deadline,
             side: Side::Client,
-            read_micros: if core.pressed.get() { LINGER_PRESSED_MICROS } else { LINGER_MICROS },
+            read_micros: LINGER_MICROS,
             write_micros: 0,
         };
         let mut buf = ahead.unwrap_or_else(|| empty(&core.buffers, Size::Small));

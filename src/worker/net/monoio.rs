@@ -515,7 +515,9 @@ impl Stream for MonoioStream {
     }
 
     async fn readable(&self) -> io::Result<()> {
-        self.get().readable(true).await
+        // Not relaxed: epoll's readiness is of the past, and a connection that falls quiet would be
+        // woken, with a buffer, to find nothing. It is asked once more when it is woken.
+        self.get().readable(false).await
     }
 
     fn quiet(&self) -> Quiet {
