@@ -16,7 +16,7 @@ const UNSAFE: &[&str] = &["src/worker/net/monoio.rs", "bench/floor.rs"];
 const EDGES: &[(&str, &[&str])] = &[
     ("monoio::", &["src/worker/net/monoio.rs"]),
     ("io_uring::", &["src/worker/net/monoio.rs", "bench/floor.rs"]),
-    ("httparse::", &["src/proto/", "bench/"]),
+    ("httparse::", &["bench/", "tests/fuzz/second.rs"]),
     ("tokio::", &["src/control/"]),
     ("hyper::", &["src/control/admin/"]),
 ];

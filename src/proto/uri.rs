@@ -53,7 +53,7 @@ pub(crate) fn scan_path_and_query(target: &[u8]) -> Result<PathAndQuery, Violati
     Ok(PathAndQuery { path_len, suspect: (found & PERCENT) | (pairs & AT_SLASH) != 0 })
 }
 
-/// Kinds of bytes in a target; as bits, so that they add up.
+/// Kinds of bytes in a target or a host; as bits, so that they add up.
 const PLAIN: u8 = 0;
 const ILLEGAL: u8 = 1;
 const BACKSLASH: u8 = 1 << 1;
@@ -61,6 +61,8 @@ const PERCENT: u8 = 1 << 2;
 const SLASH: u8 = 1 << 3;
 /// What makes a path suspect behind a slash; one bit above it.
 const AT_SLASH: u8 = SLASH << 1;
+/// What the name of a host may have.
+const HOST: u8 = 1 << 5;
 
 #[expect(clippy::indexing_slicing, reason = "evaluated when the crate is compiled")]
 const KINDS: [u8; 256] = {
@@ -72,7 +74,9 @@ const KINDS: [u8; 256] = {
             b'\\' => BACKSLASH,
             b'%' => PERCENT,
             b'/' => SLASH | AT_SLASH,
-            b'.' => AT_SLASH,
+            b'.' => AT_SLASH | HOST,
+            b'-' | b'_' | b'~' => HOST,
+            _ if byte.is_ascii_alphanumeric() => HOST,
             _ => PLAIN,
         };
         byte += 1;
@@ -99,7 +103,7 @@ pub fn check_authority(authority: &[u8]) -> Result<usize, Violation> {
     let host_len = if authority.first() == Some(&b'[') {
         bracketed_len(authority)?
     } else {
-        authority.iter().position(|byte| !is_host_byte(*byte)).unwrap_or(authority.len())
+        authority.iter().position(|byte| kind(*byte) & HOST == 0).unwrap_or(authority.len())
     };
     match authority.get(host_len..) {
         Some([]) if host_len > 0 => Ok(host_len),
@@ -147,10 +151,6 @@ fn bracketed_len(authority: &[u8]) -> Result<usize, Violation> {
     // Zones ("%25eth0") mean nothing to another host, and no version after 6 exists.
     address.parse::<Ipv6Addr>().map_err(|_| Violation::HostInvalid)?;
     Ok(close + 1)
-}
-
-const fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 fn is_port(port: &[u8]) -> bool {

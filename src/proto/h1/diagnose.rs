@@ -1,34 +1,39 @@
-//! Naming the fault of a head that httparse refused.
+//! Naming the fault of a head that its parser refused.
 //!
-//! httparse says which part of a head is at fault; reason tokens shall say what. This runs once,
-//! for a message that is refused anyway: it need not be fast, and it does not decide anything.
+//! The parser is made to be fast on what is sound; reason tokens shall say what is wrong. This runs
+//! once, for a message that is refused anyway: it need not be fast, and it does not decide anything.
 
+use super::fields::{HEAD_BYTES_LIMIT, HEADERS_LIMIT};
 use crate::head::{is_control, is_token};
 use crate::violation::Violation;
 
 /// The fault of a request head.
 #[cold]
-pub(super) fn request(bytes: &[u8], error: httparse::Error) -> Violation {
-    if error == httparse::Error::TooManyHeaders {
-        return Violation::TooManyHeaders;
-    }
-    let (line, rest) = first_line(bytes);
-    match line_end_fault(line).or_else(|| request_line(content(line))) {
-        Some(fault) => fault,
-        None => fields(rest).unwrap_or(Violation::HeadEnd),
-    }
+pub(super) fn request(bytes: &[u8], headers_max: usize) -> Violation {
+    head(bytes, headers_max, request_line)
 }
 
 /// The fault of a response head.
 #[cold]
-pub(super) fn response(bytes: &[u8], error: httparse::Error) -> Violation {
-    if error == httparse::Error::TooManyHeaders {
-        return Violation::TooManyHeaders;
+pub(super) fn response(bytes: &[u8], headers_max: usize) -> Violation {
+    head(bytes, headers_max, status_line)
+}
+
+fn head(
+    bytes: &[u8],
+    headers_max: usize,
+    start_line: impl Fn(&[u8]) -> Option<Violation>,
+) -> Violation {
+    if matches!(bytes.first(), Some(b'\r' | b'\n')) {
+        return Violation::BlankLine;
     }
     let (line, rest) = first_line(bytes);
-    match line_end_fault(line).or_else(|| status_line(content(line))) {
-        Some(fault) => fault,
-        None => fields(rest).unwrap_or(Violation::HeadEnd),
+    let fault = line_end_fault(line)
+        .or_else(|| start_line(content(line)))
+        .unwrap_or_else(|| fields(rest, headers_max));
+    match fault {
+        Violation::HeadEnd if bytes.len() >= HEAD_BYTES_LIMIT => Violation::HeadTooLarge,
+        fault => fault,
     }
 }
 
@@ -67,16 +72,23 @@ fn version_fault(version: &[u8]) -> Option<Violation> {
     }
 }
 
-/// The first fault in field lines.
-pub(super) fn fields(mut rest: &[u8]) -> Option<Violation> {
-    while !rest.is_empty() {
+/// The first fault in field lines; [`Violation::HeadEnd`] if there is none, or if it is that the
+/// empty line is missing.
+pub(super) fn fields(mut rest: &[u8], headers_max: usize) -> Violation {
+    for count in 0.. {
         let (line, after) = first_line(rest);
+        if matches!(line, b"\r\n" | b"") {
+            break;
+        }
+        if count == headers_max.min(HEADERS_LIMIT) {
+            return Violation::TooManyHeaders;
+        }
         if let Some(fault) = field_line(line) {
-            return Some(fault);
+            return fault;
         }
         rest = after;
     }
-    None
+    Violation::HeadEnd
 }
 
 fn field_line(line: &[u8]) -> Option<Violation> {
@@ -86,9 +98,6 @@ fn field_line(line: &[u8]) -> Option<Violation> {
     let line = content(line);
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Some(Violation::FoldedLine);
-    }
-    if line.is_empty() {
-        return None;
     }
     let mut parts = line.splitn(2, |byte| *byte == b':');
     let (name, value) = (parts.next().unwrap_or_default(), parts.next());
@@ -111,6 +120,7 @@ fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
 fn line_end_fault(line: &[u8]) -> Option<Violation> {
     match (line, memchr::memchr(b'\r', line)) {
         ([.., b'\r', b'\n'], Some(at)) if at + 2 == line.len() => None,
+        ([.., b'\r'], Some(at)) if at + 1 == line.len() => Some(Violation::HeadEnd),
         (_, Some(_)) => Some(Violation::BareCr),
         ([.., b'\n'], None) => Some(Violation::BareLf),
         // No line end at all: the head was cut short.

@@ -222,6 +222,16 @@ impl<'a> Writer<'a> {
     /// Writes one field line.
     #[inline]
     fn field(&mut self, field: &Field) -> Option<()> {
+        let (start, end) = (field.name.start(), field.value.end() + 2);
+        if field.whole && self.run.1 == start {
+            self.run.1 = end;
+            return Some(());
+        }
+        self.field_apart(field)
+    }
+
+    #[inline(never)]
+    fn field_apart(&mut self, field: &Field) -> Option<()> {
         if field.whole {
             return self.range(field.name.start(), field.value.end() + 2);
         }

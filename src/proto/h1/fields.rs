@@ -1,13 +1,11 @@
 //! What the parsers of requests and responses share: the walk over the fields of a head, and what
 //! the fields that govern the message say.
 
-use std::mem::MaybeUninit;
-
+use super::words::{self, position};
 use crate::head::{BodyLength, Field, HeaderId, Headers, Span, Version, is_token, trimmed};
 use crate::violation::Violation;
 
-/// The most fields of a head, whatever `headers_max` says: their table stands on the stack while
-/// the head is parsed, 8 KiB.
+/// The most fields of a head, whatever `headers_max` says: bounds the walks over the table.
 pub const HEADERS_LIMIT: usize = 256;
 
 /// The most bytes of a head, whatever the caller's own limit: keeps offsets far from `u32::MAX`.
@@ -16,15 +14,6 @@ pub const HEAD_BYTES_LIMIT: usize = 16 << 20;
 /// The most options in the Connection fields of a head. Each may cost a walk over the fields when
 /// they are removed; real messages have three at most (`keep-alive, upgrade, http2-settings`).
 pub const CONNECTION_OPTIONS_MAX: usize = 32;
-
-/// Where httparse puts the fields it found.
-pub(super) type Slots<'a> = [MaybeUninit<httparse::Header<'a>>; HEADERS_LIMIT];
-
-/// Slots that cost nothing to make.
-#[inline]
-pub(super) const fn slots<'a>() -> Slots<'a> {
-    [const { MaybeUninit::uninit() }; HEADERS_LIMIT]
-}
 
 /// What the fields that govern a message say, RFC 9112 6 and 9, RFC 9110 7 and 10.1.1.
 #[derive(Debug, Default)]
@@ -47,6 +36,8 @@ pub(super) struct Notes {
     upgrade_listed: bool,
     /// Options seen in Connection.
     options: usize,
+    /// The first thing that is wrong with these.
+    fault: Option<Violation>,
 }
 
 /// The transfer codings of a message so far.
@@ -71,56 +62,86 @@ const NOTED: u64 = HeaderId::Host.bit()
     | HeaderId::Upgrade.bit()
     | HeaderId::Expect.bit();
 
-/// Enters the fields that httparse found in `bytes` into the table, which owns a copy of them.
-///
-/// httparse takes lines that end in LF alone and does not say so. But it gives each name and value
-/// as slices of the input, so a line is sound if its name starts where the line before ended, and
-/// CRLF stands behind its value: no byte is looked at twice to know. `first` is where the first
-/// line must start.
+/// What may be a head of these bytes.
 #[inline]
-pub(super) fn enter(
-    bytes: &[u8],
-    first: usize,
-    parsed: &[httparse::Header<'_>],
-    headers: &mut Headers,
-) -> Result<Notes, Violation> {
-    let base = bytes.as_ptr().addr();
-    let mut notes = Notes::default();
-    let mut line = first;
-    for header in parsed {
-        let name = header.name.as_bytes();
-        if name.as_ptr().addr() - base != line {
-            return Err(Violation::BareLf);
-        }
-        let value_start = header.value.as_ptr().addr() - base;
-        let value_end = value_start + header.value.len();
-        let line_end = match bytes.get(value_end) {
-            Some(b'\r') => value_end,
-            _ => behind_white_space(bytes, value_end),
-        };
-        if bytes.get(line_end) != Some(&b'\r') {
-            return Err(Violation::BareLf);
-        }
-        let id = HeaderId::of(name);
-        let value = Span::new(value_start, header.value.len());
-        let whole = value_end == line_end && value_start == line + name.len() + 2;
-        headers.add(Field { id, name: Span::new(line, name.len()), value, whole });
-        if NOTED & id.bit() != 0 {
-            notes.take(id, header.value, value)?;
-        }
-        line = line_end + 2;
-    }
-    // The empty line, and nothing behind it.
-    if bytes.get(line..) == Some(b"\r\n") { Ok(notes) } else { Err(Violation::BareLf) }
+pub(super) fn within_limit(bytes: &[u8]) -> &[u8] {
+    bytes.get(..HEAD_BYTES_LIMIT).unwrap_or(bytes)
 }
 
-fn behind_white_space(bytes: &[u8], from: usize) -> usize {
-    let rest = bytes.get(from..).unwrap_or_default();
-    from + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
+/// Reads field lines from `at` on, up to the empty line, and enters them in the table. Gives the
+/// index behind the empty line, and what the fields say.
+///
+/// `None` if a line is not `name ":" OWS value OWS CRLF` (RFC 9112 5), if there are more than
+/// `headers_max`, or if the empty line is not there: the caller finds out which.
+#[inline]
+pub(super) fn read(
+    bytes: &[u8],
+    mut at: usize,
+    headers_max: usize,
+    headers: &mut Headers,
+) -> Option<(usize, Notes)> {
+    let mut notes = Notes::default();
+    let mut left = headers_max.min(HEADERS_LIMIT);
+    while bytes.get(at)? != &b'\r' {
+        left = left.checked_sub(1)?;
+        let colon = position(bytes, at, |word| words::equal(word, b':'))?;
+        let name = bytes.get(at..colon)?;
+        let id = HeaderId::of(name);
+        // The known names are tokens.
+        if id == HeaderId::Other && !is_token(name) {
+            return None;
+        }
+        let value_start = behind_white_space(bytes, colon + 1);
+        let line_end = text_end(bytes, value_start)?;
+        let text = bytes.get(value_start..line_end)?;
+        let value = without_white_space_behind(text);
+        let span = Span::within_head(value_start, value.len());
+        let whole = value.len() == text.len() && bytes.get(colon..value_start) == Some(b": ");
+        headers.add(Field { id, name: Span::within_head(at, name.len()), value: span, whole });
+        if NOTED & id.bit() != 0 {
+            notes.take(id, value, span);
+        }
+        at = line_end + 2;
+    }
+    (bytes.get(at + 1)? == &b'\n').then_some((at + 2, notes))
+}
+
+/// Where the text from `from` on ends with CRLF; `None` if another control byte but HTAB ends it.
+#[inline]
+pub(super) fn text_end(bytes: &[u8], mut from: usize) -> Option<usize> {
+    loop {
+        let at = position(bytes, from, words::control)?;
+        match bytes.get(at..at + 2)? {
+            b"\r\n" => return Some(at),
+            [b'\t', _] => from = at + 1,
+            _ => return None,
+        }
+    }
+}
+
+#[inline]
+fn behind_white_space(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+#[inline]
+fn without_white_space_behind(mut value: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 impl Notes {
-    fn take(&mut self, id: HeaderId, value: &[u8], span: Span) -> Result<(), Violation> {
+    fn take(&mut self, id: HeaderId, value: &[u8], span: Span) {
+        let verdict = self.read(id, value, span);
+        self.fault = self.fault.or(verdict.err());
+    }
+
+    fn read(&mut self, id: HeaderId, value: &[u8], span: Span) -> Result<(), Violation> {
         match id {
             HeaderId::Host if self.host.is_some() => return Err(Violation::HostDuplicate),
             HeaderId::Host => self.host = Some(span),
@@ -150,6 +171,15 @@ impl Notes {
             self.upgrade_listed |= option.eq_ignore_ascii_case(b"upgrade");
         }
         Ok(())
+    }
+
+    /// These, if nothing is wrong with them.
+    #[inline]
+    pub(super) fn checked(self) -> Result<Self, Violation> {
+        match self.fault {
+            Some(fault) => Err(fault),
+            None => Ok(self),
+        }
     }
 
     /// Whether the sender wishes to keep the connection, RFC 9112 9.3. Who says both things gets

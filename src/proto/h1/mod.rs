@@ -1,8 +1,8 @@
 //! HTTP/1.x on the wire, RFC 9112: where a head ends, what it says, where a body ends, and back.
 //!
-//! The order of calls for a message that comes in: [`leading_blank`] (requests), [`Scanner::scan`]
-//! until the head is there, [`parse_request`] or [`parse_response`], then a [`BodyDecoder`] for its
-//! body. For one that goes out: [`strip_hop_by_hop`], then the gateway's own edits, then
+//! The order of calls for a message that comes in: [`leading_blank`] (requests), [`parse_request`] or
+//! [`parse_response`] on what is there first; if that is not all or not sound, [`Scanner::scan`] until
+//! the end of the head is there, and the parser again; then a [`BodyDecoder`] for its body. For one that goes out: [`strip_hop_by_hop`], then the gateway's own edits, then
 //! [`encode_request`] or [`encode_response`].
 //!
 //! Invariant: what `encode_*` writes is read back by `parse_*` as the same message.
@@ -20,6 +20,7 @@ mod tests;
 mod trailers;
 #[cfg(test)]
 pub(crate) mod vectors;
+mod words;
 
 pub use body::{BodyDecoder, CHUNK_EXTENSION_BYTES_MAX, CHUNK_OVERHEAD_BYTES_MAX, Step};
 pub use encode::{

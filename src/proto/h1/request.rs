@@ -1,89 +1,97 @@
 //! Parsing the head of a request, RFC 9112 2, 3, 6 and 9.
 
+use super::words::{self, position};
 use super::{diagnose, fields};
-use crate::head::{BodyLength, Method, RequestHead, RequestLine, Span, Version};
+use crate::head::{BodyLength, Method, RequestHead, RequestLine, Span, Version, is_token};
 use crate::uri;
 use crate::violation::Violation;
 
-/// Bytes of ` HTTP/1.1`, by which a request line goes on behind its target.
-const VERSION_BYTES: usize = 9;
-
-/// Parses one request head: all of `bytes`, the empty line included, with at most `headers_max`
-/// fields (and never more than [`fields::HEADERS_LIMIT`]). `into` is new or cleared; it takes a
-/// copy of the bytes.
+/// Parses the request head that `bytes` begin with, and gives its length with the empty line. It has
+/// at most `headers_max` fields (and never more than [`fields::HEADERS_LIMIT`]). `into` is new or
+/// cleared; it takes a copy of the head.
 ///
 /// # Errors
-/// The first violation found. `into` is then good for nothing but `clear`.
+/// The first violation found; [`Violation::HeadEnd`] while there is none and the empty line is not
+/// there. `into` is then good for nothing but `clear`.
 pub fn parse_request(
     bytes: &[u8],
     headers_max: usize,
     into: &mut RequestHead,
-) -> Result<(), Violation> {
-    if bytes.len() > fields::HEAD_BYTES_LIMIT {
-        return Err(Violation::HeadTooLarge);
-    }
-    // httparse skips any number of empty lines.
-    if matches!(bytes.first(), Some(b'\r' | b'\n')) {
-        return Err(Violation::BlankLine);
-    }
-    let mut slots = fields::slots();
-    let slots = slots.get_mut(..headers_max.min(fields::HEADERS_LIMIT)).unwrap_or_default();
-    let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(bytes, slots) {
-        Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
-        Ok(_) => return Err(Violation::HeadEnd),
-        Err(error) => return Err(diagnose::request(bytes, error)),
-    }
-    let (Some(method), Some(target)) = (parsed.method, parsed.path) else {
-        return Err(Violation::RequestLine);
+) -> Result<usize, Violation> {
+    let bytes = fields::within_limit(bytes);
+    let read = request_line(bytes).and_then(|(method, target, version, line_end)| {
+        let (len, notes) = fields::read(bytes, line_end, headers_max, &mut into.headers)?;
+        Some((method, target, version, line_end, len, notes))
+    });
+    let Some((method, target, version, line_end, len, notes)) = read else {
+        return Err(diagnose::request(bytes, headers_max));
     };
-    let version = if parsed.version == Some(0) { Version::Http10 } else { Version::Http11 };
-    // httparse takes one space between the parts, so their lengths say where the line ends; it also
-    // takes an LF alone there.
-    let target_span = Span::new(method.len() + 1, target.len());
-    let line_end = target_span.end() + VERSION_BYTES;
-    if bytes.get(line_end) != Some(&b'\r') {
-        return Err(Violation::BareLf);
-    }
-    into.headers.load(bytes);
-    let notes = fields::enter(bytes, line_end + 2, parsed.headers, &mut into.headers)?;
-
-    into.method = Method::of(method.as_bytes());
+    let notes = notes.checked()?;
+    into.headers.load(bytes.get(..len).unwrap_or_default());
+    into.method = Method::of(method.of(bytes));
     into.version = version;
     into.line = RequestLine {
-        method: Span::new(0, method.len()),
-        target: target_span,
+        method,
+        target,
         upgrade: notes.upgrade(version),
         keep_alive: notes.persists(version),
         // A 1.0 client does not know of 100 (Continue), RFC 9110 10.1.1.
         expects_continue: notes.expects_continue && version == Version::Http11,
         ..RequestLine::default()
     };
-    let by_target = route_target(target.as_bytes(), into)?;
+    let by_target = route_target(target.of(bytes), into)?;
     by_host(notes.host, by_target, into)?;
     if by_target.is_none() && version == Version::Http11 {
-        into.line.verbatim = Some((Span::new(0, line_end + 2), into.method));
+        into.line.verbatim = Some((Span::new(0, line_end), into.method));
     }
     into.length = notes.framing(version)?;
     debug_assert_ne!(into.length, BodyLength::UntilClose, "no request ends by closing");
-    Ok(())
+    Ok(len)
 }
+
+/// Reads `method SP target SP version CRLF`, RFC 9112 3; gives the method, the target, the version
+/// and where the line ends. The target is visible ASCII, or bytes that [`route_target`] refuses.
+#[inline]
+fn request_line(bytes: &[u8]) -> Option<(Span, Span, Version, usize)> {
+    let method_end = position(bytes, 0, |word| words::equal(word, b' '))?;
+    let method = bytes.get(..method_end)?;
+    // The known ones are tokens.
+    if Method::of(method) == Method::Other && !is_token(method) {
+        return None;
+    }
+    let target_start = method_end + 1;
+    let target_end = position(bytes, target_start, words::space_or_control)?;
+    let (line_end, rest) = (target_end + LINE_END.len(), bytes.get(target_end..)?);
+    let version = match rest.first_chunk()? {
+        LINE_END => Version::Http11,
+        b" HTTP/1.0\r\n" => Version::Http10,
+        _ => return None,
+    };
+    let target = Span::new(target_start, target_end - target_start);
+    Some((Span::new(0, method_end), target, version, line_end))
+}
+
+/// What follows the target.
+const LINE_END: &[u8; 11] = b" HTTP/1.1\r\n";
 
 /// Reads the target, RFC 9112 3.2; gives the authority if it has one.
 fn route_target(target: &[u8], into: &mut RequestHead) -> Result<Option<Span>, Violation> {
     let line = &mut into.line;
+    line.path_and_query = line.target;
+    if target.first() == Some(&b'/') && into.method != Method::Connect {
+        line.note_path(uri::scan_path_and_query(target)?);
+        return Ok(None);
+    }
+    if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+        return Err(Violation::Target);
+    }
     if into.method == Method::Connect {
         return Err(Violation::ConnectNotServed);
     }
-    line.path_and_query = line.target;
     if target == b"*" {
         line.path_len = 1;
         let served = into.method == Method::Options;
         return if served { Ok(None) } else { Err(Violation::AsteriskWithoutOptions) };
-    }
-    if target.first() == Some(&b'/') {
-        line.note_path(uri::scan_path_and_query(target)?);
-        return Ok(None);
     }
     let parts = uri::split_absolute(target)?;
     line.host_len = Span::new(0, parts.host_len).len;

@@ -7,44 +7,37 @@ use crate::violation::Violation;
 /// Where the reason phrase starts: behind `HTTP/1.1 200 `.
 const REASON_START: usize = 13;
 
-/// Parses one response head: all of `bytes`, the empty line included, with at most `headers_max`
-/// fields (and never more than [`fields::HEADERS_LIMIT`]). `into` is new or cleared; it takes a
-/// copy of the bytes. `request_method` is that of the request it answers: it says whether there is
-/// a body.
+/// Parses the response head that `bytes` begin with, and gives its length with the empty line. It
+/// has at most `headers_max` fields (and never more than [`fields::HEADERS_LIMIT`]). `into` is new or
+/// cleared; it takes a copy of the head. `request_method` is that of the request it answers: it says
+/// whether there is a body.
 ///
 /// A status line that ends behind the code, without the space that RFC 9112 4 asks for, is taken:
 /// many servers write it so, and nothing about it is unclear.
 ///
 /// # Errors
-/// The first violation found. `into` is then good for nothing but `clear`.
+/// The first violation found; [`Violation::HeadEnd`] while there is none and the empty line is not
+/// there. `into` is then good for nothing but `clear`.
 pub fn parse_response(
     bytes: &[u8],
     headers_max: usize,
     request_method: Method,
     into: &mut ResponseHead,
-) -> Result<(), Violation> {
-    if bytes.len() > fields::HEAD_BYTES_LIMIT {
-        return Err(Violation::HeadTooLarge);
+) -> Result<usize, Violation> {
+    let bytes = fields::within_limit(bytes);
+    let read = status_line(bytes).and_then(|(version, status, reason)| {
+        let line_end = reason.end() + 2;
+        let (len, notes) = fields::read(bytes, line_end, headers_max, &mut into.headers)?;
+        Some((version, status, reason, len, notes))
+    });
+    let Some((version, status, reason, len, notes)) = read else {
+        return Err(diagnose::response(bytes, headers_max));
+    };
+    if !(100..=599).contains(&status) {
+        return Err(Violation::StatusCode);
     }
-    if matches!(bytes.first(), Some(b'\r' | b'\n')) {
-        return Err(Violation::BlankLine);
-    }
-    let mut slots = fields::slots();
-    let slots = slots.get_mut(..headers_max.min(fields::HEADERS_LIMIT)).unwrap_or_default();
-    let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, bytes, slots) {
-        Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
-        Ok(_) => return Err(Violation::HeadEnd),
-        Err(error) => return Err(diagnose::response(bytes, error)),
-    }
-    let version = if parsed.version == Some(0) { Version::Http10 } else { Version::Http11 };
-    let status = parsed.code.filter(|code| (100..=599).contains(code));
-    let status = status.ok_or(Violation::StatusCode)?;
-    let reason = reason(bytes, parsed.reason.unwrap_or_default())?;
-    into.headers.load(bytes);
-    let notes = fields::enter(bytes, reason.end() + 2, parsed.headers, &mut into.headers)?;
-
+    let notes = notes.checked()?;
+    into.headers.load(bytes.get(..len).unwrap_or_default());
     into.status = status;
     into.version = version;
     into.reason = reason;
@@ -58,7 +51,29 @@ pub fn parse_response(
         // A length of zero, which is all that is left of it here, must not be sent on either.
         into.headers.remove(HeaderId::ContentLength);
     }
-    Ok(())
+    Ok(len)
+}
+
+/// Reads `version SP status [SP reason] CRLF`; gives the version, the status and the reason phrase.
+#[inline]
+fn status_line(bytes: &[u8]) -> Option<(Version, u16, Span)> {
+    let (start, rest) = bytes.split_first_chunk()?;
+    let version = match start {
+        b"HTTP/1.1 " => Version::Http11,
+        b"HTTP/1.0 " => Version::Http10,
+        _ => return None,
+    };
+    let digits: &[u8; 3] = rest.first_chunk()?;
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let status = digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit & 0x0f));
+    let space = bytes.get(REASON_START - 1)? == &b' ';
+    let reason_start = if space { REASON_START } else { REASON_START - 1 };
+    let reason_end = fields::text_end(bytes, reason_start)?;
+    // Without the space there is no reason either.
+    let sound = space || reason_end == reason_start;
+    sound.then(|| (version, status, Span::new(reason_start, reason_end - reason_start)))
 }
 
 /// Whether this status has neither body nor Content-Length, RFC 9110 8.6.
@@ -83,24 +98,5 @@ const fn body_length(
         _ if matches!(request_method, Method::Head) => Ok(BodyLength::None),
         BodyLength::None => Ok(BodyLength::UntilClose),
         known => Ok(known),
-    }
-}
-
-/// The reason phrase; CRLF stands behind it. httparse gives an empty one if there is a byte beyond
-/// ASCII in it, and takes an LF alone.
-fn reason(bytes: &[u8], parsed: &str) -> Result<Span, Violation> {
-    let start =
-        if bytes.get(REASON_START - 1) == Some(&b' ') { REASON_START } else { REASON_START - 1 };
-    let len = match parsed.len() {
-        0 => memchr::memchr(b'\r', bytes.get(start..).unwrap_or_default()).unwrap_or(0),
-        len => len,
-    };
-    let span = Span::new(start, len);
-    if bytes.get(span.end()..).is_some_and(|rest| rest.starts_with(b"\r\n"))
-        && memchr::memchr(b'\n', span.of(bytes)).is_none()
-    {
-        Ok(span)
-    } else {
-        Err(Violation::BareLf)
     }
 }

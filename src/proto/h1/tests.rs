@@ -7,6 +7,11 @@ use super::*;
 use crate::head::{BodyLength, HeaderId, Headers, Method, RequestHead, ResponseHead, Version};
 use crate::violation::Violation;
 
+#[path = "../../../tests/fuzz/second.rs"]
+mod second;
+
+use second::Seen;
+
 fn request(text: &str) -> RequestHead {
     let mut head = RequestHead::new();
     parse_request(text.as_bytes(), 100, &mut head).expect("a legal request");
@@ -184,11 +189,11 @@ fn limits_on_heads_hold() {
     let one = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     assert_eq!(parse_request(one, 0, &mut head), Err(Violation::TooManyHeaders));
     head.clear();
-    assert_eq!(parse_request(one, 1, &mut head), Ok(()));
+    assert_eq!(parse_request(one, 1, &mut head), Ok(one.len()));
     head.clear();
     assert_eq!(parse_request(&one[..20], 1, &mut head), Err(Violation::HeadEnd));
     head.clear();
-    assert_eq!(parse_request(&[one, &b"x"[..]].concat(), 1, &mut head), Err(Violation::HeadEnd));
+    assert_eq!(parse_request(&[one, &b"x"[..]].concat(), 1, &mut head), Ok(one.len()));
     let large = vec![b'x'; HEAD_BYTES_LIMIT + 1];
     head.clear();
     assert_eq!(parse_request(&large, 1, &mut head), Err(Violation::HeadTooLarge));
@@ -405,7 +410,7 @@ proptest! {
         let mut out = vec![0; encoded_len_max(&head.headers)];
         let len = encode_request(&head, length, &mut out).expect("the bound holds");
         let mut again = RequestHead::new();
-        prop_assert_eq!(parse_request(&out[..len], 100, &mut again), Ok(()));
+        prop_assert_eq!(parse_request(&out[..len], 100, &mut again), Ok(len));
         prop_assert_eq!(again.method_bytes(), method.as_bytes());
         prop_assert_eq!(again.path_and_query(), target.as_bytes());
         prop_assert_eq!(again.authority(), host.as_bytes());
@@ -438,7 +443,7 @@ proptest! {
         let persist = Persist::KeepAlive;
         let len = encode_response(&head, length, persist, Version::Http11, &mut out).unwrap();
         let mut again = ResponseHead::new();
-        prop_assert_eq!(parse_response(&out[..len], 100, Method::Get, &mut again), Ok(()));
+        prop_assert_eq!(parse_response(&out[..len], 100, Method::Get, &mut again), Ok(len));
         prop_assert_eq!((again.status, again.reason()), (status, reason.as_bytes()));
         prop_assert_eq!(again.body_length(), length);
         again.headers.remove(HeaderId::Connection);
@@ -483,6 +488,26 @@ proptest! {
                 prop_assert!(len.is_some());
             }
         }
+    }
+
+    #[test]
+    fn another_parser_reads_the_same_lines(bytes in heady()) {
+        let mut head = RequestHead::new();
+        let ours = parse_request(&bytes, 100, &mut head).map_err(Violation::token);
+        second::agree(ours.map(|len| Seen {
+            len,
+            line: (head.method_bytes().into(), head.target().into()),
+            is_http11: head.version == Version::Http11,
+            fields: pairs(&head.headers),
+        }), second::request(&bytes).as_ref());
+        let mut head = ResponseHead::new();
+        let ours = parse_response(&bytes, 100, Method::Get, &mut head).map_err(Violation::token);
+        second::agree(ours.map(|len| Seen {
+            len,
+            line: (head.status.to_string().into(), Vec::new()),
+            is_http11: head.version == Version::Http11,
+            fields: pairs(&head.headers),
+        }), second::response(&bytes).as_ref());
     }
 
     #[test]

@@ -44,19 +44,18 @@ const FORBIDDEN: u64 = HeaderId::Host.bit()
 
 /// Parses a trailer section: field lines and the empty line.
 pub(super) fn parse(section: &[u8]) -> Result<Headers, Violation> {
-    let mut slots = [httparse::EMPTY_HEADER; TRAILERS_MAX];
-    let parsed = match httparse::parse_headers(section, &mut slots) {
-        Ok(httparse::Status::Complete((len, parsed))) if len == section.len() => parsed,
-        Err(httparse::Error::TooManyHeaders) => return Err(Violation::TooManyHeaders),
-        // Line ends keep their names: they mean the same everywhere. The rest is one cause.
-        _ => match diagnose::fields(section) {
-            Some(fault @ (Violation::BareCr | Violation::BareLf)) => return Err(fault),
+    let mut trailers = Headers::new();
+    match fields::read(section, 0, TRAILERS_MAX, &mut trailers) {
+        Some((len, notes)) if len == section.len() => notes.checked().map(drop)?,
+        // Line ends keep their names, and so does what is too many. The rest is one cause.
+        _ => match diagnose::fields(section, TRAILERS_MAX) {
+            fault @ (Violation::BareCr | Violation::BareLf | Violation::TooManyHeaders) => {
+                return Err(fault);
+            }
             _ => return Err(Violation::TrailerMalformed),
         },
-    };
-    let mut trailers = Headers::new();
+    }
     trailers.load(section);
-    fields::enter(section, 0, parsed, &mut trailers)?;
     if trailers.present() & FORBIDDEN != 0 {
         return Err(Violation::TrailerForbidden);
     }

@@ -28,8 +28,11 @@ fn requests_are_as_written() {
         let Some(len) = scanned(bytes) else { return Err("incomplete".into()) };
         let mut head = RequestHead::new();
         let rules = rules(&row.prefix);
-        let verdict = parse_request(&bytes[..len], HEADERS_MAX, &mut head)
-            .and_then(|()| head.settle_path(rules));
+        let parsed = parse_request(&bytes[..len], HEADERS_MAX, &mut head);
+        as_if_alone(bytes, len, parsed, |bytes| {
+            parse_request(bytes, HEADERS_MAX, &mut RequestHead::new())
+        });
+        let verdict = parsed.and_then(|_| head.settle_path(rules));
         let mut facts = facts([("rest", (bytes.len() - len).to_string().into_bytes())]);
         verdict.map_err(|violation| refused(violation, &facts))?;
         facts.extend(request_facts(&head));
@@ -43,7 +46,7 @@ fn requests_are_as_written() {
         // A 1.0 request without Host goes out with an empty one, which we do not take ourselves.
         if !authority.is_empty() {
             let mut again = RequestHead::new();
-            assert_eq!(parse_request(&out[..len], HEADERS_MAX + 1, &mut again), Ok(()));
+            assert_eq!(parse_request(&out[..len], HEADERS_MAX + 1, &mut again), Ok(len));
             assert_eq!(again.settle_path(rules), Ok(()));
             assert_eq!(said, (again.method_bytes().to_vec(), again.path_and_query().to_vec()));
             assert_eq!((&*authority, length), (again.authority(), again.body_length()));
@@ -59,6 +62,9 @@ fn responses_are_as_written() {
         let Some(len) = scanned(bytes) else { return Err("incomplete".into()) };
         let mut head = ResponseHead::new();
         let verdict = parse_response(&bytes[..len], HEADERS_MAX, method, &mut head);
+        as_if_alone(bytes, len, verdict, |bytes| {
+            parse_response(bytes, HEADERS_MAX, method, &mut ResponseHead::new())
+        });
         let mut facts = facts([("rest", (bytes.len() - len).to_string().into_bytes())]);
         verdict.map_err(|violation| refused(violation, &facts))?;
         facts.extend(response_facts(&head));
@@ -71,7 +77,7 @@ fn responses_are_as_written() {
         let len = len.expect("the bound holds");
         facts.insert("out", out[..len].to_vec());
         let mut again = ResponseHead::new();
-        assert_eq!(parse_response(&out[..len], HEADERS_MAX + 1, method, &mut again), Ok(()));
+        assert_eq!(parse_response(&out[..len], HEADERS_MAX + 1, method, &mut again), Ok(len));
         assert_eq!((head.status, head.reason()), (again.status, again.reason()));
         assert_eq!(length, again.body_length());
         Ok(facts)
@@ -117,6 +123,20 @@ fn scanned(bytes: &[u8]) -> Option<usize> {
     let dripped = (0..=bytes.len()).find_map(|len| scanner.scan(&bytes[..len]));
     assert_eq!(dripped, whole, "byte by byte");
     whole
+}
+
+/// What is behind a head changes nothing, and no part of one is taken for the whole.
+fn as_if_alone(
+    bytes: &[u8],
+    len: usize,
+    verdict: Result<usize, Violation>,
+    parse: impl Fn(&[u8]) -> Result<usize, Violation>,
+) {
+    assert!(verdict.is_err() || verdict == Ok(len));
+    assert_eq!(parse(bytes), verdict, "with what follows");
+    for at in splits(len).take_while(|at| *at < len) {
+        assert!(parse(&bytes[..at]).is_err(), "cut at {at}");
+    }
 }
 
 /// What a body comes to when it arrives in these pieces.

@@ -37,6 +37,14 @@ impl Span {
         Self { start: to_u32(start), len: to_u32(len) }
     }
 
+    /// `len` bytes from `start` of a head, which is not larger than `HEAD_BYTES_LIMIT`.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a head is no larger than 16 MiB")]
+    pub(crate) const fn within_head(start: usize, len: usize) -> Self {
+        debug_assert!(start + len <= BYTES_MAX, "a head within BYTES_MAX");
+        Self { start: start as u32, len: len as u32 }
+    }
+
     /// Index of the first byte.
     #[inline]
     pub(crate) const fn start(self) -> usize {
@@ -301,14 +309,14 @@ impl Headers {
         self.fields.last().map_or(Span::EMPTY, |field| field.value)
     }
 
-    /// Takes the bytes of a head; the table must be empty.
+    /// Takes the bytes of a head, of which the fields added so far are.
     #[inline]
     pub(crate) fn load(&mut self, head: &[u8]) {
-        debug_assert!(self.bytes.is_empty() && self.fields.is_empty(), "load after clear");
+        debug_assert!(self.bytes.is_empty(), "load once after clear");
         self.bytes.extend_from_slice(head);
     }
 
-    /// Appends a field whose spans lie in the loaded bytes.
+    /// Appends a field whose spans lie in the bytes that are loaded, or will be next.
     #[inline]
     pub(crate) fn add(&mut self, field: Field) {
         self.present |= field.id.bit();

@@ -12,9 +12,30 @@ use proto::path;
 /// registered.
 const LINE_BYTES_FREE: usize = 64;
 
-/// Decodes a head that is all of `bytes`.
+/// Decodes the head that `bytes` begin with, and gives its length.
+///
+/// The one way that is walked when all is well: a head is mostly there at once. Where it is not, or
+/// is refused, a scanner finds its end and [`scanned`] has the last word.
 #[inline]
-pub(super) fn head(
+pub(super) fn at_once(
+    bytes: &[u8],
+    limits: &Limits,
+    paths: path::Rules,
+    into: &mut RequestHead,
+) -> Result<usize, Reason> {
+    let len = parse_request(bytes, limits.headers_max, into)?;
+    if len > limits.head_bytes_max {
+        return Err(Reason::HeadTooLarge);
+    }
+    if into.target().len() > limits.target_bytes_max {
+        return Err(Reason::TargetTooLong);
+    }
+    into.settle_path(paths)?;
+    Ok(len)
+}
+
+/// Decodes a head that is all of `bytes`.
+pub(super) fn scanned(
     bytes: &[u8],
     limits: &Limits,
     paths: path::Rules,
@@ -23,12 +44,7 @@ pub(super) fn head(
     if bytes.len() > limits.head_bytes_max {
         return Err(too_large(bytes, limits));
     }
-    parse_request(bytes, limits.headers_max, into)?;
-    if into.target().len() > limits.target_bytes_max {
-        return Err(Reason::TargetTooLong);
-    }
-    into.settle_path(paths)?;
-    Ok(())
+    at_once(bytes, limits, paths, into).map(drop)
 }
 
 /// Why a head of which more has to come can be refused already, if it can.
@@ -71,7 +87,7 @@ mod tests {
     }
 
     fn decoded(bytes: &[u8]) -> Result<(), Reason> {
-        head(bytes, &LIMITS, path::Rules::default(), &mut RequestHead::new())
+        scanned(bytes, &LIMITS, path::Rules::default(), &mut RequestHead::new())
     }
 
     #[test]

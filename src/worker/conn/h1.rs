@@ -367,7 +367,7 @@ impl<N: Net> Connection<N> {
         // The head's time runs from its first byte.
         let mut began = None;
         let mut scanner = Scanner::new();
-        let mut may_be_blank = true;
+        let (mut is_first_look, mut may_be_blank) = (true, true);
         loop {
             if !buf.is_empty() {
                 let now = core.net.now();
@@ -381,9 +381,18 @@ impl<N: Net> Connection<N> {
                     buf.consume(blank);
                     scanner = Scanner::new();
                 }
+                let paths = self.listener().paths.get();
+                if is_first_look {
+                    is_first_look = false;
+                    if let Ok(head_len) = decode::at_once(buf.filled(), &limits, paths, into) {
+                        buf.consume(head_len);
+                        return Decoded::Head(buf, began);
+                    }
+                    into.clear();
+                }
                 if let Some(head_len) = scanner.scan(buf.filled()) {
                     let head = buf.filled().get(..head_len).unwrap_or_default();
-                    return match decode::head(head, &limits, self.listener().paths.get(), into) {
+                    return match decode::scanned(head, &limits, paths, into) {
                         Ok(()) => {
                             buf.consume(head_len);
                             Decoded::Head(buf, began)

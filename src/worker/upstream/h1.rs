@@ -369,9 +369,23 @@ impl<N: Net> ResponseSource for Source<'_, N> {
             None if *self.bulky => empty(self.wire.buffers, Size::Large),
             None => empty(self.wire.buffers, Size::Medium),
         };
+        let mut is_first_look = true;
         let head_len = loop {
+            // A head is mostly there at once. Where it is not, or is refused, its end is found first.
+            if is_first_look && !buf.is_empty() {
+                is_first_look = false;
+                into.clear();
+                if let Ok(head_len) =
+                    parse_response(buf.filled(), HEADERS_MAX, request_method, into)
+                {
+                    break head_len;
+                }
+            }
             if let Some(head_len) = scanner.scan(buf.filled()) {
-                break head_len;
+                let head = buf.filled().get(..head_len).unwrap_or_default();
+                into.clear();
+                break parse_response(head, HEADERS_MAX, request_method, into)
+                    .map_err(|violation| fail(violation.into()))?;
             }
             if buf.len() >= HEAD_BYTES_MAX {
                 return Err(fail(Kind::HeadTooLarge));
@@ -388,10 +402,6 @@ impl<N: Net> ResponseSource for Source<'_, N> {
             *self.begun = true;
         };
         *self.bulky = buf.len() + HEADROOM + TAILROOM >= Size::Medium.bytes();
-        let head = buf.filled().get(..head_len).unwrap_or_default();
-        into.clear();
-        parse_response(head, HEADERS_MAX, request_method, into)
-            .map_err(|violation| fail(violation.into()))?;
         buf.consume(head_len);
         *self.keep_alive = into.keep_alive();
         *self.ahead = Some(buf);

@@ -5,6 +5,10 @@
 
 #![no_main]
 
+#[allow(dead_code, reason = "each target asks about one kind of head")]
+#[path = "../second.rs"]
+mod second;
+
 use libfuzzer_sys::fuzz_target;
 use proto::h1::{
     Scanner, encode_request, encoded_len_max, leading_blank, parse_request, strip_hop_by_hop,
@@ -24,14 +28,27 @@ fuzz_target!(|input: &[u8]| {
     let in_two = scanner.scan(&bytes[..split]).or_else(|| scanner.scan(bytes));
     assert_eq!(in_two, end, "the end of a head depends on how it arrives");
 
-    // Heads that do not end where a scanner says are parsed as well: nothing may panic.
+    // What follows a head changes nothing, and another parser reads the same lines.
     let mut head = RequestHead::new();
-    let _ = parse_request(bytes, HEADERS_MAX, &mut head);
-    let Some(bytes) = end.and_then(|end| bytes.get(..end)) else { return };
+    let verdict = parse_request(bytes, HEADERS_MAX, &mut head);
+    let fields = head.headers.iter().map(|(_, name, value)| (name.into(), value.into()));
+    let ours = verdict.map_err(|violation| violation.token()).map(|len| second::Seen {
+        len,
+        line: (head.method_bytes().into(), head.target().into()),
+        is_http11: head.version == Version::Http11,
+        fields: fields.collect(),
+    });
+    second::agree(ours, second::request(bytes).as_ref());
+    let Some(bytes) = end.and_then(|end| bytes.get(..end)) else {
+        assert!(verdict.is_err(), "half a head is taken for a whole one");
+        return;
+    };
     head.clear();
-    if parse_request(bytes, HEADERS_MAX, &mut head).is_err() {
+    assert_eq!(parse_request(bytes, HEADERS_MAX, &mut head), verdict, "what follows is looked at");
+    if verdict.is_err() {
         return;
     }
+    assert_eq!(verdict, Ok(bytes.len()), "a head ends elsewhere than it was found to end");
     strip_hop_by_hop(&mut head.headers);
     head.headers.append_list(HeaderId::XForwardedFor, b"192.0.2.1");
     head.set_forwarded_host();

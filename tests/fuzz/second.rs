@@ -1,0 +1,75 @@
+//! A second opinion on the lines of a head: what httparse, another parser, makes of the same bytes.
+//!
+//! Shared by the fuzz targets and the properties of `proto`; it knows no type of either.
+
+use httparse::{Header, Status};
+
+/// What was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Bytes of the head.
+    pub(crate) len: usize,
+    /// Method and target, or the status and nothing.
+    pub(crate) line: (Vec<u8>, Vec<u8>),
+    /// Whether it is HTTP/1.1.
+    pub(crate) is_http11: bool,
+    /// Names and values.
+    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Panics where the parsers differ: `ours` is what was read, or the token of why it was refused.
+pub(crate) fn agree(ours: Result<Seen, &str>, seen: Option<&Seen>) {
+    match ours {
+        Ok(ours) => assert_eq!(seen, Some(&ours), "another parser reads something else"),
+        Err(token) if is_of_lines(token) => assert_eq!(seen, None, "refused as {token}"),
+        Err(_) => {}
+    }
+}
+
+/// A request; `None` if it is refused or not all there.
+pub(crate) fn request(bytes: &[u8]) -> Option<Seen> {
+    let mut slots = [httparse::EMPTY_HEADER; 256];
+    let mut parsed = httparse::Request::new(&mut slots);
+    let Ok(Status::Complete(len)) = parsed.parse(bytes) else { return None };
+    let line = (parsed.method?.into(), parsed.path?.into());
+    seen(bytes, len, line, parsed.version?, parsed.headers)
+}
+
+/// A response; `None` if it is refused or not all there.
+pub(crate) fn response(bytes: &[u8]) -> Option<Seen> {
+    let mut slots = [httparse::EMPTY_HEADER; 256];
+    let mut parsed = httparse::Response::new(&mut slots);
+    let Ok(Status::Complete(len)) = parsed.parse(bytes) else { return None };
+    let line = (parsed.code?.to_string().into_bytes(), Vec::new());
+    let mut seen = seen(bytes, len, line, parsed.version?, parsed.headers)?;
+    if matches!(parsed.code?, 100..=199 | 204) {
+        // We take a length of zero off a head that cannot have one.
+        seen.fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"content-length"));
+    }
+    Some(seen)
+}
+
+fn seen(
+    bytes: &[u8],
+    len: usize,
+    line: (Vec<u8>, Vec<u8>),
+    minor: u8,
+    headers: &[Header<'_>],
+) -> Option<Seen> {
+    // It takes lines that end in LF alone, and skips empty ones in front.
+    let head = bytes.get(..len)?;
+    let is_bare = |at: usize| head[at] == b'\n' && (at == 0 || head[at - 1] != b'\r');
+    if (0..len).any(is_bare) || head.starts_with(b"\r") {
+        return None;
+    }
+    let field = |header: &Header<'_>| (header.name.into(), header.value.into());
+    Some(Seen { len, line, is_http11: minor == 1, fields: headers.iter().map(field).collect() })
+}
+
+/// Whether a violation is of the lines as such; the other rules httparse does not know.
+fn is_of_lines(token: &str) -> bool {
+    let lines = ["request_line", "status_line", "method", "version", "version_not_supported"];
+    let ends = ["bare_lf", "bare_cr", "blank_line", "folded_line", "head_end"];
+    let fields = ["space_before_colon", "header_name", "header_value"];
+    lines.iter().chain(&ends).chain(&fields).any(|known| *known == token)
+}
