@@ -130,6 +130,10 @@ impl Stream for Panicky<SimStream> {
         self.inner.quiet()
     }
 
+    fn is_quiet(&self) -> bool {
+        self.quiet() == Quiet::Quiet
+    }
+
     fn unacknowledged(&self) -> Option<u64> {
         self.inner.unacknowledged()
     }

@@ -135,6 +135,10 @@ pub trait Stream: 'static {
     /// What the other side has done, asked without waiting (one system call).
     fn quiet(&self) -> Quiet;
 
+    /// Whether [`Stream::quiet`] says `Quiet`, at the least price: for a stream that lies in wait,
+    /// once between a read that brought bytes and the next. An error may be told only here.
+    fn is_quiet(&self) -> bool;
+
     /// Bytes written that the other side's kernel has not said to have; `None` when that cannot be
     /// known. Stays what it was when the connection is reset.
     fn unacknowledged(&self) -> Option<u64>;

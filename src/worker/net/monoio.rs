@@ -15,16 +15,18 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use engine::address::{Address, ClientAddress};
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller};
 use monoio::net::{TcpListener, TcpStream, UnixListener};
+use monoio::utils::is_legacy;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use super::buffer::Buf;
@@ -424,6 +426,8 @@ pub struct MonoioStream {
     canceller: RefCell<Option<Canceller>>,
     reading: Cell<bool>,
     writing: Cell<bool>,
+    /// [`Stream::is_quiet`] may be asked: the last read brought bytes.
+    may_ask: Cell<bool>,
 }
 
 impl MonoioStream {
@@ -435,6 +439,7 @@ impl MonoioStream {
             canceller: RefCell::default(),
             reading: Cell::new(false),
             writing: Cell::new(false),
+            may_ask: Cell::new(false),
         }
     }
 
@@ -487,6 +492,7 @@ impl Stream for MonoioStream {
     async fn read(&self, buf: Buf) -> (io::Result<usize>, Buf) {
         let _reading = UnderWay::start(&self.reading);
         let (read, buf) = self.get_mut().read(Spare(buf)).await;
+        self.may_ask.set(read.is_ok());
         (read, buf.0)
     }
 
@@ -535,6 +541,23 @@ impl Stream for MonoioStream {
         } else {
             Quiet::Quiet
         }
+    }
+
+    fn is_quiet(&self) -> bool {
+        debug_assert!(!self.reading.get() && self.may_ask.take(), "asked once behind a read");
+        if is_legacy() {
+            // On epoll monoio believes a stream to be readable until it is told otherwise, and a
+            // read that has brought less than it could does not tell. This is one poll(2) which
+            // does, so that the next read waits for its event and does not try in vain first. Were
+            // it not believed to be readable, the kernel would not be asked.
+            let readable = pin!(self.get().readable(false));
+            return readable.poll(&mut Context::from_waker(Waker::noop())).is_pending();
+        }
+        // Not poll(2): it starts anew where completions wait for this thread, as signals do.
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        let peeked =
+            self.socket(|socket| socket.recv_with_flags(&mut [MaybeUninit::uninit()], flags));
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     fn unacknowledged(&self) -> Option<u64> {
@@ -613,7 +636,8 @@ unsafe impl IoBuf for Filled {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
 
     use super::*;
     use crate::net::buffer::{Pool, Size};
@@ -663,6 +687,51 @@ mod tests {
         for driver in [Driver::IoUring, Driver::Epoll] {
             let end = block_on(driver, async |net| end_after_an_abort(&net).await).unwrap();
             assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset, "{driver}");
+        }
+    }
+
+    /// A pooled connection, looked at between one response and the next.
+    async fn looks(net: &MonoioNet) -> io::Result<()> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let ours = std::net::TcpStream::connect(listener.local_addr()?)?;
+        let (mut peer, _) = listener.accept()?;
+        ours.set_nonblocking(true)?;
+        let stream = net.stream(ours)?;
+        let pool = Pool::new(usize::MAX);
+        let read = async || stream.read(pool.take(Size::Small)).await.0;
+        let until = async |what| {
+            while stream.quiet() != what {
+                net.yield_now().await;
+            }
+        };
+        for _ in 0..3 {
+            peer.write_all(b"a")?;
+            assert_eq!(read().await?, 1);
+            assert!(stream.is_quiet());
+            // The read that waits is woken, whatever the look has done to its readiness.
+            let mut waiting = pin!(read());
+            poll_fn(|cx| {
+                assert!(waiting.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            peer.write_all(b"b")?;
+            assert_eq!(waiting.await?, 1);
+            peer.write_all(b"c")?;
+            until(Quiet::Bytes).await;
+            assert!(!stream.is_quiet(), "bytes");
+            assert_eq!(read().await?, 1);
+        }
+        peer.shutdown(Shutdown::Write)?;
+        until(Quiet::HalfClosed).await;
+        assert!(!stream.is_quiet(), "an end");
+        Ok(())
+    }
+
+    #[test]
+    fn a_look_sees_bytes_and_ends_and_loses_no_wake_up() {
+        for driver in [Driver::IoUring, Driver::Epoll] {
+            block_on(driver, async |net| looks(&net).await).unwrap().unwrap();
         }
     }
 }

@@ -215,7 +215,7 @@ impl<N: Net> Pool<N> {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
             let fit = now.micros_since(idle.since) < self.idle_micros
-                && idle.connection.stream.quiet() == Quiet::Quiet;
+                && idle.connection.stream.is_quiet();
             if fit {
                 core.counters.endpoint_reused.add(1);
                 return Some(Lease::new(Rc::clone(self), idle.connection));

@@ -106,6 +106,10 @@ impl Stream for SimStream {
         self.connection.quiet(self.side)
     }
 
+    fn is_quiet(&self) -> bool {
+        self.quiet() == Quiet::Quiet
+    }
+
     fn unacknowledged(&self) -> Option<u64> {
         Some(self.connection.unacknowledged(self.side))
     }
