@@ -131,7 +131,7 @@ impl Stream for Panicky<SimStream> {
     }
 
     fn is_quiet(&self) -> bool {
-        self.quiet() == Quiet::Quiet
+        self.inner.is_quiet()
     }
 
     fn unacknowledged(&self) -> Option<u64> {

@@ -19,19 +19,16 @@ pub fn parse_request(
     into: &mut RequestHead,
 ) -> Result<usize, Violation> {
     let bytes = fields::within_limit(bytes);
-    let read = request_line(bytes).and_then(|(method, target, version, line_end)| {
-        let (len, notes) = fields::read(bytes, line_end, headers_max, &mut into.headers)?;
-        Some((method, target, version, line_end, len, notes))
-    });
-    let Some((method, target, version, line_end, len, notes)) = read else {
-        return Err(diagnose::request(bytes, headers_max));
-    };
+    let fault = || diagnose::request(bytes, headers_max);
+    let Line { method, name, target, version, end } = request_line(bytes).ok_or_else(fault)?;
+    let fields = fields::read(bytes, end, headers_max, &mut into.headers);
+    let (len, notes) = fields.ok_or_else(fault)?;
     let notes = notes.checked()?;
     into.headers.load(bytes.get(..len).unwrap_or_default());
-    into.method = Method::of(method.of(bytes));
+    into.method = method;
     into.version = version;
     into.line = RequestLine {
-        method,
+        method: name,
         target,
         upgrade: notes.upgrade(version),
         keep_alive: notes.persists(version),
@@ -42,37 +39,51 @@ pub fn parse_request(
     let by_target = route_target(target.of(bytes), into)?;
     by_host(notes.host, by_target, into)?;
     if by_target.is_none() && version == Version::Http11 {
-        into.line.verbatim = Some((Span::new(0, line_end), into.method));
+        into.line.verbatim = Some((Span::new(0, end), into.method));
     }
     into.length = notes.framing(version)?;
     debug_assert_ne!(into.length, BodyLength::UntilClose, "no request ends by closing");
     Ok(len)
 }
 
-/// Reads `method SP target SP version CRLF`, RFC 9112 3; gives the method, the target, the version
-/// and where the line ends. The target is visible ASCII, or bytes that [`route_target`] refuses.
+/// A request line.
+struct Line {
+    method: Method,
+    /// The method's name, a token.
+    name: Span,
+    /// Has neither space nor ASCII control byte; [`route_target`] has the rest of the rules.
+    target: Span,
+    version: Version,
+    /// Index behind the CRLF.
+    end: usize,
+}
+
+/// Reads `method SP target SP version CRLF`, RFC 9112 3.
 #[inline]
-fn request_line(bytes: &[u8]) -> Option<(Span, Span, Version, usize)> {
-    let method_end = position(bytes, 0, |word| words::equal(word, b' '))?;
-    let method = bytes.get(..method_end)?;
+fn request_line(bytes: &[u8]) -> Option<Line> {
+    let name_end = position(bytes, 0, |word| words::equal(word, b' '))?;
+    let name = bytes.get(..name_end)?;
+    let method = Method::of(name);
     // The known ones are tokens.
-    if Method::of(method) == Method::Other && !is_token(method) {
+    if method == Method::Other && !is_token(name) {
         return None;
     }
-    let target_start = method_end + 1;
+    let target_start = name_end + 1;
     let target_end = position(bytes, target_start, words::space_or_control)?;
-    let (line_end, rest) = (target_end + LINE_END.len(), bytes.get(target_end..)?);
-    let version = match rest.first_chunk()? {
-        LINE_END => Version::Http11,
+    let rest: &[u8; 11] = bytes.get(target_end..)?.first_chunk()?;
+    let version = match rest {
+        b" HTTP/1.1\r\n" => Version::Http11,
         b" HTTP/1.0\r\n" => Version::Http10,
         _ => return None,
     };
-    let target = Span::new(target_start, target_end - target_start);
-    Some((Span::new(0, method_end), target, version, line_end))
+    Some(Line {
+        method,
+        name: Span::within_head(0, name_end),
+        target: Span::within_head(target_start, target_end - target_start),
+        version,
+        end: target_end + rest.len(),
+    })
 }
-
-/// What follows the target.
-const LINE_END: &[u8; 11] = b" HTTP/1.1\r\n";
 
 /// Reads the target, RFC 9112 3.2; gives the authority if it has one.
 fn route_target(target: &[u8], into: &mut RequestHead) -> Result<Option<Span>, Violation> {

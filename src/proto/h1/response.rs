@@ -25,14 +25,10 @@ pub fn parse_response(
     into: &mut ResponseHead,
 ) -> Result<usize, Violation> {
     let bytes = fields::within_limit(bytes);
-    let read = status_line(bytes).and_then(|(version, status, reason)| {
-        let line_end = reason.end() + 2;
-        let (len, notes) = fields::read(bytes, line_end, headers_max, &mut into.headers)?;
-        Some((version, status, reason, len, notes))
-    });
-    let Some((version, status, reason, len, notes)) = read else {
-        return Err(diagnose::response(bytes, headers_max));
-    };
+    let fault = || diagnose::response(bytes, headers_max);
+    let (version, status, reason) = status_line(bytes).ok_or_else(fault)?;
+    let fields = fields::read(bytes, reason.end() + 2, headers_max, &mut into.headers);
+    let (len, notes) = fields.ok_or_else(fault)?;
     if !(100..=599).contains(&status) {
         return Err(Violation::StatusCode);
     }
@@ -73,7 +69,7 @@ fn status_line(bytes: &[u8]) -> Option<(Version, u16, Span)> {
     let reason_end = fields::text_end(bytes, reason_start)?;
     // Without the space there is no reason either.
     let sound = space || reason_end == reason_start;
-    sound.then(|| (version, status, Span::new(reason_start, reason_end - reason_start)))
+    sound.then(|| (version, status, Span::within_head(reason_start, reason_end - reason_start)))
 }
 
 /// Whether this status has neither body nor Content-Length, RFC 9110 8.6.
