@@ -68,13 +68,28 @@ pub(super) fn within_limit(bytes: &[u8]) -> &[u8] {
     bytes.get(..HEAD_BYTES_LIMIT).unwrap_or(bytes)
 }
 
-/// Reads field lines from `at` on, up to the empty line, and enters them in the table. Gives the
-/// index behind the empty line, and what the fields say.
+/// Reads field lines from `at` on, up to the empty line, and enters them in the table, which is
+/// empty. Gives the index behind the empty line, and what the fields say.
 ///
-/// `None` if a line is not `name ":" OWS value OWS CRLF` (RFC 9112 5), if there are more than
-/// `headers_max`, or if the empty line is not there: the caller finds out which.
+/// `None`, and the table stays empty, if a line is not `name ":" OWS value OWS CRLF` (RFC 9112 5),
+/// if there are more than `headers_max`, or if the empty line is not there: the caller finds out
+/// which.
 #[inline]
 pub(super) fn read(
+    bytes: &[u8],
+    at: usize,
+    headers_max: usize,
+    headers: &mut Headers,
+) -> Option<(usize, Notes)> {
+    let read = lines(bytes, at, headers_max, headers);
+    if read.is_none() {
+        headers.clear();
+    }
+    read
+}
+
+#[inline]
+fn lines(
     bytes: &[u8],
     mut at: usize,
     headers_max: usize,

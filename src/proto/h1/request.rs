@@ -12,7 +12,7 @@ use crate::violation::Violation;
 ///
 /// # Errors
 /// The first violation found; [`Violation::HeadEnd`] while there is none and the empty line is not
-/// there. `into` is then good for nothing but `clear`.
+/// there. `into` is then empty, or has what was found so far.
 pub fn parse_request(
     bytes: &[u8],
     headers_max: usize,
@@ -23,8 +23,8 @@ pub fn parse_request(
     let Line { method, name, target, version, end } = request_line(bytes).ok_or_else(fault)?;
     let fields = fields::read(bytes, end, headers_max, &mut into.headers);
     let (len, notes) = fields.ok_or_else(fault)?;
-    let notes = notes.checked()?;
     into.headers.load(bytes.get(..len).unwrap_or_default());
+    let notes = notes.checked()?;
     into.method = method;
     into.version = version;
     into.line = RequestLine {

@@ -17,7 +17,7 @@ const REASON_START: usize = 13;
 ///
 /// # Errors
 /// The first violation found; [`Violation::HeadEnd`] while there is none and the empty line is not
-/// there. `into` is then good for nothing but `clear`.
+/// there. `into` is then empty, or has what was found so far.
 pub fn parse_response(
     bytes: &[u8],
     headers_max: usize,
@@ -29,11 +29,11 @@ pub fn parse_response(
     let (version, status, reason) = status_line(bytes).ok_or_else(fault)?;
     let fields = fields::read(bytes, reason.end() + 2, headers_max, &mut into.headers);
     let (len, notes) = fields.ok_or_else(fault)?;
+    into.headers.load(bytes.get(..len).unwrap_or_default());
     if !(100..=599).contains(&status) {
         return Err(Violation::StatusCode);
     }
     let notes = notes.checked()?;
-    into.headers.load(bytes.get(..len).unwrap_or_default());
     into.status = status;
     into.version = version;
     into.reason = reason;

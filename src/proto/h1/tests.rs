@@ -202,6 +202,21 @@ fn limits_on_heads_hold() {
 }
 
 #[test]
+fn a_refused_head_is_empty_or_tells_what_was_found() {
+    let mut head = RequestHead::new();
+    let start = "GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: u\r\nContent-Length: ";
+    let mut parse = |end: &str| {
+        head.clear();
+        let verdict = parse_request(format!("{start}{end}").as_bytes(), 100, &mut head);
+        (verdict, pairs(&head.headers).iter().map(|(_, value)| value.clone()).collect::<Vec<_>>())
+    };
+    let all = [&b"a"[..], b"u", b"x"].map(<[u8]>::to_vec).to_vec();
+    assert_eq!(parse("x\r\n\r\n"), (Err(Violation::ContentLengthInvalid), all));
+    assert_eq!(parse("1\r\nA : b\r\n\r\n"), (Err(Violation::SpaceBeforeColon), vec![]));
+    assert_eq!(parse("1\r\n"), (Err(Violation::HeadEnd), vec![]));
+}
+
+#[test]
 fn a_steady_connection_allocates_nothing() {
     let text = b"GET /a HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\nConnection: e\r\n\r\n";
     let mut head = RequestHead::new();
