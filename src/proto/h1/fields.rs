@@ -2,7 +2,9 @@
 //! the fields that govern the message say.
 
 use super::words::{self, position};
-use crate::head::{BodyLength, Field, HeaderId, Headers, Span, Version, is_token, trimmed};
+use crate::head::{
+    BodyLength, Field, HeaderId, Headers, Span, Version, is_token, trimmed, trimmed_end,
+};
 use crate::violation::Violation;
 
 /// The most fields of a head, whatever `headers_max` says: bounds the walks over the table.
@@ -109,7 +111,7 @@ fn lines(
         let value_start = behind_white_space(bytes, colon + 1);
         let line_end = text_end(bytes, value_start)?;
         let text = bytes.get(value_start..line_end)?;
-        let value = without_white_space_behind(text);
+        let value = trimmed_end(text);
         let span = Span::within_head(value_start, value.len());
         let whole = value.len() == text.len() && bytes.get(colon..value_start) == Some(b": ");
         headers.add(Field { id, name: Span::within_head(at, name.len()), value: span, whole });
@@ -140,14 +142,6 @@ fn behind_white_space(bytes: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
-}
-
-#[inline]
-fn without_white_space_behind(mut value: &[u8]) -> &[u8] {
-    while let [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
 }
 
 impl Notes {

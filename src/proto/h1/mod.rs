@@ -1,9 +1,10 @@
 //! HTTP/1.x on the wire, RFC 9112: where a head ends, what it says, where a body ends, and back.
 //!
-//! The order of calls for a message that comes in: [`leading_blank`] (requests), [`parse_request`] or
-//! [`parse_response`] on what is there first; if that is not all or not sound, [`Scanner::scan`] until
-//! the end of the head is there, and the parser again; then a [`BodyDecoder`] for its body. For one that goes out: [`strip_hop_by_hop`], then the gateway's own edits, then
-//! [`encode_request`] or [`encode_response`].
+//! The order of calls for a message that comes in: [`leading_blank`] (requests), [`parse_request`]
+//! or [`parse_response`] on what is there first; if that is not all or not sound, [`Scanner::scan`]
+//! until the end of the head is there, and the parser again; then a [`BodyDecoder`] for its body. For
+//! one that goes out: [`strip_hop_by_hop`], then the gateway's own edits, then [`encode_request`] or
+//! [`encode_response`].
 //!
 //! Invariant: what `encode_*` writes is read back by `parse_*` as the same message.
 

@@ -510,6 +510,12 @@ pub(crate) fn trimmed(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }
+    trimmed_end(value)
+}
+
+/// Without the white space behind it.
+#[inline]
+pub(crate) fn trimmed_end(mut value: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | b'\t'] = value {
         value = rest;
     }

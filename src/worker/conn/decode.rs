@@ -7,6 +7,7 @@ use engine::snapshot::Limits;
 use proto::h1::parse_request;
 use proto::head::RequestHead;
 use proto::path;
+use proto::violation::Violation;
 
 /// Bytes of a request line beside its target: ` HTTP/1.1`, and a method longer than any that is
 /// registered.
@@ -44,7 +45,11 @@ pub(super) fn scanned(
     if bytes.len() > limits.head_bytes_max {
         return Err(too_large(bytes, limits));
     }
-    at_once(bytes, limits, paths, into).map(drop)
+    // Where the scanner and the parser disagree on the end, nothing is certain.
+    match at_once(bytes, limits, paths, into)? {
+        len if len == bytes.len() => Ok(()),
+        _ => Err(Violation::HeadEnd.into()),
+    }
 }
 
 /// Why a head of which more has to come can be refused already, if it can.
@@ -97,6 +102,12 @@ mod tests {
         assert_eq!(decoded(&get(1025, 4000)), Err(Reason::HeadTooLarge));
         assert_eq!(decoded(&get(4000, 0)), Err(Reason::TargetTooLong));
         assert_eq!(decoded(&get(10, 4000)), Err(Reason::HeadTooLarge));
+    }
+
+    #[test]
+    fn a_head_ends_where_it_was_found_to_end() {
+        let longer = [get(10, 0), b"x".to_vec()].concat();
+        assert_eq!(decoded(&longer), Err(Violation::HeadEnd.into()));
     }
 
     #[test]

@@ -544,7 +544,8 @@ impl Stream for MonoioStream {
     }
 
     fn is_quiet(&self) -> bool {
-        debug_assert!(!self.reading.get() && self.may_ask.take(), "asked once behind a read");
+        let may_ask = self.may_ask.take();
+        debug_assert!(may_ask && !self.reading.get(), "asked once behind a read");
         if is_legacy() {
             // On epoll monoio believes a stream to be readable until it is told otherwise, and a
             // read that has brought less than it could does not tell. This is one poll(2) which
@@ -642,13 +643,17 @@ mod tests {
     use super::*;
     use crate::net::buffer::{Pool, Size};
 
-    /// What a peer sees, in the end, that begins to read once a write that hung was given up.
-    async fn end_after_an_abort(net: &MonoioNet) -> io::Result<()> {
+    /// A connection: ours, and its other side, which blocks.
+    fn pair(net: &MonoioNet) -> io::Result<(MonoioStream, std::net::TcpStream)> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let ours = std::net::TcpStream::connect(listener.local_addr()?)?;
-        let (mut peer, _) = listener.accept()?;
         ours.set_nonblocking(true)?;
-        let stream = net.stream(ours)?;
+        Ok((net.stream(ours)?, listener.accept()?.0))
+    }
+
+    /// What a peer sees, in the end, that begins to read once a write that hung was given up.
+    async fn end_after_an_abort(net: &MonoioNet) -> io::Result<()> {
+        let (stream, mut peer) = pair(net)?;
         let pool = Pool::new(usize::MAX);
         let write = async || {
             loop {
@@ -692,11 +697,7 @@ mod tests {
 
     /// A pooled connection, looked at between one response and the next.
     async fn looks(net: &MonoioNet) -> io::Result<()> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let ours = std::net::TcpStream::connect(listener.local_addr()?)?;
-        let (mut peer, _) = listener.accept()?;
-        ours.set_nonblocking(true)?;
-        let stream = net.stream(ours)?;
+        let (stream, mut peer) = pair(net)?;
         let pool = Pool::new(usize::MAX);
         let read = async || stream.read(pool.take(Size::Small)).await.0;
         let until = async |what| {

@@ -9,6 +9,7 @@ use std::task::Poll;
 use engine::stage::Stage;
 use proto::h1::{Scanner, encode_request, encoded_len_max, parse_response};
 use proto::head::{BodyLength, Method, RequestHead, ResponseHead};
+use proto::violation::Violation;
 
 use super::{Counted, EndpointHandle, EndpointSide, Pool, RequestSink, ResponseSource, Unsent};
 use crate::deadline::Deadline;
@@ -384,8 +385,11 @@ impl<N: Net> ResponseSource for Source<'_, N> {
             if let Some(head_len) = scanner.scan(buf.filled()) {
                 let head = buf.filled().get(..head_len).unwrap_or_default();
                 into.clear();
-                break parse_response(head, HEADERS_MAX, request_method, into)
-                    .map_err(|violation| fail(violation.into()))?;
+                match parse_response(head, HEADERS_MAX, request_method, into) {
+                    Ok(len) if len == head_len => break head_len,
+                    Ok(_) => return Err(fail(Violation::HeadEnd.into())),
+                    Err(violation) => return Err(fail(violation.into())),
+                }
             }
             if buf.len() >= HEAD_BYTES_MAX {
                 return Err(fail(Kind::HeadTooLarge));
