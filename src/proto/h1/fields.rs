@@ -1,9 +1,10 @@
 //! What the parsers of requests and responses share: the walk over the fields of a head, and what
 //! the fields that govern the message say.
 
-use super::words::{self, position};
+use super::blocks::{self, position};
 use crate::head::{
     BodyLength, Field, HeaderId, Headers, Span, Version, is_token, trimmed, trimmed_end,
+    trimmed_start,
 };
 use crate::violation::Violation;
 
@@ -101,19 +102,20 @@ fn lines(
     let mut left = headers_max.min(HEADERS_LIMIT);
     while bytes.get(at)? != &b'\r' {
         left = left.checked_sub(1)?;
-        let colon = position(bytes, at, |word| words::equal(word, b':'))?;
+        let colon = position(bytes, at, |block| blocks::equal(block, b':'))?;
         let name = bytes.get(at..colon)?;
         let id = HeaderId::of(name);
         // The known names are tokens.
         if id == HeaderId::Other && !is_token(name) {
             return None;
         }
-        let value_start = behind_white_space(bytes, colon + 1);
-        let line_end = text_end(bytes, value_start)?;
-        let text = bytes.get(value_start..line_end)?;
-        let value = trimmed_end(text);
+        let line_end = text_end(bytes, colon + 1)?;
+        let text = bytes.get(colon + 1..line_end)?;
+        let value = trimmed_start(text);
+        let value_start = line_end - value.len();
+        let value = trimmed_end(value);
         let span = Span::within_head(value_start, value.len());
-        let whole = value.len() == text.len() && bytes.get(colon..value_start) == Some(b": ");
+        let whole = text.first() == Some(&b' ') && value.len() + 1 == text.len();
         headers.add(Field { id, name: Span::within_head(at, name.len()), value: span, whole });
         if NOTED & id.bit() != 0 {
             notes.take(id, value, span);
@@ -127,21 +129,13 @@ fn lines(
 #[inline]
 pub(super) fn text_end(bytes: &[u8], mut from: usize) -> Option<usize> {
     loop {
-        let at = position(bytes, from, words::control)?;
+        let at = position(bytes, from, blocks::control)?;
         match bytes.get(at..at + 2)? {
             b"\r\n" => return Some(at),
             [b'\t', _] => from = at + 1,
             _ => return None,
         }
     }
-}
-
-#[inline]
-fn behind_white_space(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\t') = bytes.get(at) {
-        at += 1;
-    }
-    at
 }
 
 impl Notes {

@@ -8,6 +8,7 @@
 //!
 //! Invariant: what `encode_*` writes is read back by `parse_*` as the same message.
 
+mod blocks;
 mod body;
 mod diagnose;
 mod encode;
@@ -21,7 +22,6 @@ mod tests;
 mod trailers;
 #[cfg(test)]
 pub(crate) mod vectors;
-mod words;
 
 pub use body::{BodyDecoder, CHUNK_EXTENSION_BYTES_MAX, CHUNK_OVERHEAD_BYTES_MAX, Step};
 pub use encode::{

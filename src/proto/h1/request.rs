@@ -1,6 +1,6 @@
 //! Parsing the head of a request, RFC 9112 2, 3, 6 and 9.
 
-use super::words::{self, position};
+use super::blocks::{self, position};
 use super::{diagnose, fields};
 use crate::head::{BodyLength, Method, RequestHead, RequestLine, Span, Version, is_token};
 use crate::uri;
@@ -61,7 +61,7 @@ struct Line {
 /// Reads `method SP target SP version CRLF`, RFC 9112 3.
 #[inline]
 fn request_line(bytes: &[u8]) -> Option<Line> {
-    let name_end = position(bytes, 0, |word| words::equal(word, b' '))?;
+    let name_end = position(bytes, 0, |block| blocks::equal(block, b' '))?;
     let name = bytes.get(..name_end)?;
     let method = Method::of(name);
     // The known ones are tokens.
@@ -69,7 +69,7 @@ fn request_line(bytes: &[u8]) -> Option<Line> {
         return None;
     }
     let target_start = name_end + 1;
-    let target_end = position(bytes, target_start, words::space_or_control)?;
+    let target_end = position(bytes, target_start, blocks::space_or_control)?;
     let rest: &[u8; 11] = bytes.get(target_end..)?.first_chunk()?;
     let version = match rest {
         b" HTTP/1.1\r\n" => Version::Http11,

@@ -506,11 +506,17 @@ fn has_control(value: &[u8]) -> bool {
 
 /// Without the white space around it, RFC 9110 5.6.3: SP and HTAB.
 #[inline]
-pub(crate) fn trimmed(mut value: &[u8]) -> &[u8] {
+pub(crate) fn trimmed(value: &[u8]) -> &[u8] {
+    trimmed_end(trimmed_start(value))
+}
+
+/// Without the white space in front of it.
+#[inline]
+pub(crate) fn trimmed_start(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }
-    trimmed_end(value)
+    value
 }
 
 /// Without the white space behind it.

@@ -13,7 +13,7 @@ mod response;
 mod tests;
 
 pub use headers::{BYTES_MAX, Field, Headers, Span, is_token};
-pub(crate) use headers::{is_control, name_of, trimmed, trimmed_end};
+pub(crate) use headers::{is_control, name_of, trimmed, trimmed_end, trimmed_start};
 pub use id::HeaderId;
 pub(crate) use request::RequestLine;
 pub use request::{Method, RequestHead};
