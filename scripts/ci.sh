@@ -38,6 +38,9 @@ done
 step "fuzz"
 scripts/fuzz.sh "${FUZZ_SECONDS:-5}"
 
+step "profile"
+scripts/profile.sh check
+
 step "instruction counts"
 scripts/icount.sh check
 
