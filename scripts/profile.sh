@@ -5,6 +5,10 @@
 #   scripts/profile.sh check    fails if the code has moved away from what the profile was taken of
 set -euo pipefail
 cd "$(dirname "$0")/.."
+case "${1:-}" in
+update | check) ;;
+*) echo "usage: scripts/profile.sh update|check" >&2 && exit 2 ;;
+esac
 
 for tool in curl wrk h2load; do
     command -v $tool >/dev/null || { echo "$tool is missing: apt-get install curl wrk nghttp2-client" >&2 && exit 1; }
@@ -13,7 +17,7 @@ committed=bench/profile/rustc-$(rustc -vV | sed -n 's/^release: //p').profdata
 profdata=$(rustc --print target-libdir)/../bin/llvm-profdata
 if [ ! -x "$profdata" ] && ! rustup component add llvm-tools; then
     echo "llvm-profdata is missing (rustup component add llvm-tools): nothing is checked or made" >&2
-    [ "${1:-}" = check ] && exit 0 || exit 1
+    [ "$1" = check ] && exit 0 || exit 1
 fi
 
 work=$(mktemp -d)
@@ -84,7 +88,7 @@ wait %1
 
 # Sparse: what no load came by is not in it, and is built as without a profile.
 "$profdata" merge --sparse -o "$work/new.profdata" "$work/counts"
-case "${1:-}" in
+case "$1" in
 update)
     rm -rf bench/profile
     mkdir bench/profile
@@ -100,5 +104,4 @@ check)
         exit 1
     fi
     ;;
-*) echo "usage: scripts/profile.sh update|check" >&2 && exit 2 ;;
 esac
