@@ -270,19 +270,19 @@ pub mod outgoing {
                 out.get_mut(..line.len())?.copy_from_slice(line);
                 Some(line.len())
             });
-            buf = put_behind(buffers, buf, b"\r\n");
+            buf = put_behind(buf, b"\r\n");
         }
         match trailers {
             _ if !last => buf,
-            None => put_behind(buffers, buf, LAST_CHUNK),
+            None => put_behind(buf, LAST_CHUNK),
             Some(trailers) => {
-                buf = put_behind(buffers, buf, b"0\r\n");
+                buf = put_behind(buf, b"0\r\n");
                 for (_, name, value) in trailers.iter() {
                     for part in [name, b": ", value, b"\r\n"] {
-                        buf = put_behind(buffers, buf, part);
+                        buf = put_behind(buf, part);
                     }
                 }
-                put_behind(buffers, buf, b"\r\n")
+                put_behind(buf, b"\r\n")
             }
         }
     }
@@ -312,13 +312,13 @@ pub mod outgoing {
         larger
     }
 
-    fn put_behind(buffers: &Pool, mut buf: Buf, tail: &[u8]) -> Buf {
+    fn put_behind(mut buf: Buf, tail: &[u8]) -> Buf {
         if buf.append(tail) {
             return buf;
         }
-        let mut larger = buffers.take_at_least(HEADROOM + buf.len() + tail.len() + HEADROOM);
-        larger.clear(HEADROOM);
-        let _ = larger.append(buf.filled()) && larger.append(tail);
+        let bytes = HEADROOM + buf.len() + tail.len() + HEADROOM;
+        let mut larger = buf.grown(bytes);
+        let _ = larger.append(tail);
         larger
     }
 }

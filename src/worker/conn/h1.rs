@@ -407,10 +407,8 @@ impl<N: Net> Connection<N> {
                 wire.read_micros = at.micros_since(now).max(1);
             }
             if buf.room() == 0 {
-                let mut larger = core.buffers.take_at_least((buf.len() + HEADROOM) * 4);
-                larger.clear(HEADROOM);
-                let _ = larger.append(buf.filled());
-                buf = larger;
+                let bytes = (buf.len() + HEADROOM) * 4;
+                buf = buf.grown(bytes);
             }
             let read;
             (read, buf) = wire.read(Stage::Decode, buf).await;

@@ -68,10 +68,8 @@ pub(super) async fn run<N: Net>(
             wire.read_micros = began.plus_micros(head_micros).micros_since(now).max(1);
         }
         if buf.room() == 0 {
-            let mut larger = wire.buffers.take_at_least((buf.len() + HEADROOM) * 2);
-            larger.clear(HEADROOM);
-            let _ = larger.append(buf.filled());
-            buf = larger;
+            let bytes = (buf.len() + HEADROOM) * 2;
+            buf = buf.grown(bytes);
         }
         let read;
         (read, buf) = wire.read(Stage::Handshake, buf).await;

@@ -251,6 +251,20 @@ impl Buf {
         }
     }
 
+    /// This buffer's filled part in a buffer of at least `bytes` bytes of the same pool, behind
+    /// [`HEADROOM`].
+    #[must_use]
+    pub fn grown(self, bytes: usize) -> Self {
+        debug_assert!(bytes >= HEADROOM + self.len(), "the filled part fits");
+        let Some(pool) = self.0.as_ref().and_then(|memory| memory.pool.as_ref()) else {
+            return self;
+        };
+        let mut larger = pool.take_at_least(bytes);
+        larger.clear(HEADROOM);
+        let _ = larger.append(self.filled());
+        larger
+    }
+
     /// Filled bytes.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -319,6 +333,18 @@ mod tests {
         assert!(!pool.has_room());
         drop(held);
         assert!(pool.has_room());
+    }
+
+    #[test]
+    fn a_grown_buffer_holds_the_same_bytes_and_gives_the_smaller_one_back() {
+        let pool = Pool::new(1 << 20);
+        let mut buf = pool.take(Size::Small);
+        buf.clear(HEADROOM);
+        assert!(buf.append(b"half a head"));
+        let buf = buf.grown(Size::Small.bytes() + 1);
+        assert_eq!(buf.filled(), b"half a head");
+        assert_eq!(buf.room(), Size::Medium.bytes() - HEADROOM - buf.len() - TAILROOM);
+        assert_eq!((pool.lent(), pool.lent_bytes()), (1, Size::Medium.bytes()));
     }
 
     #[test]

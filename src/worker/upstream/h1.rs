@@ -395,10 +395,7 @@ impl<N: Net> ResponseSource for Source<'_, N> {
                 return Err(fail(Kind::HeadTooLarge));
             }
             if buf.room() == 0 {
-                let mut larger = self.wire.buffers.take(Size::Large);
-                larger.clear(HEADROOM);
-                let _ = larger.append(buf.filled());
-                buf = larger;
+                buf = buf.grown(Size::Large.bytes());
             }
             let read;
             (read, buf) = self.read_head_bytes(buf, &mut give_up_at, &mut while_waiting).await;
