@@ -6,10 +6,11 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use engine::time::Instant;
 use worker::Worker;
 use worker::net::buffer::{Buf, Pool, Size};
 use worker::net::sim::{Faults, Sim, SimStream};
-use worker::net::{Instant, Listener, Net, Stream};
+use worker::net::{Listener, Net, Stream};
 use worker::state::Place;
 
 const CONFIG: &str = r#"

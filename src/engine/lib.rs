@@ -18,5 +18,6 @@ pub mod retry;
 pub mod router;
 pub mod snapshot;
 pub mod stage;
+pub mod time;
 
 mod mix;

@@ -16,9 +16,10 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use engine::time::Instant;
 use slab::Slab;
 
-use crate::net::{Instant, Net};
+use crate::net::Net;
 
 /// log2 of the microseconds in a tick: 8.192 ms. A deadline fires at most one tick late.
 const TICK_SHIFT: u32 = 13;
@@ -331,6 +332,11 @@ impl Deadline {
             entry.waker = Some(cx.waker().clone());
         }
         entry.fired
+    }
+
+    /// Waits until it fires.
+    pub async fn passed(&self) {
+        poll_fn(|cx| if self.poll_fired(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// Awaits `operation`. Each time the deadline fires, `give_up` is called, which makes the

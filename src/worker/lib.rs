@@ -18,6 +18,7 @@ pub mod conn;
 pub mod deadline;
 pub mod exchange;
 pub mod failure;
+pub mod listener;
 pub mod mailbox;
 pub mod message;
 #[expect(unsafe_code, reason = "the network layer talks to the kernel; listed in tests/tidy.rs")]
@@ -30,13 +31,12 @@ pub mod upstream;
 
 pub mod wire;
 
-use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use engine::snapshot::{ListenerId, Table};
+use engine::time::micros;
 
 use mailbox::{Inbox, Mailbox};
 use message::{Report, Switch, ToWorker};
@@ -47,7 +47,6 @@ use telemetry::Totals;
 use telemetry::record::Records;
 use telemetry::report::RouteBlock;
 use telemetry::reporter::Outbox;
-use upstream::micros;
 
 /// How often a core looks after what nobody waits for, in microseconds.
 const SWEEP_MICROS: u64 = 1_000_000;
@@ -220,7 +219,7 @@ impl<N: Net> Worker<N> {
 async fn pause<N: Net>(core: &Core<N>, micros: u64) {
     let deadline = core.wheel.deadline();
     deadline.arm(core.net.now(), micros);
-    poll_fn(|cx| if deadline.poll_fired(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+    deadline.passed().await;
 }
 
 /// What is done once a second.

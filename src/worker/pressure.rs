@@ -15,10 +15,11 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
+use engine::time::Instant;
 use slab::Slab;
 
 use crate::deadline::{Deadline, Wheel};
-use crate::net::{Instant, Net};
+use crate::net::Net;
 use crate::state::Core;
 
 /// How long a connection must have been idle to be given up, in microseconds. A client that has
@@ -173,7 +174,7 @@ impl<N: Net> Core<N> {
     pub(crate) fn shed(&self, pooled: bool) -> bool {
         let now = self.net.now();
         let oldest = |slot: &Rc<_>| {
-            let slot: &Rc<crate::accept::ListenerSlot> = slot;
+            let slot: &Rc<crate::listener::ListenerSlot> = slot;
             slot.idle.oldest().map(|since| (since, Rc::clone(slot)))
         };
         let slots = self.listener_slots();

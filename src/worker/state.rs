@@ -9,12 +9,13 @@ use std::rc::{Rc, Weak};
 
 use engine::request_id::Generator;
 use engine::snapshot::{ListenerId, RouteId, Table, UpstreamId};
+use engine::time::Instant;
 use proto::head::{RequestHead, ResponseHead};
 
-use crate::accept::ListenerSlot;
 use crate::deadline::Wheel;
+use crate::listener::ListenerSlot;
 use crate::net::buffer::Pool;
-use crate::net::{Instant, Listener, Net};
+use crate::net::{Listener, Net};
 use crate::snapshot::Snapshot;
 use crate::telemetry::report::{Gauges, RouteBlock};
 use crate::telemetry::reporter::{Outbox, Reporter};

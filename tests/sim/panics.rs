@@ -6,9 +6,10 @@ use std::io;
 use std::rc::Rc;
 
 use engine::address::{Address, ClientAddress};
+use engine::time::Instant;
 use worker::net::buffer::Buf;
 use worker::net::sim::{Faults, Random, Sim, SimListener, SimNet, SimStream};
-use worker::net::{Instant, Listener, Net, Quiet, Stream};
+use worker::net::{Listener, Net, Quiet, Stream};
 
 use super::client::Script;
 use super::endpoint::Manners;

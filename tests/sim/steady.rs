@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use engine::address::Address;
+use engine::time::Instant;
+use worker::net::Net;
 use worker::net::sim::{Faults, Sim, SimNet};
-use worker::net::{Instant, Net};
 use worker::telemetry::record::RECORDS_MAX;
 
 use super::endpoint::Manners;

@@ -17,22 +17,22 @@ use engine::address::ClientAddress;
 use engine::reason::Reason;
 use engine::snapshot::ProxyProtocol;
 use engine::stage::Stage;
+use engine::time::{Instant, micros};
 use proto::h1::{Persist, Scanner, encode_response, encoded_len_max, leading_blank};
 use proto::head::{BodyLength, RequestHead, ResponseHead, Version};
 
 use super::decode;
 use super::handshake::{self, Introduced};
-use crate::accept::{ListenerSlot, Open, Seat};
 use crate::deadline::Deadline;
 use crate::exchange::{
     After, Caller, ClientHandle, ClientSide, Exchange, Forwarded, Left, Notes, RequestSource,
     ResponseSink, Tunnel,
 };
 use crate::failure::{Failure, Kind, Side};
+use crate::listener::{ListenerSlot, Open, Seat};
 use crate::net::buffer::{Buf, HEADROOM, Size};
-use crate::net::{Instant, Net, Quiet, Stream};
+use crate::net::{Net, Quiet, Stream};
 use crate::state::Core;
-use crate::upstream::micros;
 use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
 
 /// How long a connection stays busy after a response, with a read armed, in microseconds. A client
@@ -172,11 +172,7 @@ impl<N: Net> Connection<N> {
                 return false;
             }
             self.deadline.arm(core.net.now(), WANT_OF_BUFFERS_MICROS);
-            poll_fn(|cx| match self.deadline.poll_fired(cx) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            })
-            .await;
+            self.deadline.passed().await;
         }
         self.deadline.clear();
         came

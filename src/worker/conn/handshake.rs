@@ -10,11 +10,12 @@ use engine::address::ClientAddress;
 use engine::reason::Reason;
 use engine::snapshot::ProxyProtocol;
 use engine::stage::Stage;
+use engine::time::Instant;
 use proto::proxy_protocol::{Says, Step, parse};
 
 use crate::failure::{Failure, Kind};
+use crate::net::Net;
 use crate::net::buffer::{Buf, HEADROOM, Size};
-use crate::net::{Instant, Net};
 use crate::wire::{Wire, empty};
 
 /// What came of it.

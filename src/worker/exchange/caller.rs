@@ -16,7 +16,7 @@ use engine::address::ClientAddress;
 use proto::head::{HeaderId, RequestHead};
 
 use super::Exchange;
-use crate::accept::ListenerSlot;
+use crate::listener::ListenerSlot;
 use crate::net::Net;
 
 /// The longest request id that is accepted, in bytes.

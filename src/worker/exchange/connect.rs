@@ -8,13 +8,14 @@ use engine::reason::Reason;
 use engine::retry::{Ledger, Verdict, judge};
 use engine::snapshot::UpstreamId;
 use engine::stage::Stage;
+use engine::time::micros;
 use proto::head::BodyLength;
 
 use super::{End, Exchange, Request, end_of};
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
 use crate::net::buffer::Size;
-use crate::upstream::{EndpointSide, Lease, Pool, RequestSink, UpstreamSlot, micros};
+use crate::upstream::{EndpointSide, Lease, Pool, RequestSink, UpstreamSlot};
 use crate::wire::{Chunk, empty};
 
 /// The attempts of one exchange to get its request to an endpoint.

@@ -25,12 +25,13 @@ use std::rc::Rc;
 use engine::reason::Reason;
 use engine::snapshot::{Action, Found, RouteId, UpstreamId};
 use engine::stage::Stage;
+use engine::time::Instant;
 use proto::head::{BodyLength, RequestHead, ResponseHead, Version};
 
-use crate::accept::ListenerSlot;
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
-use crate::net::{Instant, Net};
+use crate::listener::ListenerSlot;
+use crate::net::Net;
 use crate::snapshot::Snapshot;
 use crate::state::Core;
 use crate::upstream::{EndpointSide, Lease, ResponseSource};

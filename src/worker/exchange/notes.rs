@@ -6,10 +6,11 @@ use std::cell::Cell;
 use engine::address::Address;
 use engine::reason::Reason;
 use engine::snapshot::{ListenerId, RouteId, UpstreamId};
+use engine::time::Instant;
 use proto::head::{HeaderId, RequestHead, Version};
 
 use super::Exchange;
-use crate::net::{Instant, Net};
+use crate::net::Net;
 use crate::state::Core;
 use crate::telemetry::record::{Destination, EndpointAddress, Key, Record, Records, Times};
 use crate::wire::Chunk;

@@ -20,17 +20,18 @@ use std::pin::pin;
 use std::task::Poll;
 
 use engine::reason::Reason;
+use engine::time::{Instant, micros};
 
 use super::notes::Account;
 use super::respond::CHUNKS_PER_TURN;
-use crate::accept::ListenerSlot;
 use crate::deadline::Deadline;
 use crate::failure::Side;
+use crate::listener::ListenerSlot;
 use crate::net::buffer::{Buf, Size};
-use crate::net::{Instant, Net, Quiet, Stream};
+use crate::net::{Net, Quiet, Stream};
 use crate::state::Core;
 use crate::telemetry::Counter;
-use crate::upstream::{EndpointSide, Lease, micros};
+use crate::upstream::{EndpointSide, Lease};
 
 /// How long a pump keeps a read armed with a buffer, in microseconds: a conversation that goes on
 /// faster than this costs one operation a read, not two.

@@ -19,26 +19,7 @@ use std::io;
 
 use buffer::Buf;
 use engine::address::{Address, ClientAddress};
-
-/// A moment on a core's clock: microseconds since that core started.
-///
-/// Virtual under [`sim`]. Wraps after 584,000 years.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(pub u64);
-
-impl Instant {
-    /// The moment `micros` microseconds later.
-    #[must_use]
-    pub const fn plus_micros(self, micros: u64) -> Self {
-        Self(self.0.saturating_add(micros))
-    }
-
-    /// Microseconds from `earlier` to `self`; 0 when `earlier` is later.
-    #[must_use]
-    pub const fn micros_since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
+use engine::time::Instant;
 
 /// One core's network: a cheap handle, cloned freely within its core.
 pub trait Net: Clone + 'static {

@@ -23,6 +23,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use engine::address::{Address, ClientAddress};
+use engine::time::Instant;
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller};
 use monoio::net::{TcpListener, TcpStream, UnixListener};
@@ -30,7 +31,7 @@ use monoio::utils::is_legacy;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use super::buffer::Buf;
-use super::{Instant, Listener, Net, Quiet, Stream};
+use super::{Listener, Net, Quiet, Stream};
 
 /// Entries of a core's submission queue. A full one is flushed early, which costs one system call
 /// for 256 operations. The queue is written round and round, so a large one is cold memory at

@@ -1,21 +1,21 @@
 //! A lease of a whole HTTP/1.1 connection to an endpoint.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use engine::stage::Stage;
+use engine::time::Instant;
 use proto::h1::{Scanner, encode_request, encoded_len_max, parse_response};
 use proto::head::{BodyLength, Method, RequestHead, ResponseHead};
 use proto::violation::Violation;
 
-use super::{Counted, EndpointHandle, EndpointSide, Pool, RequestSink, ResponseSource, Unsent};
+use super::pool::{Counted, Pool};
+use super::side::{EndpointHandle, EndpointSide, RequestSink, ResponseSource, Unsent};
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
 use crate::net::buffer::{Buf, HEADROOM, Size, TAILROOM};
-use crate::net::{Instant, Net, Quiet, Stream};
+use crate::net::{Net, Quiet, Stream};
 use crate::state::Core;
 use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
 
@@ -150,8 +150,7 @@ impl<N: Net> Lease<N> {
                 return ended;
             }
             deadline.arm(net.now(), UNTAKEN_LOOK_MICROS);
-            poll_fn(|cx| if deadline.poll_fired(cx) { Poll::Ready(()) } else { Poll::Pending })
-                .await;
+            deadline.passed().await;
         }
     }
 

@@ -34,8 +34,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use engine::address::Address;
+use engine::time::Instant;
 
-use super::{Instant, Net};
+use super::Net;
 use executor::{ROOT, Step};
 pub use faults::{Faults, Random};
 pub use listener::SimListener;

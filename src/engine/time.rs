@@ -1,0 +1,31 @@
+//! Moments and spans on a core's clock.
+//!
+//! A decision that depends on time takes `now: Instant` as an argument: the engine has no clock.
+
+use std::time::Duration;
+
+/// A moment on a core's clock: microseconds since that core started.
+///
+/// Virtual in the simulation. Wraps after 584,000 years.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(pub u64);
+
+impl Instant {
+    /// The moment `micros` microseconds later.
+    #[must_use]
+    pub const fn plus_micros(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
+    /// Microseconds from `earlier` to `self`; 0 when `earlier` is later.
+    #[must_use]
+    pub const fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A configured time in the unit of the clock.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

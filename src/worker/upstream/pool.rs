@@ -1,0 +1,204 @@
+//! The connections of one endpoint on one core: those that are idle, and how many there are.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::address::Address;
+use engine::snapshot::PoolLimits;
+use engine::stage::Stage;
+use engine::time::{Instant, micros};
+
+use super::h1::{self, Lease};
+use crate::deadline::Deadline;
+use crate::failure::{Failure, Kind};
+use crate::net::{Net, Quiet, Stream};
+use crate::pressure::exhausted;
+use crate::state::{Core, Place};
+
+/// The idle connections of one endpoint on one core, the one used last on top.
+pub struct Pool<N: Net> {
+    address: Address,
+    idle: RefCell<Vec<Idle<N>>>,
+    /// This core's share of the most idle connections.
+    idle_max: Cell<usize>,
+    idle_micros: u64,
+    /// Connections that exist, idle or lent.
+    open: Rc<Cell<usize>>,
+    /// This core's share of the most connections.
+    connections_max: usize,
+}
+
+/// Counts a connection for as long as it lives.
+pub(super) struct Counted([Rc<Cell<usize>>; 2]);
+
+impl Counted {
+    /// Among those of its endpoint and those of its core.
+    fn new(open: &Rc<Cell<usize>>, of_core: &Rc<Cell<usize>>) -> Self {
+        let counts = [Rc::clone(open), Rc::clone(of_core)];
+        counts.iter().for_each(|count| count.set(count.get() + 1));
+        Self(counts)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|count| count.set(count.get() - 1));
+    }
+}
+
+struct Idle<N: Net> {
+    connection: Box<h1::Connection<N>>,
+    since: Instant,
+}
+
+impl<N: Net> std::fmt::Debug for Pool<N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("address", &self.address).field("idle", &self.len()).finish()
+    }
+}
+
+impl<N: Net> Pool<N> {
+    /// An empty pool for the endpoint at `address`, on the core at `place`.
+    #[must_use]
+    pub fn new(address: &Address, limits: &PoolLimits, place: Place) -> Self {
+        Self {
+            address: address.clone(),
+            idle: RefCell::default(),
+            idle_max: Cell::new(place.share(limits.idle_max)),
+            idle_micros: micros(limits.idle_timeout),
+            open: Rc::default(),
+            connections_max: place.share(limits.connections_max),
+        }
+    }
+
+    /// An idle connection that is still fit, or none.
+    ///
+    /// Whether the other side has closed it, or sent bytes that nobody asked for, costs a system
+    /// call to ask, and is asked every time: unasked bytes would be the answer to somebody else's
+    /// request.
+    pub fn checkout(self: &Rc<Self>, core: &Core<N>) -> Option<Lease<N>> {
+        let now = core.net.now();
+        loop {
+            let idle = self.idle.borrow_mut().pop()?;
+            let fit = now.micros_since(idle.since) < self.idle_micros
+                && idle.connection.stream.is_quiet();
+            if fit {
+                core.counters.endpoint_reused.add(1);
+                return Some(Lease::new(Rc::clone(self), idle.connection));
+            }
+        }
+    }
+
+    /// Whether a new connection may be made.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.open.get() < self.connections_max
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout` after `timeout`, `Exhausted` where the gateway itself has run short of something,
+    /// else what the kernel said.
+    pub async fn connect(
+        self: &Rc<Self>,
+        core: &Core<N>,
+        deadline: &Deadline,
+        timeout: Duration,
+    ) -> Result<Lease<N>, Failure> {
+        // A connect may be dropped: it holds no bytes.
+        deadline.arm(core.net.now(), micros(timeout));
+        let counted = Counted::new(&self.open, &core.endpoint_connections);
+        let late = Cell::new(false);
+        let connected = {
+            let mut connect = std::pin::pin!(core.net.connect(&self.address));
+            std::future::poll_fn(|cx| {
+                if let std::task::Poll::Ready(connected) = connect.as_mut().poll(cx) {
+                    return std::task::Poll::Ready(Some(connected));
+                }
+                late.set(deadline.poll_fired(cx));
+                if late.get() { std::task::Poll::Ready(None) } else { std::task::Poll::Pending }
+            })
+            .await
+        };
+        deadline.clear();
+        match connected {
+            Some(Ok(stream)) => {
+                core.counters.endpoint_opened.add(1);
+                let connection = Box::new(h1::Connection::new(core, stream, counted));
+                Ok(Lease::new(Rc::clone(self), connection))
+            }
+            Some(Err(error)) if exhausted(&error).is_some() => {
+                core.counters.connects_exhausted.add(1);
+                Err(Failure::endpoint(Stage::Connect, Kind::Exhausted))
+            }
+            Some(Err(error)) => Err(Failure::endpoint(Stage::Connect, error.into())),
+            None => Err(Failure::endpoint(Stage::Connect, Kind::Timeout)),
+        }
+    }
+
+    /// Keeps a connection that may be used again, if there is room for it.
+    pub(super) fn give_back(&self, connection: Box<h1::Connection<N>>, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < self.idle_max.get() {
+            idle.push(Idle { connection, since: now });
+        }
+    }
+
+    /// Closes what has been idle for too long, and what the endpoint has closed or written to.
+    pub fn sweep(&self, now: Instant) {
+        // A connection used in the last second says what it has to say at its next checkout.
+        const QUIET_CHECK_AFTER: u64 = 1_000_000;
+        self.idle.borrow_mut().retain(|idle| {
+            let age = now.micros_since(idle.since);
+            age < QUIET_CHECK_AFTER
+                || (age < self.idle_micros && idle.connection.stream.quiet() == Quiet::Quiet)
+        });
+    }
+
+    /// Since when the connection has been idle that has been so for longest.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        self.idle.borrow().first().map(|idle| idle.since)
+    }
+
+    /// Closes that one; `false` when none is idle.
+    pub(crate) fn close_oldest(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        !idle.is_empty() && {
+            idle.remove(0);
+            true
+        }
+    }
+
+    /// Closes every idle connection.
+    pub fn close_idle(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
+    /// No version has the endpoint any more: keeps no connection idle.
+    pub(crate) fn retire(&self) {
+        self.idle_max.set(0);
+        self.close_idle();
+    }
+
+    /// Connections that exist, idle or lent.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Idle connections now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
+    /// Whether no connection is idle.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.idle.borrow().is_empty()
+    }
+}
