@@ -226,7 +226,7 @@ fn compare(gateway: &Gateway, requests: &[Made]) {
 #[test]
 fn whatever_is_forwarded_means_the_same_to_llhttp() {
     let Some(node) = Node::start() else { return };
-    let gateway = Gateway::in_front_of_addresses([node.address]).and("upgrades = []").start();
+    let gateway = Gateway::in_front_of_addresses([node.address]).route("upgrades = []").start();
     let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
     let requests = prop::collection::vec(request(), 1..10);
     TestRunner::new(config)

@@ -415,14 +415,6 @@ fn any_other_answer_is_an_ordinary_response_and_the_connection_goes_on() {
 #[test]
 fn what_the_route_does_not_allow_the_endpoint_does_not_hear_of() {
     let endpoint = Endpoint::ok();
-    let config = |upgrades: &str| {
-        format!(
-            "version = 1\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
-             [upstreams.app]\nendpoints = [\"{}\"]\n\
-             [routes.all]\nupstream = \"app\"\n{upgrades}\n",
-            endpoint.address()
-        )
-    };
     let both = "Connection: keep-alive, Upgrade\r\nUpgrade: h2c, x-own/1, WebSocket\r\n";
     for (upgrades, fields, asked) in [
         ("", both, Some("WebSocket")),
@@ -436,7 +428,7 @@ fn what_the_route_does_not_allow_the_endpoint_does_not_hear_of() {
         ("", "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n", None),
         ("", "Connection: upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n", None),
     ] {
-        let gateway = Gateway::configured(&config(upgrades));
+        let gateway = Gateway::in_front_of(&[&endpoint]).route(upgrades).start();
         let mut client = gateway.client();
         let body = match fields {
             _ if fields.contains("Length") => "abc",
@@ -460,12 +452,7 @@ fn what_the_route_does_not_allow_the_endpoint_does_not_hear_of() {
 #[test]
 fn any_protocol_that_a_route_allows_may_be_switched_to_with_any_method() {
     let (endpoint, connections) = Endpoint::by_hand();
-    let gateway = Gateway::configured(&format!(
-        "version = 1\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
-         [upstreams.app]\nendpoints = [\"{}\"]\n\
-         [routes.all]\nupstream = \"app\"\nupgrades = [\"tcp-x/2\"]\n",
-        endpoint.address()
-    ));
+    let gateway = Gateway::in_front_of(&[&endpoint]).route("upgrades = [\"tcp-x/2\"]").start();
     let mut client = gateway.client();
     client.send(
         "POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: TCP-X/2\r\n\

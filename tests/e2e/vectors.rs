@@ -32,7 +32,7 @@ pub(crate) const PREFIXES: &[(&str, &str)] = &[
 /// A gateway with a listener for each of the [`PREFIXES`], and where they are.
 pub(crate) fn gateway(endpoint: SocketAddr) -> (Gateway, Vec<(&'static str, SocketAddr)>) {
     // Without upgrades: the rows say what goes on of an ordinary request.
-    let mut builder = Gateway::in_front_of_addresses([endpoint]).and("upgrades = []");
+    let mut builder = Gateway::in_front_of_addresses([endpoint]).route("upgrades = []");
     let mut listeners = Vec::new();
     for (number, (prefix, keys)) in PREFIXES.iter().enumerate().skip(1) {
         let address = free_address();

@@ -48,6 +48,7 @@ pub(crate) struct Builder {
     endpoints: Vec<String>,
     listener: String,
     upstream: String,
+    route: String,
     more: String,
     arguments: Vec<String>,
     /// The most descriptors that its process may have.
@@ -66,6 +67,13 @@ impl Builder {
     pub(crate) fn upstream(mut self, line: &str) -> Self {
         self.upstream.push_str(line);
         self.upstream.push('\n');
+        self
+    }
+
+    /// Adds a line to `[routes.all]`.
+    pub(crate) fn route(mut self, line: &str) -> Self {
+        self.route.push_str(line);
+        self.route.push('\n');
         self
     }
 
@@ -102,13 +110,13 @@ impl Builder {
     /// The configuration as text.
     pub(crate) fn text(&self) -> String {
         let endpoints: Vec<_> = self.endpoints.iter().map(|it| format!("\"{it}\"")).collect();
-        let Self { address, listener, upstream, more, .. } = self;
+        let Self { address, listener, upstream, route, more, .. } = self;
         let endpoints = endpoints.join(", ");
         format!(
             "version = 1\n\n\
              [listeners.web]\naddress = \"{address}\"\n{listener}\n\
              [upstreams.app]\nendpoints = [{endpoints}]\n{upstream}\n\
-             [routes.all]\nupstream = \"app\"\n\n{more}"
+             [routes.all]\nupstream = \"app\"\n{route}\n{more}"
         )
     }
 
@@ -148,6 +156,7 @@ impl Gateway {
             endpoints: endpoints.into_iter().map(|it| it.to_string()).collect(),
             listener: String::new(),
             upstream: String::new(),
+            route: String::new(),
             more: String::new(),
             arguments: vec!["--cores".to_owned(), "1".to_owned()],
             descriptors: None,
