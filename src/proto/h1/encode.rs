@@ -6,7 +6,8 @@
 
 use super::response::never_has_length;
 use crate::head::{
-    BodyLength, Field, HeaderId, Headers, Method, RequestHead, ResponseHead, Span, Version, name_of,
+    BodyLength, Field, HeaderId, Headers, IdSet, Method, RequestHead, ResponseHead, Span, Version,
+    name_of,
 };
 
 /// Whether the connection to the client goes on after this response, RFC 9112 9.3.
@@ -44,8 +45,8 @@ pub fn encoded_len_max(headers: &Headers) -> usize {
 #[inline]
 #[must_use]
 pub fn encode_request(head: &RequestHead, length: BodyLength, out: &mut [u8]) -> Option<usize> {
-    const SKIPPED: u64 =
-        HeaderId::Host.bit() | HeaderId::ContentLength.bit() | HeaderId::TransferEncoding.bit();
+    const SKIPPED: IdSet =
+        IdSet::of([HeaderId::Host, HeaderId::ContentLength, HeaderId::TransferEncoding]);
     debug_assert_ne!(length, BodyLength::UntilClose, "no request ends by closing");
     let mut writer = Writer::new(head.headers.bytes(), out);
     match head.line.verbatim {
@@ -113,8 +114,8 @@ pub fn encode_response(
     }
     let keeps_length = length == BodyLength::None && !never_has_length(head.status);
     let skipped = match keeps_length {
-        true => HeaderId::TransferEncoding.bit(),
-        false => HeaderId::TransferEncoding.bit() | HeaderId::ContentLength.bit(),
+        true => IdSet::of([HeaderId::TransferEncoding]),
+        false => IdSet::of([HeaderId::TransferEncoding, HeaderId::ContentLength]),
     };
     writer.fields(head.headers.fields(), skipped)?;
     writer.framing(length)?;
@@ -153,7 +154,7 @@ pub fn chunk_size_line(len: usize, out: &mut [u8; CHUNK_SIZE_LINE_BYTES]) -> usi
 pub fn encode_last_chunk(trailers: Option<&Headers>, out: &mut [u8]) -> Option<usize> {
     let mut writer = Writer::new(trailers.map_or(&[], Headers::bytes), out);
     writer.put(b"0\r\n")?;
-    writer.fields(trailers.map_or(&[], Headers::fields), 0)?;
+    writer.fields(trailers.map_or(&[], Headers::fields), IdSet::EMPTY)?;
     writer.put(b"\r\n")?;
     Some(writer.at)
 }
@@ -244,10 +245,10 @@ impl<'a> Writer<'a> {
 
     /// Writes the fields of a table but those whose id is in the set.
     #[inline]
-    fn fields(&mut self, fields: &[Field], skipped: u64) -> Option<()> {
-        let skipped = skipped | HeaderId::Removed.bit();
+    fn fields(&mut self, fields: &[Field], skipped: IdSet) -> Option<()> {
+        let skipped = skipped.and(IdSet::of([HeaderId::Removed]));
         for field in fields {
-            if skipped & field.id.bit() == 0 {
+            if !skipped.has(field.id) {
                 self.field(field)?;
             }
         }

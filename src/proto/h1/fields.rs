@@ -3,7 +3,7 @@
 
 use super::blocks::{self, position};
 use crate::head::{
-    BodyLength, Field, HeaderId, Headers, Span, Version, is_token, trimmed, trimmed_end,
+    BodyLength, Field, HeaderId, Headers, IdSet, Span, Version, is_token, trimmed, trimmed_end,
     trimmed_start,
 };
 use crate::violation::Violation;
@@ -58,12 +58,14 @@ pub(super) enum Codings {
 }
 
 /// The ids of the fields that [`Notes`] reads.
-const NOTED: u64 = HeaderId::Host.bit()
-    | HeaderId::ContentLength.bit()
-    | HeaderId::TransferEncoding.bit()
-    | HeaderId::Connection.bit()
-    | HeaderId::Upgrade.bit()
-    | HeaderId::Expect.bit();
+const NOTED: IdSet = IdSet::of([
+    HeaderId::Host,
+    HeaderId::ContentLength,
+    HeaderId::TransferEncoding,
+    HeaderId::Connection,
+    HeaderId::Upgrade,
+    HeaderId::Expect,
+]);
 
 /// What may be a head of these bytes.
 #[inline]
@@ -117,7 +119,7 @@ fn lines(
         let span = Span::within_head(value_start, value.len());
         let whole = text.first() == Some(&b' ') && value.len() + 1 == text.len();
         headers.add(Field { id, name: Span::within_head(at, name.len()), value: span, whole });
-        if NOTED & id.bit() != 0 {
+        if NOTED.has(id) {
             notes.take(id, value, span);
         }
         at = line_end + 2;

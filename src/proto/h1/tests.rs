@@ -120,6 +120,17 @@ fn what_a_request_says_survives_the_strip() {
 }
 
 #[test]
+fn a_listed_name_goes_whether_or_not_it_has_a_bit_of_its_own() {
+    let text = "GET / HTTP/1.1\r\nHost: a\r\nConnection: referer, cookie, x-own\r\n\
+                Referer: r\r\nUser-Agent: u\r\nCookie: c\r\nX-Own: o\r\nAccept: a\r\nOrigin: n\r\n\r\n";
+    let mut head = RequestHead::new();
+    parse_request(text.as_bytes(), 100, &mut head).unwrap();
+    strip_hop_by_hop(&mut head.headers);
+    let names: Vec<_> = head.headers.iter().map(|(_, name, _)| name).collect();
+    assert_eq!(names, [&b"Host"[..], b"User-Agent", b"Accept", b"Origin"]);
+}
+
+#[test]
 fn what_the_gateway_adds_after_the_strip_stays() {
     let mut head =
         request("GET / HTTP/1.1\r\nHost: a\r\nConnection: x-forwarded-for, x-user\r\n\r\n");

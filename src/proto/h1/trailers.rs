@@ -1,7 +1,7 @@
 //! Trailer fields, RFC 9110 6.5 and RFC 9112 7.1.2.
 
 use super::{diagnose, fields};
-use crate::head::{HeaderId, Headers};
+use crate::head::{HeaderId, Headers, IdSet};
 use crate::violation::Violation;
 
 /// The most bytes of a trailer section. Trailers carry checksums and status; gRPC's fit in 1 KiB.
@@ -13,34 +13,36 @@ pub const TRAILERS_MAX: usize = 64;
 /// Fields that a trailer section may not have, RFC 9110 6.5.1: those that frame, route,
 /// authenticate, or say how to read the content. Somebody behind us may merge trailers into the
 /// head, where these would have been checked.
-const FORBIDDEN: u64 = HeaderId::Host.bit()
-    | HeaderId::Connection.bit()
-    | HeaderId::KeepAlive.bit()
-    | HeaderId::ProxyConnection.bit()
-    | HeaderId::ProxyAuthenticate.bit()
-    | HeaderId::ProxyAuthorization.bit()
-    | HeaderId::ContentLength.bit()
-    | HeaderId::TransferEncoding.bit()
-    | HeaderId::Te.bit()
-    | HeaderId::Trailer.bit()
-    | HeaderId::Upgrade.bit()
-    | HeaderId::Expect.bit()
-    | HeaderId::MaxForwards.bit()
-    | HeaderId::XForwardedFor.bit()
-    | HeaderId::XForwardedProto.bit()
-    | HeaderId::XForwardedHost.bit()
-    | HeaderId::XForwardedPort.bit()
-    | HeaderId::Forwarded.bit()
-    | HeaderId::XRealIp.bit()
-    | HeaderId::ContentType.bit()
-    | HeaderId::ContentEncoding.bit()
-    | HeaderId::ContentRange.bit()
-    | HeaderId::Authorization.bit()
-    | HeaderId::WwwAuthenticate.bit()
-    | HeaderId::CacheControl.bit()
-    | HeaderId::Cookie.bit()
-    | HeaderId::SetCookie.bit()
-    | HeaderId::Range.bit();
+const FORBIDDEN: IdSet = IdSet::of([
+    HeaderId::Host,
+    HeaderId::Connection,
+    HeaderId::KeepAlive,
+    HeaderId::ProxyConnection,
+    HeaderId::ProxyAuthenticate,
+    HeaderId::ProxyAuthorization,
+    HeaderId::ContentLength,
+    HeaderId::TransferEncoding,
+    HeaderId::Te,
+    HeaderId::Trailer,
+    HeaderId::Upgrade,
+    HeaderId::Expect,
+    HeaderId::MaxForwards,
+    HeaderId::XForwardedFor,
+    HeaderId::XForwardedProto,
+    HeaderId::XForwardedHost,
+    HeaderId::XForwardedPort,
+    HeaderId::Forwarded,
+    HeaderId::XRealIp,
+    HeaderId::ContentType,
+    HeaderId::ContentEncoding,
+    HeaderId::ContentRange,
+    HeaderId::Authorization,
+    HeaderId::WwwAuthenticate,
+    HeaderId::CacheControl,
+    HeaderId::Cookie,
+    HeaderId::SetCookie,
+    HeaderId::Range,
+]);
 
 /// Parses a trailer section: field lines and the empty line.
 pub(super) fn parse(section: &[u8]) -> Result<Headers, Violation> {
@@ -56,7 +58,7 @@ pub(super) fn parse(section: &[u8]) -> Result<Headers, Violation> {
         },
     }
     trailers.load(section);
-    if trailers.present() & FORBIDDEN != 0 {
+    if trailers.present().has_any(FORBIDDEN) {
         return Err(Violation::TrailerForbidden);
     }
     Ok(trailers)

@@ -8,7 +8,7 @@
 //! 5.5), whoever put it there; the bytes are never more than [`BYTES_MAX`]. Once the two vectors
 //! have their capacity, nothing in here allocates.
 
-use super::HeaderId;
+use super::{HeaderId, IdSet};
 use crate::path::{self, Rules};
 use crate::violation::Violation;
 
@@ -89,7 +89,7 @@ pub struct Headers {
     bytes: Vec<u8>,
     fields: Vec<Field>,
     /// A clear bit proves that no field has this id; a set one is a hint.
-    present: u64,
+    present: IdSet,
     /// Tombstones among the fields.
     removed: usize,
 }
@@ -98,7 +98,7 @@ impl Headers {
     /// No fields and no memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), fields: Vec::new(), present: 0, removed: 0 }
+        Self { bytes: Vec::new(), fields: Vec::new(), present: IdSet::EMPTY, removed: 0 }
     }
 
     /// Removes everything and keeps the memory.
@@ -106,7 +106,7 @@ impl Headers {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.fields.clear();
-        self.present = 0;
+        self.present = IdSet::EMPTY;
         self.removed = 0;
     }
 
@@ -152,7 +152,7 @@ impl Headers {
     #[inline]
     pub fn all(&self, id: HeaderId) -> impl Iterator<Item = &[u8]> {
         // Most questions are about headers that are not there: one bit answers them.
-        let fields = if self.present & id.bit() == 0 { &[] } else { self.fields.as_slice() };
+        let fields = if self.present.has(id) { self.fields.as_slice() } else { &[] };
         fields.iter().filter(move |field| field.id == id).map(|field| field.value.of(&self.bytes))
     }
 
@@ -165,7 +165,7 @@ impl Headers {
     /// All values of the header with this name, in any case, in order.
     pub fn all_named(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
         let id = HeaderId::of(name);
-        let fields = if self.present & id.bit() == 0 { &[] } else { self.fields.as_slice() };
+        let fields = if self.present.has(id) { self.fields.as_slice() } else { &[] };
         fields
             .iter()
             .filter(move |field| is_named(field, id, name, &self.bytes))
@@ -175,7 +175,7 @@ impl Headers {
     /// Removes all fields of a known header; says whether there were any.
     #[inline]
     pub fn remove(&mut self, id: HeaderId) -> bool {
-        self.remove_all(id.bit()) > 0
+        if id.is_own() { self.remove_all(IdSet::of([id])) > 0 } else { self.remove_shared(id) }
     }
 
     /// Removes all fields with this name, in any case; says whether there were any.
@@ -184,7 +184,8 @@ impl Headers {
         if id != HeaderId::Other {
             return self.remove(id);
         }
-        let count = bury_named(&self.bytes, &mut self.fields, name);
+        let Self { bytes, fields, .. } = self;
+        let count = bury(fields, |field| is_named(field, id, name, bytes));
         self.removed += count;
         count > 0
     }
@@ -224,7 +225,7 @@ impl Headers {
     /// Appends a member to a list header such as `x-forwarded-for`: the values there are, and this
     /// one, become one field (RFC 9110 5.3).
     pub fn append_list(&mut self, id: HeaderId, value: &[u8]) {
-        if self.present & id.bit() == 0 || id.name().is_empty() {
+        if !self.present.has(id) || id.name().is_empty() {
             return self.push(id, value);
         }
         if !self.has_room(id.name().len() + value.len()) {
@@ -263,14 +264,20 @@ impl Headers {
             value: moved(field.value),
             ..*field
         }));
-        self.present |= lines.present;
+        self.present = self.present.and(lines.present);
         self.removed += lines.removed;
     }
 
     /// Removes all fields of these known headers.
     #[inline]
     pub fn remove_each<const N: usize>(&mut self, ids: [HeaderId; N]) {
-        self.remove_all(ids.iter().fold(0, |set, id| set | id.bit()));
+        if ids.iter().all(|id| id.is_own()) {
+            self.remove_all(IdSet::of(ids));
+        } else {
+            for id in ids {
+                self.remove(id);
+            }
+        }
     }
 
     /// The owned bytes, for spans.
@@ -287,7 +294,7 @@ impl Headers {
 
     /// The ids that may be there.
     #[inline]
-    pub(crate) const fn present(&self) -> u64 {
+    pub(crate) const fn present(&self) -> IdSet {
         self.present
     }
 
@@ -319,7 +326,7 @@ impl Headers {
     /// Appends a field whose spans lie in the bytes that are loaded, or will be next.
     #[inline]
     pub(crate) fn add(&mut self, field: Field) {
-        self.present |= field.id.bit();
+        self.present.insert(field.id);
         self.fields.push(field);
     }
 
@@ -378,26 +385,37 @@ impl Headers {
 
     /// Removes the fields whose id is in the set; says how many there were.
     #[inline]
-    pub(crate) fn remove_all(&mut self, ids: u64) -> usize {
-        if self.present & ids == 0 {
+    pub(crate) fn remove_all(&mut self, ids: IdSet) -> usize {
+        if !self.present.has_any(ids) {
             return 0;
         }
         let mut count = 0;
         for field in &mut self.fields {
-            if ids & field.id.bit() != 0 && field.id != HeaderId::Removed {
+            if ids.has(field.id) && field.id != HeaderId::Removed {
                 field.id = HeaderId::Removed;
                 count += 1;
             }
         }
-        self.present &= !ids;
+        self.present.remove(ids);
         self.removed += count;
         count
     }
 
+    /// Removes the fields of a name that shares its bit; says whether there were any. The bit stays
+    /// set, for the other names that have it.
+    fn remove_shared(&mut self, id: HeaderId) -> bool {
+        if !self.present.has(id) {
+            return false;
+        }
+        let count = bury(&mut self.fields, |field| field.id == id);
+        self.removed += count;
+        count > 0
+    }
+
     /// Removes the fields that the values of `list`, comma-separated, name; those whose id is in
     /// `kept` stay. The work is bounded by the number of names times that of fields.
-    pub(crate) fn remove_listed(&mut self, list: HeaderId, kept: u64) {
-        let mut known = 0;
+    pub(crate) fn remove_listed(&mut self, list: HeaderId, kept: IdSet) {
+        let mut known = IdSet::EMPTY;
         for at in 0..self.fields.len() {
             let Some(field) = self.fields.get(at).copied().filter(|field| field.id == list) else {
                 continue;
@@ -405,14 +423,17 @@ impl Headers {
             let Self { bytes, fields, .. } = self;
             for name in field.value.of(bytes).split(|byte| *byte == b',').map(trimmed) {
                 match HeaderId::of(name) {
-                    HeaderId::Other if !name.is_empty() => {
-                        self.removed += bury_named(bytes, fields, name);
+                    HeaderId::Other => {
+                        self.removed +=
+                            bury(fields, |it| is_named(it, HeaderId::Other, name, bytes));
                     }
-                    id => known |= id.bit(),
+                    // Later and at once: `list` itself may be among them.
+                    id if id.is_own() => known.insert(id),
+                    id => self.removed += bury(fields, |it| it.id == id),
                 }
             }
         }
-        self.remove_all(known & !kept & !HeaderId::Other.bit());
+        self.remove_all(known.without(kept));
     }
 
     fn name_of(&self, field: &Field) -> &[u8] {
@@ -468,14 +489,12 @@ fn is_named(field: &Field, id: HeaderId, name: &[u8], bytes: &[u8]) -> bool {
     field.id == id && (id != HeaderId::Other || field.name.of(bytes).eq_ignore_ascii_case(name))
 }
 
-/// Makes tombstones of the fields with a name that has no id; says how many.
-fn bury_named(bytes: &[u8], fields: &mut [Field], name: &[u8]) -> usize {
+/// Makes tombstones of the fields for which `is_meant` holds; says how many.
+fn bury(fields: &mut [Field], is_meant: impl Fn(&Field) -> bool) -> usize {
     let mut count = 0;
-    for field in fields {
-        if is_named(field, HeaderId::Other, name, bytes) {
-            field.id = HeaderId::Removed;
-            count += 1;
-        }
+    for field in fields.iter_mut().filter(|field| is_meant(field)) {
+        field.id = HeaderId::Removed;
+        count += 1;
     }
     count
 }

@@ -1,14 +1,16 @@
-//! Header names that the gateway knows, as one byte each.
+//! Header names that the gateway knows, as one byte each, and sets of them.
 //!
 //! A name is recognised by a perfect hash over its length and three of its bytes, then compared
 //! once, eight bytes at a time. The numbers come from a search over multipliers; that they fit the
 //! list is checked when the crate is compiled.
+//!
+//! A set is one `u64`, because the walks over a head test every field against one. The ids up to
+//! [`OWN_BITS`] have a bit of their own; all ids behind them share the last bit. So a set can hold
+//! only the former, and the compiler checks that.
 
 macro_rules! header_ids {
     ($($variant:ident $name:literal,)*) => {
         /// A header name that the gateway knows, or [`HeaderId::Other`].
-        ///
-        /// There are 64, so that a set of them is one `u64`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum HeaderId {
@@ -25,6 +27,7 @@ macro_rules! header_ids {
 }
 
 header_ids! {
+    // Names that sets hold come first. Whatever is added behind `Vary` needs no bit of its own.
     // Framing, connection and message control (RFC 9110 7.6, RFC 9112).
     Host "host",
     Connection "connection",
@@ -40,7 +43,7 @@ header_ids! {
     Expect "expect",
     MaxForwards "max-forwards",
     Http2Settings "http2-settings",
-    // What gateways write and read.
+    // Fields that gateways write and read.
     XForwardedFor "x-forwarded-for",
     XForwardedProto "x-forwarded-proto",
     XForwardedHost "x-forwarded-host",
@@ -51,58 +54,68 @@ header_ids! {
     Traceparent "traceparent",
     Tracestate "tracestate",
     Via "via",
+    CdnLoop "cdn-loop",
     Date "date",
     Server "server",
     // Content.
     ContentType "content-type",
     ContentEncoding "content-encoding",
-    ContentLanguage "content-language",
     ContentRange "content-range",
-    ContentDisposition "content-disposition",
     // Requests.
-    Accept "accept",
     AcceptEncoding "accept-encoding",
-    AcceptLanguage "accept-language",
     Authorization "authorization",
     CacheControl "cache-control",
     Cookie "cookie",
     Origin "origin",
-    Pragma "pragma",
     Range "range",
+    IfRange "if-range",
+    // Responses.
+    Etag "etag",
+    SetCookie "set-cookie",
+    Vary "vary",
+    WwwAuthenticate "www-authenticate",
+    // Names that no set holds.
+    ContentLanguage "content-language",
+    ContentDisposition "content-disposition",
+    Accept "accept",
+    AcceptLanguage "accept-language",
+    Pragma "pragma",
     Referer "referer",
     UserAgent "user-agent",
     IfMatch "if-match",
     IfModifiedSince "if-modified-since",
     IfNoneMatch "if-none-match",
-    IfRange "if-range",
     IfUnmodifiedSince "if-unmodified-since",
-    // Responses.
     AcceptRanges "accept-ranges",
     Age "age",
     Allow "allow",
-    Etag "etag",
     Expires "expires",
     LastModified "last-modified",
     Location "location",
     RetryAfter "retry-after",
-    SetCookie "set-cookie",
-    Vary "vary",
-    WwwAuthenticate "www-authenticate",
+    StrictTransportSecurity "strict-transport-security",
     AccessControlRequestMethod "access-control-request-method",
     AccessControlRequestHeaders "access-control-request-headers",
     AccessControlAllowOrigin "access-control-allow-origin",
-    StrictTransportSecurity "strict-transport-security",
+    AccessControlAllowMethods "access-control-allow-methods",
+    AccessControlAllowHeaders "access-control-allow-headers",
+    AccessControlAllowCredentials "access-control-allow-credentials",
+    AccessControlExposeHeaders "access-control-expose-headers",
+    AccessControlMaxAge "access-control-max-age",
 }
 
-/// Slots of the hash table: the smallest power of two for which a multiplier was found.
-const SLOTS: usize = 128;
-/// Found by trying random odd numbers until no two names met; `TABLE` proves it at compile time.
-const MULTIPLIER: u32 = 0x25e5_c547;
+/// Ids with a bit of their own in a set; the last bit of a `u64` is for all others.
+const OWN_BITS: u8 = 63;
 
-/// What is known of each slot, so that one load leads to all of it; `Other` where no name falls.
+/// Slots of the hash table: a power of two, large enough that a multiplier is found at once.
+const SLOTS: usize = 256;
+/// Found by trying random odd numbers until no two names met; `TABLE` proves it at compile time.
+const MULTIPLIER: u32 = 0xda6f_51dd;
+
+/// The id and the name of each slot, so that one load leads to both; `Other` in an empty slot.
 #[expect(clippy::indexing_slicing, reason = "evaluated when the crate is compiled")]
 static TABLE: [(HeaderId, &str); SLOTS] = {
-    assert!(NAMES.len() == IDS.len() && NAMES.len() <= 64, "a set of ids must fit a u64");
+    assert!(NAMES.len() == IDS.len() && NAMES.len() <= 256, "an id is one byte");
     let mut table = [(HeaderId::Other, ""); SLOTS];
     let mut number = 2;
     while number < NAMES.len() {
@@ -141,10 +154,79 @@ impl HeaderId {
         IDS.iter().skip(2).copied()
     }
 
-    /// The id as a one-element set, for tests against several ids at once.
+    /// The bit of this id in a set; perhaps the bit of other ids too, see [`HeaderId::is_own`].
     #[inline]
-    pub(crate) const fn bit(self) -> u64 {
-        1 << self as u8
+    const fn bit(self) -> u64 {
+        // Not `Ord::min`, which is not const.
+        let number = self as u8;
+        1 << if number < OWN_BITS { number } else { OWN_BITS }
+    }
+
+    /// Whether no other id has the same bit.
+    #[inline]
+    pub(crate) const fn is_own(self) -> bool {
+        (self as u8) < OWN_BITS
+    }
+}
+
+/// A set of header names.
+///
+/// A set that [`IdSet::of`] made is exact. One that [`IdSet::insert`] made may seem to hold a name
+/// that nobody inserted: it proves absence only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IdSet(u64);
+
+impl IdSet {
+    /// No name.
+    pub(crate) const EMPTY: Self = Self(0);
+
+    /// Exactly these names. Each has a bit of its own: another one does not compile in a constant,
+    /// and is a bug elsewhere.
+    #[inline]
+    pub(crate) const fn of<const N: usize>(ids: [HeaderId; N]) -> Self {
+        let (mut set, mut rest) = (0, ids.as_slice());
+        while let [id, behind @ ..] = rest {
+            assert!(id.is_own(), "this name shares its bit: move it up in the list of names");
+            set |= id.bit();
+            rest = behind;
+        }
+        Self(set)
+    }
+
+    /// Adds a name, whether or not it has a bit of its own.
+    #[inline]
+    pub(crate) const fn insert(&mut self, id: HeaderId) {
+        self.0 |= id.bit();
+    }
+
+    /// Takes the names of an exact set away.
+    #[inline]
+    pub(crate) const fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+
+    /// Whether the name is here.
+    #[inline]
+    pub(crate) const fn has(self, id: HeaderId) -> bool {
+        self.0 & id.bit() != 0
+    }
+
+    /// Whether any of these names is here.
+    #[inline]
+    pub(crate) const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The names of both.
+    #[inline]
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The names of this that the other does not have.
+    #[inline]
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 
@@ -230,6 +312,25 @@ mod tests {
         for (number, id) in IDS.iter().enumerate() {
             assert_eq!(*id as usize, number);
         }
+    }
+
+    #[test]
+    fn a_set_has_the_names_it_is_made_of_and_no_other() {
+        let set = IdSet::of([HeaderId::Host, HeaderId::Vary]);
+        for id in HeaderId::all() {
+            assert_eq!(set.has(id), matches!(id, HeaderId::Host | HeaderId::Vary), "{id:?}");
+        }
+        let mut seen = IdSet::EMPTY;
+        let shared = HeaderId::all().filter(|id| !id.is_own()).count();
+        assert!(shared > 1, "names beyond the bits are tested too");
+        seen.insert(HeaderId::AccessControlMaxAge);
+        assert!(seen.has(HeaderId::AccessControlMaxAge) && !seen.has(HeaderId::Host));
+    }
+
+    #[test]
+    #[should_panic(expected = "shares its bit")]
+    fn a_name_that_shares_its_bit_is_in_no_set() {
+        let _ = IdSet::of([HeaderId::AccessControlMaxAge]);
     }
 
     proptest! {

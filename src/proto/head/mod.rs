@@ -15,6 +15,7 @@ mod tests;
 pub use headers::{BYTES_MAX, Field, Headers, Span, is_token};
 pub(crate) use headers::{is_control, name_of, trimmed, trimmed_end, trimmed_start};
 pub use id::HeaderId;
+pub(crate) use id::IdSet;
 pub(crate) use request::RequestLine;
 pub use request::{Method, RequestHead};
 pub use response::{ResponseHead, phrase};

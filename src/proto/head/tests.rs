@@ -178,7 +178,17 @@ enum Op {
 }
 
 /// Names with and without an id.
-const NAMES: [&str; 6] = ["host", "x-forwarded-for", "cookie", "x-other", "x-another", "x-othes"];
+const NAMES: [&str; 8] = [
+    "host",
+    "x-forwarded-for",
+    "cookie",
+    // These two share a bit in a set of names.
+    "user-agent",
+    "accept",
+    "x-other",
+    "x-another",
+    "x-othes",
+];
 
 fn op() -> impl Strategy<Value = Op> {
     let (name, value) = (0..NAMES.len(), prop::collection::vec(b'a'..=b'z', 0..6));
