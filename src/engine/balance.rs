@@ -1,84 +1,105 @@
 //! Choosing an endpoint of an upstream.
 //!
 //! One balancer lives on each core, per upstream; cores do not talk about it. Health, breakers and
-//! the connection are others' business: a caller names the endpoint that it does not want.
+//! the connection are others' business: a caller names the endpoints that it has tried.
 
 use crate::mix::mix;
 use crate::snapshot::Endpoint;
 
 /// Takes endpoints in turn, each as often as its weight says.
 ///
-/// With equal weights a turn is a counter. With unequal ones it is the smooth scheme that nginx
-/// made known: each pick adds its weight to every endpoint's credit, takes the one with most
-/// credit and subtracts the sum from it, so that the picks of a heavy endpoint lie apart.
+/// First tries and further tries have a turn of their own. A retry that moved the turn of first
+/// tries would, with one dead endpoint of two, bring every request to the dead one first. And the
+/// load of a dead endpoint spreads over all others, not over its neighbour alone.
 #[derive(Debug)]
 pub struct RoundRobin {
     /// Decides where to start, so that the cores do not all call at the first endpoint.
     seed: u64,
-    /// How many endpoints the state below was made for.
+    /// How many endpoints the turns below were made for.
     made_for: usize,
-    /// The endpoint whose turn is next, when weights are equal.
-    turn: usize,
-    /// Credit of each endpoint; empty when weights are equal.
-    credits: Vec<i64>,
+    first: Turn,
+    again: Turn,
 }
 
 impl RoundRobin {
     /// `seed` differs from core to core.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { seed, made_for: 0, turn: 0, credits: Vec::new() }
+        Self { seed, made_for: 0, first: Turn::NONE, again: Turn::NONE }
     }
 
-    /// The index of the next endpoint that is not `exclude`; `None` when there is no such one.
+    /// The index of the next endpoint that is not among `tried`; `None` when there is none left.
+    /// A try with an empty `tried` is a first one.
     ///
     /// `endpoints` is the same set at each call: a changed upstream has another identity, and
     /// with it a new balancer. After the first call nothing is allocated.
-    pub fn pick(&mut self, endpoints: &[Endpoint], exclude: Option<usize>) -> Option<usize> {
+    pub fn pick(&mut self, endpoints: &[Endpoint], tried: &[usize]) -> Option<usize> {
         if self.made_for != endpoints.len() {
-            self.make(endpoints);
+            self.made_for = endpoints.len();
+            self.first = Turn::new(self.seed, endpoints);
+            self.again = Turn::new(mix(self.seed), endpoints);
         }
-        if self.credits.is_empty() {
-            self.take_turn(endpoints.len(), exclude)
-        } else {
-            self.take_credit(endpoints, exclude)
-        }
+        let turn = if tried.is_empty() { &mut self.first } else { &mut self.again };
+        turn.take(endpoints, tried)
     }
+}
 
-    fn make(&mut self, endpoints: &[Endpoint]) {
-        self.made_for = endpoints.len();
-        self.credits.clear();
+/// Whose turn it is.
+///
+/// With equal weights a turn is a counter. With unequal ones it is the smooth scheme that nginx
+/// made known: each pick adds its weight to every endpoint's credit, takes the one with most
+/// credit and subtracts the sum from it, so that the picks of a heavy endpoint lie apart.
+#[derive(Debug)]
+struct Turn {
+    /// The endpoint whose turn is next, when weights are equal.
+    next: usize,
+    /// Credit of each endpoint; empty when weights are equal.
+    credits: Vec<i64>,
+}
+
+impl Turn {
+    const NONE: Self = Self { next: 0, credits: Vec::new() };
+
+    fn new(seed: u64, endpoints: &[Endpoint]) -> Self {
         // The remainder is below the length, so it is a `usize`.
         let offset =
-            (endpoints.len() as u64).checked_sub(1).map_or(0, |last| mix(self.seed) % (last + 1));
-        self.turn = usize::try_from(offset).unwrap_or(0);
+            (endpoints.len() as u64).checked_sub(1).map_or(0, |last| mix(seed) % (last + 1));
+        let next = usize::try_from(offset).unwrap_or(0);
         let weights = || endpoints.iter().map(|endpoint| endpoint.weight);
         if weights().min() == weights().max() {
-            return;
+            return Self { next, credits: Vec::new() };
         }
         // Any credits below the sum keep the shares right: they move the first few picks only.
         let sum: i64 = weights().map(i64::from).sum();
-        let scatter = |index: usize| mix(self.seed.wrapping_add(index as u64)).cast_signed();
-        self.credits = (0..endpoints.len()).map(|index| scatter(index).rem_euclid(sum)).collect();
+        let scatter = |index: usize| mix(seed.wrapping_add(index as u64)).cast_signed();
+        let credits = (0..endpoints.len()).map(|index| scatter(index).rem_euclid(sum)).collect();
+        Self { next, credits }
     }
 
-    fn take_turn(&mut self, length: usize, exclude: Option<usize>) -> Option<usize> {
-        // Twice: if the first is excluded, the one after it is not.
-        for _ in 0..length.min(2) {
-            let index = self.turn;
-            self.turn = if index + 1 < length { index + 1 } else { 0 };
-            if exclude != Some(index) {
+    fn take(&mut self, endpoints: &[Endpoint], tried: &[usize]) -> Option<usize> {
+        if self.credits.is_empty() {
+            self.take_next(endpoints.len(), tried)
+        } else {
+            self.take_credit(endpoints, tried)
+        }
+    }
+
+    fn take_next(&mut self, length: usize, tried: &[usize]) -> Option<usize> {
+        for _ in 0..length {
+            let index = self.next;
+            self.next = if index + 1 < length { index + 1 } else { 0 };
+            if !tried.contains(&index) {
                 return Some(index);
             }
         }
         None
     }
 
-    fn take_credit(&mut self, endpoints: &[Endpoint], exclude: Option<usize>) -> Option<usize> {
+    fn take_credit(&mut self, endpoints: &[Endpoint], tried: &[usize]) -> Option<usize> {
         let mut sum = 0;
         let mut best: Option<(usize, &mut i64)> = None;
         for (index, (credit, endpoint)) in self.credits.iter_mut().zip(endpoints).enumerate() {
-            if exclude == Some(index) {
+            if tried.contains(&index) {
                 continue;
             }
             sum += i64::from(endpoint.weight);
@@ -109,7 +130,7 @@ mod tests {
         let mut balancer = RoundRobin::new(seed);
         let mut counts = vec![0; weights.len()];
         for _ in 0..picks {
-            counts[balancer.pick(&endpoints, None).unwrap()] += 1;
+            counts[balancer.pick(&endpoints, &[]).unwrap()] += 1;
         }
         counts
     }
@@ -118,9 +139,9 @@ mod tests {
     fn equal_weights_are_taken_in_turn() {
         let endpoints = endpoints(&[3, 3, 3]);
         let mut balancer = RoundRobin::new(1);
-        let first = balancer.pick(&endpoints, None).unwrap();
+        let first = balancer.pick(&endpoints, &[]).unwrap();
         for step in 1..10 {
-            assert_eq!(balancer.pick(&endpoints, None), Some((first + step) % 3));
+            assert_eq!(balancer.pick(&endpoints, &[]), Some((first + step) % 3));
         }
     }
 
@@ -138,7 +159,7 @@ mod tests {
     fn a_heavy_endpoint_is_not_taken_in_one_run() {
         let endpoints = endpoints(&[4, 1, 1, 1, 1]);
         let mut balancer = RoundRobin::new(0);
-        let picks: Vec<_> = (0..80).filter_map(|_| balancer.pick(&endpoints, None)).collect();
+        let picks: Vec<_> = (0..80).filter_map(|_| balancer.pick(&endpoints, &[])).collect();
         // Weight 4 of 8: every other pick. The first round may differ by the start credit.
         assert!(picks[16..].windows(3).all(|three| three != [0, 0, 0]), "{picks:?}");
     }
@@ -148,18 +169,54 @@ mod tests {
         for weights in [&[1, 1, 1, 1][..], &[2, 1, 1, 2]] {
             let endpoints = endpoints(weights);
             let starts: std::collections::HashSet<_> =
-                (0..64).map(|seed| RoundRobin::new(seed).pick(&endpoints, None)).collect();
+                (0..64).map(|seed| RoundRobin::new(seed).pick(&endpoints, &[])).collect();
             assert!(starts.len() > 1, "{weights:?}: {starts:?}");
         }
     }
 
     #[test]
-    fn the_excluded_endpoint_is_not_taken() {
+    fn a_retry_does_not_move_the_turn_of_first_tries() {
+        for weights in [&[1, 1][..], &[1, 1, 1], &[3, 1], &[1, 1, 1, 1, 1]] {
+            let endpoints = endpoints(weights);
+            let (mut plain, mut retried) = (RoundRobin::new(7), RoundRobin::new(7));
+            let mut taken_again = vec![0; weights.len()];
+            for _ in 0..60 {
+                let first = retried.pick(&endpoints, &[]).unwrap();
+                assert_eq!(Some(first), plain.pick(&endpoints, &[]));
+                if first == 0 {
+                    taken_again[retried.pick(&endpoints, &[0]).unwrap()] += 1;
+                }
+            }
+            // The load of the first endpoint spreads over all the others.
+            let others = &taken_again[1..];
+            let (least, most) = (others.iter().min().unwrap(), others.iter().max().unwrap());
+            assert!(most - least <= 1, "{weights:?}: {taken_again:?}");
+        }
+    }
+
+    #[test]
+    fn every_endpoint_is_tried_once_and_then_none_is_left() {
+        for weights in [&[1, 1, 1, 1][..], &[5, 1, 2]] {
+            let endpoints = endpoints(weights);
+            let mut balancer = RoundRobin::new(9);
+            for _ in 0..20 {
+                let mut tried = Vec::new();
+                while let Some(index) = balancer.pick(&endpoints, &tried) {
+                    assert!(!tried.contains(&index));
+                    tried.push(index);
+                }
+                assert_eq!(tried.len(), weights.len());
+            }
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_was_tried_is_not_taken() {
         for weights in [&[1, 1, 1][..], &[7, 1, 1]] {
             let endpoints = endpoints(weights);
             let mut balancer = RoundRobin::new(3);
             for _ in 0..20 {
-                assert_ne!(balancer.pick(&endpoints, Some(0)).unwrap(), 0);
+                assert_ne!(balancer.pick(&endpoints, &[0]).unwrap(), 0);
             }
         }
     }
@@ -167,9 +224,9 @@ mod tests {
     #[test]
     fn nothing_to_take_is_none() {
         let mut balancer = RoundRobin::new(0);
-        assert_eq!(balancer.pick(&[], None), None);
+        assert_eq!(balancer.pick(&[], &[]), None);
         let one = endpoints(&[1]);
-        assert_eq!(balancer.pick(&one, Some(0)), None);
-        assert_eq!(balancer.pick(&one, None), Some(0));
+        assert_eq!(balancer.pick(&one, &[0]), None);
+        assert_eq!(balancer.pick(&one, &[]), Some(0));
     }
 }

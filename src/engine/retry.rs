@@ -14,9 +14,10 @@ use proto::head::Method;
 
 use crate::stage::Stage;
 
-/// How often one request is sent, the first time included. One retry finds a live endpoint when a
-/// single one is down; more would multiply the load of an upstream that is failing as a whole.
-pub const TRIES_MAX: u32 = 2;
+/// How often a request goes out that an endpoint may have seen, the first time included. Twice
+/// replaces a pooled connection that had died; more would multiply the load of an upstream that
+/// fails as a whole. Tries that no endpoint has seen are not counted: each goes to another endpoint.
+pub const SENDS_MAX: u32 = 2;
 
 /// What has passed between the gateway and an endpoint for one exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +35,32 @@ pub struct Ledger {
     pub body_bytes_consumed: u64,
     /// Bytes of the response that came in, in any try.
     pub response_bytes: u64,
-    /// Tries so far, the one that failed included.
+    /// Tries so far.
     pub tries: u32,
+    /// Tries before the last one in which an endpoint may have seen the request.
+    pub seen_before: u32,
+    /// An endpoint is left that was not tried, or that was tried on a pooled connection only.
+    pub endpoint_left: bool,
+}
+
+impl Ledger {
+    /// Begins another try: nothing of the request has gone out in it yet.
+    pub const fn begin_try(&mut self) {
+        if self.may_be_seen() {
+            self.seen_before += 1;
+        }
+        self.tries += 1;
+        self.reused = false;
+        self.bytes_out = 0;
+        self.untaken = false;
+    }
+
+    /// Whether an endpoint may know of the request by the last try: bytes went out, and it is not
+    /// certain that none arrived.
+    #[must_use]
+    pub const fn may_be_seen(&self) -> bool {
+        self.bytes_out > 0 && !self.untaken
+    }
 }
 
 /// What to do about a try that failed.
@@ -52,11 +77,11 @@ pub enum Verdict {
 pub fn judge(ledger: &Ledger, method: Method, stage: Stage) -> Verdict {
     let with_an_endpoint = matches!(stage, Stage::Connect | Stage::Forward | Stage::Respond);
     let replayable = ledger.response_bytes == 0 && ledger.body_bytes_consumed == 0;
-    if !with_an_endpoint || !replayable || ledger.tries >= TRIES_MAX {
+    let unseen = !ledger.may_be_seen();
+    let sends = ledger.seen_before + u32::from(!unseen);
+    if !with_an_endpoint || !replayable || !ledger.endpoint_left || sends >= SENDS_MAX {
         return Verdict::GiveUp;
     }
-    // No byte went out, or none arrived: no endpoint knows of the request.
-    let unseen = ledger.bytes_out == 0 || ledger.untaken;
     // The usual end of a pooled connection: the endpoint closed it, idle, while the request was
     // on its way. "Usual" is not "certain", so the method decides. On a fresh connection an
     // endpoint that goes away under a request may well go away because of it.
@@ -82,6 +107,8 @@ mod tests {
         body_bytes_consumed: 0,
         response_bytes: 0,
         tries: 1,
+        seen_before: 0,
+        endpoint_left: true,
     };
     const REUSED: Ledger = Ledger { reused: true, ..FRESH };
 
@@ -131,8 +158,29 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_tried_twice_at_most() {
-        let ledger = Ledger { tries: TRIES_MAX, ..FRESH };
-        assert_eq!(judge(&ledger, Method::Get, Stage::Connect), GiveUp);
+    fn a_request_that_may_have_been_seen_goes_out_twice_at_most() {
+        let ledger = Ledger { seen_before: 1, bytes_out: 100, ..REUSED };
+        assert_eq!(judge(&ledger, Method::Get, Stage::Respond), GiveUp);
+    }
+
+    #[test]
+    fn a_try_that_nobody_has_seen_does_not_count_as_sent() {
+        let mut ledger = Ledger::default();
+        ledger.begin_try();
+        ledger.begin_try();
+        assert_eq!((ledger.tries, ledger.seen_before), (2, 0));
+        ledger.bytes_out = 100;
+        ledger.begin_try();
+        assert_eq!((ledger.tries, ledger.seen_before, ledger.bytes_out), (3, 1, 0));
+        (ledger.bytes_out, ledger.untaken) = (100, true);
+        ledger.begin_try();
+        assert_eq!((ledger.tries, ledger.seen_before), (4, 1));
+    }
+
+    #[test]
+    fn a_request_that_nobody_has_seen_is_tried_until_no_endpoint_is_left() {
+        assert_eq!(judge(&FRESH, Method::Post, Stage::Connect), Retry);
+        let ledger = Ledger { endpoint_left: false, ..FRESH };
+        assert_eq!(judge(&ledger, Method::Post, Stage::Connect), GiveUp);
     }
 }

@@ -1,6 +1,6 @@
 //! What is sent again, and what never is. The endpoint's list of requests is the judge.
 
-use crate::harness::{Connection, Endpoint, Gateway, OK, free_address};
+use crate::harness::{Connection, Endpoint, Gateway, OK, eventually, free_address};
 
 /// An endpoint that answers the first `answers` requests of a connection, and reads one more and
 /// ends the connection.
@@ -46,6 +46,50 @@ fn a_dead_endpoint_among_two_is_not_noticed() {
         assert_eq!(client.response().status, 200);
         assert_eq!(endpoint.requests().last().unwrap().text(), "helloworld");
     }
+}
+
+#[test]
+fn a_dead_endpoint_is_tried_first_no_more_often_than_its_share() {
+    // A retry does not move the turn: else every request would come to the dead endpoint first.
+    let endpoint = Endpoint::ok();
+    let addresses = [free_address(), endpoint.address()];
+    let gateway = Gateway::in_front_of_addresses(addresses).admin().start();
+    let mut client = gateway.client();
+    for round in 0..24 {
+        assert_eq!(client.get(&format!("/{round}")).status, 200);
+    }
+    eventually("half of the requests were tried twice", || {
+        gateway.metric("ringway_retries_total", &[]) == 12.0
+    });
+    assert_eq!(endpoint.requests().len(), 24);
+}
+
+#[test]
+fn a_request_that_no_endpoint_has_seen_goes_on_until_one_takes_it() {
+    let endpoint = Endpoint::ok();
+    let dead = [(); 4].map(|()| free_address());
+    let addresses = [dead[0], dead[1], endpoint.address(), dead[2], dead[3]];
+    let gateway = Gateway::in_front_of_addresses(addresses).start();
+    let mut client = gateway.client();
+    for round in 0..30 {
+        let target = format!("/{round}");
+        let response = match round % 2 {
+            0 => client.get(&target),
+            _ => client.post(&target, "body"),
+        };
+        assert_eq!(response.status, 200, "round {round}");
+        assert_eq!(count(&endpoint, &target), 1, "round {round}");
+    }
+}
+
+#[test]
+fn when_every_endpoint_refuses_each_was_tried_once() {
+    let gateway = Gateway::in_front_of_addresses([(); 3].map(|()| free_address())).admin().start();
+    let mut client = gateway.client();
+    client.post("/", "body").assert_is_reply(502, "endpoint_refused");
+    eventually("both other endpoints were tried", || {
+        gateway.metric("ringway_retries_total", &[]) == 2.0
+    });
 }
 
 #[test]

@@ -24,8 +24,13 @@ pub(super) struct Attempts<N: Net> {
     pub(super) ledger: Ledger,
     slot: Rc<UpstreamSlot<N>>,
     upstream: UpstreamId,
-    /// The endpoint tried last.
-    tried: Option<usize>,
+    /// The endpoints tried, and those of them that were tried on a new connection. An endpoint whose
+    /// pooled connection turned out dead may be tried once more, after all others. Empty vectors
+    /// cost nothing: a first try does not fill them.
+    tried: Vec<usize>,
+    tried_anew: Vec<usize>,
+    /// The endpoint of the try that runs.
+    endpoint: usize,
     /// A pooled connection may be used: not after one turned out dead, when its neighbours have
     /// most likely died with it.
     pooled: bool,
@@ -54,7 +59,9 @@ impl<N: Net> Attempts<N> {
             ledger: Ledger::default(),
             slot,
             upstream,
-            tried: None,
+            tried: Vec::new(),
+            tried_anew: Vec::new(),
+            endpoint: 0,
             pooled: true,
             first: Some(first),
         })
@@ -67,11 +74,8 @@ impl<N: Net> Attempts<N> {
         request: &Request<'_>,
     ) -> Result<Lease<N>, End> {
         loop {
-            self.ledger.tries += 1;
+            self.ledger.begin_try();
             exchange.notes.tries.set(u8::try_from(self.ledger.tries).unwrap_or(u8::MAX));
-            self.ledger.reused = false;
-            self.ledger.bytes_out = 0;
-            self.ledger.untaken = false;
             let (failure, chunk) = match self.lease(exchange).await {
                 Err(NoLease::Failed(failure)) => (failure, self.first.take()),
                 Err(NoLease::None(reason)) => return Err(End::Reply(reason)),
@@ -128,6 +132,7 @@ impl<N: Net> Attempts<N> {
     ) {
         let ended = failure.kind == Kind::Closed;
         let method = request.head.method;
+        self.remember_endpoint(exchange);
         if ended && judge(&self.ledger, method, failure.stage) == Verdict::GiveUp {
             let untaken = Ledger { untaken: true, ..self.ledger };
             // It is of no use to know what changes nothing.
@@ -152,6 +157,7 @@ impl<N: Net> Attempts<N> {
         if failure.kind == Kind::Exhausted {
             return Err(end_of(failure));
         }
+        self.remember_endpoint(exchange);
         if judge(&self.ledger, request.head.method, failure.stage) == Verdict::GiveUp {
             return Err(end_of(failure));
         }
@@ -164,30 +170,53 @@ impl<N: Net> Attempts<N> {
         Ok(())
     }
 
+    /// Remembers the endpoint of a try that failed, and whether one is left to try.
+    fn remember_endpoint(&mut self, exchange: &Exchange<'_, N>) {
+        let remember = |among: &mut Vec<usize>| {
+            if !among.contains(&self.endpoint) {
+                among.push(self.endpoint);
+            }
+        };
+        remember(&mut self.tried);
+        if !self.ledger.reused {
+            remember(&mut self.tried_anew);
+        }
+        let upstream = exchange.snapshot.table().upstream(self.upstream);
+        self.ledger.endpoint_left = self.tried_anew.len() < upstream.endpoints.len();
+    }
+
+    /// Selects an endpoint and leases a connection to it: a pooled one, or a new one.
     async fn lease(&mut self, exchange: &Exchange<'_, N>) -> Result<Lease<N>, NoLease> {
         let upstream = exchange.snapshot.table().upstream(self.upstream);
-        // Where there is a choice, another try goes to another endpoint: a dead pooled connection
-        // may mean a dead endpoint.
-        let exclude = self.tried.filter(|_| upstream.endpoints.len() > 1);
-        let mut picked = self.slot.balance.borrow_mut().pick(&upstream.endpoints, exclude);
-        let mut pooled = None;
-        // Once more where the first has no connection left to lend.
-        for again in [true, false] {
-            let endpoint = picked.ok_or(NoLease::None(Reason::NoEndpoint))?;
-            let pool = self.slot.pools.get(endpoint).ok_or(NoLease::None(Reason::NoEndpoint))?;
-            self.tried = Some(endpoint);
-            pooled = if self.pooled { pool.checkout(exchange.core) } else { None };
+        let endpoints = &upstream.endpoints;
+        // Endpoints passed over because they may have no more connections.
+        let mut full = Vec::new();
+        let (pool, pooled) = loop {
+            let mut balance = self.slot.balance.borrow_mut();
+            let picked = if full.is_empty() {
+                // First those not tried at all: a dead pooled connection may mean a dead endpoint.
+                let picked = balance.pick(endpoints, &self.tried);
+                picked.or_else(|| balance.pick(endpoints, &self.tried_anew))
+            } else {
+                balance.pick(endpoints, &full)
+            };
+            drop(balance);
+            let pool = picked.and_then(|endpoint| Some((endpoint, self.slot.pools.get(endpoint)?)));
+            let Some((endpoint, pool)) = pool else {
+                let none = if full.is_empty() { Reason::NoEndpoint } else { Reason::PoolFull };
+                return Err(NoLease::None(none));
+            };
+            let pooled = if self.pooled { pool.checkout(exchange.core) } else { None };
             if pooled.is_some() || pool.has_room() {
-                break;
+                self.endpoint = endpoint;
+                break (pool, pooled);
             }
-            if !again || upstream.endpoints.len() == 1 {
-                return Err(NoLease::None(Reason::PoolFull));
+            if full.is_empty() {
+                full.clone_from(&self.tried_anew);
             }
-            picked = self.slot.balance.borrow_mut().pick(&upstream.endpoints, Some(endpoint));
-        }
-        let endpoint = self.tried.ok_or(NoLease::None(Reason::NoEndpoint))?;
-        let pool = self.slot.pools.get(endpoint).ok_or(NoLease::None(Reason::NoEndpoint))?;
-        exchange.notes.endpoint.set(u32::try_from(endpoint).ok());
+            full.push(endpoint);
+        };
+        exchange.notes.endpoint.set(u32::try_from(self.endpoint).ok());
         let mut lease = match pooled {
             Some(lease) => lease,
             None => {
