@@ -9,7 +9,7 @@ use engine::address::{Address, ClientAddress};
 use engine::time::Instant;
 use worker::net::buffer::Buf;
 use worker::net::sim::{Faults, Random, Sim, SimListener, SimNet, SimStream};
-use worker::net::{Listener, Net, Quiet, Stream};
+use worker::net::{Listener, Net, Stream, StreamState};
 
 use super::client::Script;
 use super::endpoint::Manners;
@@ -127,8 +127,8 @@ impl Stream for Panicky<SimStream> {
         self.inner.readable().await
     }
 
-    fn quiet(&self) -> Quiet {
-        self.inner.quiet()
+    fn state(&self) -> StreamState {
+        self.inner.state()
     }
 
     fn is_quiet(&self) -> bool {

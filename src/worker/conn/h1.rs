@@ -31,7 +31,7 @@ use crate::exchange::{
 use crate::failure::{Failure, Kind, Side};
 use crate::listener::{ListenerSlot, Open, Seat};
 use crate::net::buffer::{Buf, HEADROOM, Size};
-use crate::net::{Net, Quiet, Stream};
+use crate::net::{Net, Stream, StreamState};
 use crate::state::Core;
 use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
 
@@ -155,7 +155,7 @@ impl<N: Net> Connection<N> {
         let came = poll_fn(|cx| {
             // A request that is already here is still served.
             if self.ends() {
-                return Poll::Ready(self.stream.quiet() == Quiet::Bytes);
+                return Poll::Ready(self.stream.state() == StreamState::Readable);
             }
             if let Poll::Ready(ready) = readable.as_mut().poll(cx) {
                 return Poll::Ready(ready.is_ok());
@@ -612,11 +612,11 @@ struct Handle<'a, N: Net> {
 
 impl<N: Net> ClientHandle for Handle<'_, N> {
     fn is_there(&self) -> bool {
-        match self.stream.quiet() {
-            Quiet::Gone => false,
+        match self.stream.state() {
+            StreamState::Gone => false,
             // Half closed and closed look the same until something is sent. An HTTP/1.0 client
             // must not be sent a 1xx, and is believed.
-            Quiet::HalfClosed
+            StreamState::HalfClosed
                 if self.version == Version::Http11 && self.probed.get() < PROBE.len() =>
             {
                 let sent = self.probed.get();

@@ -28,7 +28,7 @@ use crate::deadline::Deadline;
 use crate::failure::Side;
 use crate::listener::ListenerSlot;
 use crate::net::buffer::{Buf, Size};
-use crate::net::{Net, Quiet, Stream};
+use crate::net::{Net, Stream, StreamState};
 use crate::state::Core;
 use crate::telemetry::Counter;
 use crate::upstream::{EndpointSide, Lease};
@@ -393,7 +393,7 @@ impl<N: Net> Between<'_, N> {
 /// the other's.
 fn is_missed<S: Stream>(side: &S, way: &Way<'_>, back: &Way<'_>) -> bool {
     // Where both directions have ended, so has the connection: that is no reset.
-    if back.ended.get() || side.quiet() != Quiet::Gone {
+    if back.ended.get() || side.state() != StreamState::Gone {
         return false;
     }
     if way.ended.get() {

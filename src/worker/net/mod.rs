@@ -77,11 +77,11 @@ pub trait Listener: 'static {
 
 /// What can be learned of a stream without reading from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quiet {
+pub enum StreamState {
     /// Nothing to read, both directions open.
     Quiet,
     /// There are bytes to read.
-    Bytes,
+    Readable,
     /// The other side has sent its end, perhaps behind bytes that are still to be read; it may
     /// still read.
     HalfClosed,
@@ -114,9 +114,9 @@ pub trait Stream: 'static {
     fn readable(&self) -> impl Future<Output = io::Result<()>>;
 
     /// What the other side has done, asked without waiting (one system call).
-    fn quiet(&self) -> Quiet;
+    fn state(&self) -> StreamState;
 
-    /// Whether [`Stream::quiet`] says `Quiet`, at the least price: for a stream that lies in wait,
+    /// Whether [`Stream::state`] says `Quiet`, at the least price: for a stream that lies in wait,
     /// once between a read that brought bytes and the next. An error may be told only here.
     fn is_quiet(&self) -> bool;
 

@@ -31,7 +31,7 @@ use monoio::utils::is_legacy;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use super::buffer::Buf;
-use super::{Listener, Net, Quiet, Stream};
+use super::{Listener, Net, Stream, StreamState};
 
 /// Entries of a core's submission queue. A full one is flushed early, which costs one system call
 /// for 256 operations. The queue is written round and round, so a large one is cold memory at
@@ -527,20 +527,20 @@ impl Stream for MonoioStream {
         self.get().readable(false).await
     }
 
-    fn quiet(&self) -> Quiet {
+    fn state(&self) -> StreamState {
         let mut poll =
             libc::pollfd { fd: self.fd, events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
         // SAFETY: one valid pollfd that outlives the call; a zero timeout does not wait.
         unsafe { libc::poll(&raw mut poll, 1, 0) };
         let says = |event: i16| poll.revents & event != 0;
         if says(libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) {
-            Quiet::Gone
+            StreamState::Gone
         } else if says(libc::POLLRDHUP) {
-            Quiet::HalfClosed
+            StreamState::HalfClosed
         } else if says(libc::POLLIN) {
-            Quiet::Bytes
+            StreamState::Readable
         } else {
-            Quiet::Quiet
+            StreamState::Quiet
         }
     }
 
@@ -702,7 +702,7 @@ mod tests {
         let pool = Pool::new(usize::MAX);
         let read = async || stream.read(pool.take(Size::Small)).await.0;
         let until = async |what| {
-            while stream.quiet() != what {
+            while stream.state() != what {
                 net.yield_now().await;
             }
         };
@@ -720,12 +720,12 @@ mod tests {
             peer.write_all(b"b")?;
             assert_eq!(waiting.await?, 1);
             peer.write_all(b"c")?;
-            until(Quiet::Bytes).await;
+            until(StreamState::Readable).await;
             assert!(!stream.is_quiet(), "bytes");
             assert_eq!(read().await?, 1);
         }
         peer.shutdown(Shutdown::Write)?;
-        until(Quiet::HalfClosed).await;
+        until(StreamState::HalfClosed).await;
         assert!(!stream.is_quiet(), "an end");
         Ok(())
     }

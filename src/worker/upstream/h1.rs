@@ -15,7 +15,7 @@ use super::side::{EndpointHandle, EndpointSide, RequestSink, ResponseSource, Uns
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
 use crate::net::buffer::{Buf, HEADROOM, Size, TAILROOM};
-use crate::net::{Net, Quiet, Stream};
+use crate::net::{Net, Stream, StreamState};
 use crate::state::Core;
 use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
 
@@ -142,7 +142,7 @@ impl<N: Net> Lease<N> {
         }
         let give_up_at = net.now().plus_micros(UNTAKEN_MICROS);
         loop {
-            let ended = stream.quiet() == Quiet::Gone;
+            let ended = stream.state() == StreamState::Gone;
             if stream.unacknowledged() != Some(bytes_out) {
                 return false;
             }

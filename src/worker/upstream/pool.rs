@@ -13,7 +13,7 @@ use engine::time::{Instant, micros};
 use super::h1::{self, Lease};
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind};
-use crate::net::{Net, Quiet, Stream};
+use crate::net::{Net, Stream, StreamState};
 use crate::pressure::exhausted;
 use crate::state::{Core, Place};
 
@@ -155,7 +155,7 @@ impl<N: Net> Pool<N> {
         self.idle.borrow_mut().retain(|idle| {
             let age = now.micros_since(idle.since);
             age < QUIET_CHECK_AFTER
-                || (age < self.idle_micros && idle.connection.stream.quiet() == Quiet::Quiet)
+                || (age < self.idle_micros && idle.connection.stream.state() == StreamState::Quiet)
         });
     }
 

@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use super::super::Quiet;
+use super::super::StreamState;
 use super::super::buffer::Buf;
 use super::trace::{self, Entry};
 use super::world::{Event, World};
@@ -380,16 +380,16 @@ impl Connection {
         to.sent - to.taken
     }
 
-    pub(super) fn quiet(&self, side: Side) -> Quiet {
+    pub(super) fn state(&self, side: Side) -> StreamState {
         let end = self.end(side);
         if end.reset || end.aborted || (end.ended && end.shut) {
-            Quiet::Gone
+            StreamState::Gone
         } else if end.ended {
-            Quiet::HalfClosed
+            StreamState::HalfClosed
         } else if end.arrived > 0 {
-            Quiet::Bytes
+            StreamState::Readable
         } else {
-            Quiet::Quiet
+            StreamState::Quiet
         }
     }
 

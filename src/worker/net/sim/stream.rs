@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::super::buffer::Buf;
-use super::super::{Quiet, Stream};
+use super::super::{Stream, StreamState};
 use super::Force;
 use super::connection::{Connection, Side, Wait};
 use super::trace::{Entry, Kind};
@@ -102,12 +102,12 @@ impl Stream for SimStream {
         Readable { stream: self, stale: None, phase: Phase::New }
     }
 
-    fn quiet(&self) -> Quiet {
-        self.connection.quiet(self.side)
+    fn state(&self) -> StreamState {
+        self.connection.state(self.side)
     }
 
     fn is_quiet(&self) -> bool {
-        self.quiet() == Quiet::Quiet
+        self.state() == StreamState::Quiet
     }
 
     fn unacknowledged(&self) -> Option<u64> {

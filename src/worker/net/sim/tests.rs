@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 
 use super::super::buffer::{Buf, Pool, Size};
-use super::super::{Listener, Quiet, Stream};
+use super::super::{Listener, Stream, StreamState};
 use super::*;
 
 const SERVER: &str = "10.1.0.1:80";
@@ -212,19 +212,19 @@ fn an_end_is_read_after_the_bytes_and_leaves_the_other_direction_open() {
     let net = sim.net();
     sim.block_on(async {
         let (client, accepted) = pair(&net).await;
-        assert_eq!(accepted.quiet(), Quiet::Quiet);
+        assert_eq!(accepted.state(), StreamState::Quiet);
         send(&client, b"request").await.unwrap();
         sleep(&net, 100).await;
-        assert_eq!(accepted.quiet(), Quiet::Bytes);
+        assert_eq!(accepted.state(), StreamState::Readable);
         client.shutdown_write();
         assert_eq!(send(&client, b"more").await, Err((ErrorKind::BrokenPipe, 0)));
         sleep(&net, 100).await;
-        assert_eq!(accepted.quiet(), Quiet::HalfClosed);
+        assert_eq!(accepted.state(), StreamState::HalfClosed);
         assert_eq!(read_all(&accepted).await, (b"request".to_vec(), None));
-        assert_eq!(accepted.quiet(), Quiet::HalfClosed);
+        assert_eq!(accepted.state(), StreamState::HalfClosed);
         send(&accepted, b"response").await.unwrap();
         accepted.shutdown_write();
-        assert_eq!(accepted.quiet(), Quiet::Gone);
+        assert_eq!(accepted.state(), StreamState::Gone);
         assert_eq!(read_all(&client).await, (b"response".to_vec(), None));
     });
     assert_eq!(sim.open_streams(), 0);
@@ -246,7 +246,7 @@ fn closing_with_everything_read_is_an_end_and_with_unread_bytes_a_reset() {
         drop(accepted);
         sleep(&net, 100).await;
         // Linux gives what had arrived, tells the error once, and then the end.
-        assert_eq!(client.quiet(), Quiet::Gone);
+        assert_eq!(client.state(), StreamState::Gone);
         assert_eq!(read(&client).await, Ok(b"response".to_vec()));
         assert_eq!(read(&client).await, Err(ErrorKind::ConnectionReset));
         assert_eq!(read(&client).await, Ok(vec![]));
@@ -263,7 +263,7 @@ fn a_write_to_a_closed_socket_is_taken_and_then_reset() {
         drop(accepted);
         assert_eq!(send(&client, b"first").await, Ok(()));
         sleep(&net, 100).await;
-        assert_eq!(client.quiet(), Quiet::Gone);
+        assert_eq!(client.state(), StreamState::Gone);
         assert_eq!(send(&client, b"second").await, Err((ErrorKind::BrokenPipe, 0)));
         assert_eq!(read(&client).await, Ok(vec![]));
     });
@@ -400,7 +400,7 @@ fn an_abort_ends_what_is_pending_and_resets_on_close() {
             assert_eq!(ended.get(), 0);
             accepted.abort();
             sleep(&net, 1_000_000).await;
-            assert_eq!((ended.get(), accepted.quiet()), (2, Quiet::Gone));
+            assert_eq!((ended.get(), accepted.state()), (2, StreamState::Gone));
             drop(accepted);
             assert_eq!(read_all(&client).await.1, Some(ErrorKind::ConnectionReset));
         });
@@ -537,7 +537,7 @@ fn readiness_comes_with_bytes_and_sometimes_without_cause() {
             });
             let started = net.now();
             client.readable().await.unwrap();
-            if client.quiet() == Quiet::Quiet {
+            if client.state() == StreamState::Quiet {
                 stale += 1;
                 assert!(net.now().micros_since(started) < 10_000);
             }
