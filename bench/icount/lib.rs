@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use engine::time::Instant;
 use worker::Worker;
-use worker::net::buffer::{Buf, Pool, Size};
+use worker::net::buffer::{Buf, BufferPool, Size};
 use worker::net::sim::{Faults, Sim, SimStream};
 use worker::net::{Listener, Net, Stream};
 use worker::state::Place;
@@ -61,7 +61,7 @@ impl Exchanges {
             };
             Worker::start(gateway, Box::new(table), vec![listener], place, Box::new(drop))
         };
-        let buffers = Pool::new(64 << 20);
+        let buffers = BufferPool::new(64 << 20);
         self.serve(&sim, endpoint, &buffers);
         sim.block_on(self.ask(&sim, web, &buffers))?;
         let totals = worker.totals();
@@ -72,7 +72,7 @@ impl Exchanges {
     #[must_use]
     pub fn direct(&self) -> Option<()> {
         let sim = Sim::new(1, Faults::none());
-        let buffers = Pool::new(64 << 20);
+        let buffers = BufferPool::new(64 << 20);
         let endpoint = SocketAddr::from(([127, 0, 0, 2], 9000));
         self.serve(&sim, endpoint, &buffers);
         // With a worker something is always due; without, the list of it would come and go.
@@ -81,7 +81,7 @@ impl Exchanges {
         sim.block_on(self.ask(&sim, endpoint, &buffers))
     }
 
-    fn serve(&self, sim: &Sim, address: SocketAddr, buffers: &Pool) {
+    fn serve(&self, sim: &Sim, address: SocketAddr, buffers: &BufferPool) {
         let net = sim.net();
         let listener = net.listen(address);
         let response: Rc<[u8]> = self.response.as_slice().into();
@@ -100,7 +100,7 @@ impl Exchanges {
         });
     }
 
-    async fn ask(&self, sim: &Sim, to: SocketAddr, buffers: &Pool) -> Option<()> {
+    async fn ask(&self, sim: &Sim, to: SocketAddr, buffers: &BufferPool) -> Option<()> {
         let net = sim.net();
         let stream = net.connect(to).await.ok()?;
         // What a gateway adds to a response is behind its first line; the body is the same.
@@ -119,7 +119,7 @@ impl Exchanges {
     }
 }
 
-async fn write(stream: &SimStream, buffers: &Pool, bytes: &[u8]) -> Option<()> {
+async fn write(stream: &SimStream, buffers: &BufferPool, bytes: &[u8]) -> Option<()> {
     let mut buf = buffers.take(Size::Medium);
     buf.append(bytes).then_some(())?;
     while !buf.is_empty() {
@@ -131,7 +131,7 @@ async fn write(stream: &SimStream, buffers: &Pool, bytes: &[u8]) -> Option<()> {
 }
 
 /// Reads one message of at least `len` bytes; without faults it arrives in one piece.
-async fn read(stream: &SimStream, buffers: &Pool, len: usize) -> Option<Buf> {
+async fn read(stream: &SimStream, buffers: &BufferPool, len: usize) -> Option<Buf> {
     let mut buf = buffers.take(Size::Medium);
     while buf.len() < len {
         let read;

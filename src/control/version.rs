@@ -13,7 +13,7 @@ use std::time::Duration;
 use engine::address::Address;
 use engine::config::{Model, Sources};
 use engine::snapshot::{Identities, ListenerId, ListenerSettings, Table, compile};
-use worker::net::monoio::Bound;
+use worker::net::monoio::BoundSocket;
 
 use crate::Error;
 use crate::launch::bind::{Place, bind};
@@ -73,7 +73,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Part {
     pub(crate) table: Box<Table>,
     /// The listeners that it does not have yet, in the order of the table.
-    pub(crate) listeners: Vec<(ListenerId, Bound)>,
+    pub(crate) listeners: Vec<(ListenerId, BoundSocket)>,
 }
 
 impl Draft {

@@ -40,7 +40,7 @@ use engine::time::micros;
 
 use mailbox::{Inbox, Mailbox};
 use message::{Report, Switch, ToWorker};
-use net::monoio::{Bound, Driver, MonoioNet};
+use net::monoio::{BoundSocket, Driver, MonoioNet};
 use net::{Net, Stream};
 use state::{Core, Place};
 use telemetry::Totals;
@@ -61,7 +61,7 @@ pub struct Setup {
     /// How it does its I/O.
     pub driver: Driver,
     /// Listening sockets, one per listener of the table, in its order; non-blocking.
-    pub listeners: Vec<Bound>,
+    pub listeners: Vec<BoundSocket>,
     /// The worker's own route table.
     pub table: Box<Table>,
     /// Where it hears of the control thread.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::snapshot::{ListenerId, Table};
 
-use crate::net::monoio::Bound;
+use crate::net::monoio::BoundSocket;
 use crate::telemetry::Totals;
 use crate::telemetry::record::Records;
 use crate::telemetry::report::{Gauges, RouteBlock};
@@ -36,7 +36,7 @@ pub struct Switch {
     pub table: Box<Table>,
     /// Sockets of listeners that the worker does not have yet, bound and non-blocking. Listeners
     /// that it has and that the table does not name any more are drained and closed.
-    pub listeners: Vec<(ListenerId, Bound)>,
+    pub listeners: Vec<(ListenerId, BoundSocket)>,
 }
 
 /// From a worker to the control thread.

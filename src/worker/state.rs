@@ -14,7 +14,7 @@ use proto::head::{RequestHead, ResponseHead};
 
 use crate::deadline::Wheel;
 use crate::listener::ListenerSlot;
-use crate::net::buffer::Pool;
+use crate::net::buffer::BufferPool;
 use crate::net::{Listener, Net};
 use crate::snapshot::Snapshot;
 use crate::telemetry::report::{Gauges, RouteBlock};
@@ -56,7 +56,7 @@ pub struct Core<N: Net> {
     /// Its network.
     pub net: N,
     /// Its buffers.
-    pub buffers: Pool,
+    pub buffers: BufferPool,
     /// Its deadlines.
     pub wheel: Wheel,
     /// Its counts.
@@ -107,7 +107,7 @@ impl<N: Net> Core<N> {
         let reporter = Rc::new(Reporter::new(place.core, outbox));
         Rc::new(Self {
             net,
-            buffers: Pool::new(place.buffer_bytes_max),
+            buffers: BufferPool::new(place.buffer_bytes_max),
             wheel: Wheel::default(),
             counters: Counters::default(),
             request_heads: Shelf::default(),

@@ -15,7 +15,7 @@ use proto::head::{BodyLength, Headers};
 
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
-use crate::net::buffer::{Buf, HEADROOM, Pool, Size};
+use crate::net::buffer::{Buf, BufferPool, HEADROOM, Size};
 use crate::net::{Net, Stream};
 
 /// The last chunk without trailers: RFC 9112 section 7.1.
@@ -29,7 +29,7 @@ pub struct Wire<'a, N: Net> {
     /// The core's network.
     pub net: &'a N,
     /// The core's buffers.
-    pub buffers: &'a Pool,
+    pub buffers: &'a BufferPool,
     /// The stream itself.
     pub stream: &'a N::Stream,
     /// The deadline of the direction that waits here.
@@ -247,7 +247,7 @@ const BULK: u64 = 16 << 10;
 
 /// An empty buffer with room in front.
 #[must_use]
-pub fn empty(buffers: &Pool, size: Size) -> Buf {
+pub fn empty(buffers: &BufferPool, size: Size) -> Buf {
     let mut buf = buffers.take(size);
     buf.clear(HEADROOM);
     buf
@@ -255,11 +255,11 @@ pub fn empty(buffers: &Pool, size: Size) -> Buf {
 
 /// The framing of a body that goes out.
 pub mod outgoing {
-    use super::{Buf, Chunk, HEADROOM, LAST_CHUNK, Pool, chunk_size_line};
+    use super::{Buf, BufferPool, Chunk, HEADROOM, LAST_CHUNK, chunk_size_line};
 
     /// Frames `chunk` as it goes out under `Transfer-Encoding: chunked`, in place.
     #[must_use]
-    pub fn frame(buffers: &Pool, chunk: Chunk) -> Buf {
+    pub fn frame(buffers: &BufferPool, chunk: Chunk) -> Buf {
         let Chunk { mut buf, last, trailers } = chunk;
         let len = buf.len();
         if len > 0 {
@@ -292,7 +292,7 @@ pub mod outgoing {
     /// given is too small, which `len_max` bytes never are.
     #[must_use]
     pub fn put_in_front(
-        buffers: &Pool,
+        buffers: &BufferPool,
         mut buf: Buf,
         len_max: usize,
         encode: impl Fn(&mut [u8]) -> Option<usize>,

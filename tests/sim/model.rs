@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use worker::message::Report;
-use worker::net::buffer::Pool;
+use worker::net::buffer::BufferPool;
 use worker::net::sim::Random;
 use worker::telemetry::Totals;
 use worker::telemetry::record::Records;
@@ -171,7 +171,7 @@ pub(crate) struct Model {
     /// Operations of the gateway are aborted without its asking. One of them may resolve as an end
     /// does: only who aborts can know.
     pub(crate) ends_are_forged: Cell<bool>,
-    pub(crate) buffers: Pool,
+    pub(crate) buffers: BufferPool,
 }
 
 impl Model {
@@ -194,7 +194,7 @@ impl Model {
             stopping: Cell::default(),
             tunnel_ends: RefCell::default(),
             ends_are_forged: Cell::default(),
-            buffers: Pool::new(usize::MAX),
+            buffers: BufferPool::new(usize::MAX),
         })
     }
 

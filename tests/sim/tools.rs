@@ -7,7 +7,7 @@ use std::io;
 use std::pin::pin;
 use std::task::{Poll, Waker};
 
-use worker::net::buffer::{Buf, Pool, Size};
+use worker::net::buffer::{Buf, BufferPool, Size};
 use worker::net::sim::{Random, SimNet, SimStream};
 use worker::net::{Net, Stream};
 
@@ -52,7 +52,7 @@ pub(crate) async fn sleep(net: &SimNet, micros: u64) {
 pub(crate) struct Wire {
     pub(crate) net: SimNet,
     pub(crate) stream: SimStream,
-    pub(crate) buffers: Pool,
+    pub(crate) buffers: BufferPool,
     /// An operation failed: the connection did not end, it broke.
     pub(crate) broken: Cell<bool>,
     /// We want no more of it.
@@ -63,7 +63,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(net: SimNet, stream: SimStream, buffers: Pool) -> Self {
+    pub(crate) fn new(net: SimNet, stream: SimStream, buffers: BufferPool) -> Self {
         let (broken, over, writing) = (Cell::new(false), Cell::new(false), Cell::new(false));
         Self { net, stream, buffers, broken, over, writing, written: Cell::new(0) }
     }

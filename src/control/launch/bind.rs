@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use engine::address::Address;
 use engine::snapshot::ListenerSettings;
 use socket2::{Domain, Protocol, Socket, Type};
-use worker::net::monoio::Bound as Handed;
+use worker::net::monoio::BoundSocket;
 
 use crate::unix_socket::{Problem, SharedSocket};
 use crate::{Error, unix_socket};
@@ -35,7 +35,7 @@ pub(crate) struct Bound {
     /// What each listener has, in their order.
     pub(crate) places: Vec<Place>,
     /// For each core one socket per listener, in the same order.
-    pub(crate) per_core: Vec<Vec<Handed>>,
+    pub(crate) per_core: Vec<Vec<BoundSocket>>,
 }
 
 /// Where a listener listens.
@@ -73,7 +73,7 @@ pub(crate) fn bind(
         })
         .collect::<Result<Vec<_>, _>>()?;
     let mut places = Vec::new();
-    let mut per_core: Vec<Vec<Handed>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut per_core: Vec<Vec<BoundSocket>> = (0..cores).map(|_| Vec::new()).collect();
     for (half, listener) in halves.into_iter().zip(listeners) {
         let failed = |error| Error::fatal(format!("listener `{}`: {error}", listener.name));
         let (place, sockets) = half.listen(&listener.address, cores).map_err(failed)?;
@@ -87,12 +87,12 @@ pub(crate) fn bind(
 
 impl Half {
     /// From here on clients may come.
-    fn listen(self, address: &Address, cores: usize) -> io::Result<(Place, Vec<Handed>)> {
+    fn listen(self, address: &Address, cores: usize) -> io::Result<(Place, Vec<BoundSocket>)> {
         let shared = match self {
             Self::Tcp(sockets, address) => {
                 let listen = |socket: Socket| {
                     socket.listen(BACKLOG)?;
-                    Ok(Handed::Tcp(TcpListener::from(socket)))
+                    Ok(BoundSocket::Tcp(TcpListener::from(socket)))
                 };
                 let sockets = sockets.into_iter().map(listen).collect::<io::Result<_>>()?;
                 return Ok((Place { address: address.into(), shared: None }, sockets));
@@ -104,7 +104,7 @@ impl Half {
             Self::Ours(shared) => shared,
         };
         let duplicate = |_| shared.duplicate().unwrap_or(Err(ErrorKind::NotConnected.into()));
-        let sockets = (0..cores).map(duplicate).map(|it| it.map(Handed::Unix));
+        let sockets = (0..cores).map(duplicate).map(|it| it.map(BoundSocket::Unix));
         let sockets = sockets.collect::<io::Result<_>>()?;
         Ok((Place { address: address.clone(), shared: Some(shared) }, sockets))
     }
@@ -249,8 +249,8 @@ mod tests {
         bind(&listeners.iter().collect::<Vec<_>>(), cores, &[])
     }
 
-    fn tcp(socket: &Handed) -> &TcpListener {
-        let Handed::Tcp(socket) = socket else { panic!("{socket:?}") };
+    fn tcp(socket: &BoundSocket) -> &TcpListener {
+        let BoundSocket::Tcp(socket) = socket else { panic!("{socket:?}") };
         socket
     }
 
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(bound.per_core.len(), 2);
         let _client = UnixStream::connect(&path).unwrap();
         let again = bind(&[&listener], 1, &bound.places).unwrap();
-        let [Handed::Unix(taken_over)] = &*again.per_core[0] else { panic!("{again:?}") };
+        let [BoundSocket::Unix(taken_over)] = &*again.per_core[0] else { panic!("{again:?}") };
         assert!(taken_over.accept().is_ok(), "the queue is the same");
         let error = bind(&[&listener], 1, &[]).unwrap_err().to_string();
         assert!(error.contains("another process answers"), "{error}");

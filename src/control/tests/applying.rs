@@ -71,7 +71,7 @@ async fn a_listener_is_added_and_removed() {
         for core in &node.cores {
             let listeners = core.listeners.borrow();
             assert_eq!(listeners.len(), 2);
-            let Bound::Tcp(socket) = &listeners[1].1 else { panic!("{listeners:?}") };
+            let BoundSocket::Tcp(socket) = &listeners[1].1 else { panic!("{listeners:?}") };
             assert_eq!(socket.local_addr().unwrap(), more);
         }
         assert!(TcpStream::connect(more).is_ok());

@@ -26,7 +26,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::Instant;
 use worker::mailbox::{self, Inbox, Mailbox};
 use worker::message::{Report, Switch, ToWorker};
-use worker::net::monoio::Bound;
+use worker::net::monoio::BoundSocket;
 use worker::telemetry::Totals;
 use worker::telemetry::record::Records;
 use worker::telemetry::report::{Gauges, RouteBlock};
@@ -50,7 +50,7 @@ pub(crate) fn control_of(cores: usize) -> (Control, Vec<Inbox<ToWorker>>) {
     (control, inboxes)
 }
 
-type Sockets = Vec<Vec<(ListenerId, Bound)>>;
+type Sockets = Vec<Vec<(ListenerId, BoundSocket)>>;
 
 fn node(
     cores: usize,
@@ -84,7 +84,7 @@ struct FakeCore {
     freed: Notify,
     /// The versions that it was sent.
     versions: RefCell<Vec<u64>>,
-    listeners: RefCell<Vec<(ListenerId, Bound)>>,
+    listeners: RefCell<Vec<(ListenerId, BoundSocket)>>,
     /// Emptied boxes that came back.
     blocks: Cell<usize>,
     batches: Cell<usize>,

@@ -1,7 +1,7 @@
 //! A core's buffers: fixed sizes, lent by a pool that counts their bytes against a budget.
 //!
 //! A [`Buf`] goes home when it is dropped. The pool never refuses one: an exchange that has
-//! started must be able to end. Instead, [`Pool::has_room`] is asked before an exchange starts,
+//! started must be able to end. Instead, [`BufferPool::has_room`] is asked before an exchange starts,
 //! and what one exchange can hold is bounded (see `exchange`), so the budget is exceeded by no
 //! more than that.
 
@@ -47,7 +47,7 @@ impl Size {
 
 /// A core's pool of buffers. Cloning gives another handle to the same pool.
 #[derive(Clone, Debug)]
-pub struct Pool(Rc<Shared>);
+pub struct BufferPool(Rc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -72,7 +72,7 @@ impl Shared {
     }
 }
 
-impl Pool {
+impl BufferPool {
     /// A pool whose lent buffers should stay below `budget` bytes.
     #[must_use]
     pub fn new(budget: usize) -> Self {
@@ -149,7 +149,7 @@ struct Memory {
     start: usize,
     end: usize,
     /// Who lends it; nobody while it is at home.
-    pool: Option<Pool>,
+    pool: Option<BufferPool>,
 }
 
 impl Memory {
@@ -288,7 +288,7 @@ impl Buf {
 impl Drop for Buf {
     fn drop(&mut self) {
         let Some(mut memory) = self.0.take() else { return };
-        let Some(Pool(shared)) = memory.pool.take() else { return };
+        let Some(BufferPool(shared)) = memory.pool.take() else { return };
         shared.lent_bytes.set(shared.lent_bytes.get() - memory.bytes.len());
         shared.lent.set(shared.lent.get() - 1);
         let class = match memory.bytes.len() {
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_dropped_buffer_comes_home_and_is_lent_again() {
-        let pool = Pool::new(1 << 20);
+        let pool = BufferPool::new(1 << 20);
         let mut buf = pool.take(Size::Medium);
         assert!(buf.append(b"abc"));
         let at = buf.filled().as_ptr();
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn the_budget_is_seen_before_an_exchange_starts() {
-        let pool = Pool::new(Size::Medium.bytes());
+        let pool = BufferPool::new(Size::Medium.bytes());
         assert!(pool.has_room());
         let held = pool.take(Size::Medium);
         assert!(!pool.has_room());
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_grown_buffer_holds_the_same_bytes_and_gives_the_smaller_one_back() {
-        let pool = Pool::new(1 << 20);
+        let pool = BufferPool::new(1 << 20);
         let mut buf = pool.take(Size::Small);
         buf.clear(HEADROOM);
         assert!(buf.append(b"half a head"));
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn front_and_tail_room_frame_a_body_in_place() {
-        let pool = Pool::new(1 << 20);
+        let pool = BufferPool::new(1 << 20);
         let mut buf = pool.take(Size::Small);
         buf.clear(HEADROOM);
         assert!(buf.append(b"body"));

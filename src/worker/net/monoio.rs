@@ -174,15 +174,15 @@ impl MonoioNet {
     /// # Errors
     ///
     /// When it cannot be registered with the poller (epoll only).
-    pub fn listener(&self, bound: Bound) -> io::Result<MonoioListener> {
+    pub fn listener(&self, bound: BoundSocket) -> io::Result<MonoioListener> {
         let canceller = RefCell::default();
         Ok(match bound {
-            Bound::Tcp(bound) => {
+            BoundSocket::Tcp(bound) => {
                 let (fd, port) = (bound.as_raw_fd(), bound.local_addr()?.port());
                 let inner = Inner::Tcp(TcpListener::from_std(bound)?);
                 MonoioListener { inner, fd, port: Some(port), canceller }
             }
-            Bound::Unix(bound) => {
+            BoundSocket::Unix(bound) => {
                 let fd = bound.as_raw_fd();
                 let inner = Inner::Unix(UnixListener::from_std(bound)?);
                 MonoioListener { inner, fd, port: None, canceller }
@@ -351,7 +351,7 @@ impl Net for MonoioNet {
 
 /// A bound, listening, non-blocking socket.
 #[derive(Debug)]
-pub enum Bound {
+pub enum BoundSocket {
     /// With a port.
     Tcp(std::net::TcpListener),
     /// With a name. All cores share the socket, and the fastest takes the next connection.
@@ -642,7 +642,7 @@ mod tests {
     use std::net::Shutdown;
 
     use super::*;
-    use crate::net::buffer::{Pool, Size};
+    use crate::net::buffer::{BufferPool, Size};
 
     /// A connection: ours, and its other side, which blocks.
     fn pair(net: &MonoioNet) -> io::Result<(MonoioStream, std::net::TcpStream)> {
@@ -655,7 +655,7 @@ mod tests {
     /// What a peer sees, in the end, that begins to read once a write that hung was given up.
     async fn end_after_an_abort(net: &MonoioNet) -> io::Result<()> {
         let (stream, mut peer) = pair(net)?;
-        let pool = Pool::new(usize::MAX);
+        let pool = BufferPool::new(usize::MAX);
         let write = async || {
             loop {
                 let mut buf = pool.take(Size::Large);
@@ -699,7 +699,7 @@ mod tests {
     /// A pooled connection, looked at between one response and the next.
     async fn looks(net: &MonoioNet) -> io::Result<()> {
         let (stream, mut peer) = pair(net)?;
-        let pool = Pool::new(usize::MAX);
+        let pool = BufferPool::new(usize::MAX);
         let read = async || stream.read(pool.take(Size::Small)).await.0;
         let until = async |what| {
             while stream.state() != what {

@@ -43,7 +43,7 @@ pub struct Lease<N: Net> {
 /// A connection to an endpoint, boxed for as long as it lives: it changes hands with every request.
 pub(super) struct Connection<N: Net> {
     net: N,
-    buffers: crate::net::buffer::Pool,
+    buffers: crate::net::buffer::BufferPool,
     pub(super) stream: N::Stream,
     /// Counts it for as long as it lives.
     _counted: Counted,

@@ -16,7 +16,7 @@ use engine::config::{Sources, parse};
 use engine::snapshot::{Identities, Table, compile};
 use libfuzzer_sys::fuzz_target;
 use worker::Worker;
-use worker::net::buffer::{Buf, Pool, Size};
+use worker::net::buffer::{Buf, BufferPool, Size};
 use worker::net::sim::{Faults, Random, Sim, SimStream};
 use worker::net::{Listener, Net, Stream};
 use worker::state::Place;
@@ -75,7 +75,7 @@ fn run(seed: u64, faults: Faults, sent: Vec<u8>, answer: Vec<u8>, half_close: bo
     let web = table.listeners[0].address.ip().expect("it is one");
     let endpoint = table.upstreams[0].endpoints[0].address.ip().expect("it is one");
     let sim = Sim::new(seed, faults);
-    let buffers = Pool::new(64 << 20);
+    let buffers = BufferPool::new(64 << 20);
     let accepting = serve_endpoint(&sim, endpoint, &buffers, answer);
     let gateway = sim.net_named("gateway");
     let listener = gateway.listen(web);
@@ -99,7 +99,7 @@ fn run(seed: u64, faults: Faults, sent: Vec<u8>, answer: Vec<u8>, half_close: bo
 async fn ask(
     sim: &Sim,
     to: SocketAddr,
-    buffers: &Pool,
+    buffers: &BufferPool,
     sent: Vec<u8>,
     seed: u64,
     half_close: bool,
@@ -136,7 +136,7 @@ async fn ask(
 fn serve_endpoint(
     sim: &Sim,
     address: SocketAddr,
-    buffers: &Pool,
+    buffers: &BufferPool,
     answer: Vec<u8>,
 ) -> Rc<worker::net::sim::SimListener> {
     let net = sim.net();
@@ -152,7 +152,7 @@ fn serve_endpoint(
 }
 
 /// Answers each head, and skips the body that it announces.
-async fn serve(stream: &SimStream, buffers: &Pool, answer: &[u8]) {
+async fn serve(stream: &SimStream, buffers: &BufferPool, answer: &[u8]) {
     let mut bytes = Vec::new();
     loop {
         let head_len = loop {
@@ -259,7 +259,7 @@ fn chunked(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-async fn write(stream: &SimStream, buffers: &Pool, bytes: &[u8]) -> Option<()> {
+async fn write(stream: &SimStream, buffers: &BufferPool, bytes: &[u8]) -> Option<()> {
     for piece in bytes.chunks(4_000) {
         let mut buf = buffers.take(Size::Medium);
         buf.append(piece).then_some(())?;
@@ -273,7 +273,7 @@ async fn write(stream: &SimStream, buffers: &Pool, bytes: &[u8]) -> Option<()> {
 }
 
 /// What comes next; `None` at the end.
-async fn read(stream: &SimStream, buffers: &Pool) -> Option<Buf> {
+async fn read(stream: &SimStream, buffers: &BufferPool) -> Option<Buf> {
     let (read, buf) = stream.read(buffers.take(Size::Medium)).await;
     (read.ok()? > 0).then_some(buf)
 }

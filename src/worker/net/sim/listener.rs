@@ -27,11 +27,11 @@ const SYN_RETRIES: u32 = 6;
 /// A listening socket of a simulated network.
 pub struct SimListener {
     net: SimNet,
-    bound: Rc<Bound>,
+    bound: Rc<ListenQueue>,
 }
 
 /// What connects see of a listener.
-pub(super) struct Bound {
+pub(super) struct ListenQueue {
     addr: SocketAddr,
     state: RefCell<State>,
 }
@@ -58,7 +58,7 @@ impl SimListener {
         if addr.port() == 0 {
             addr.set_port(net.world.new_port());
         }
-        let bound = Rc::new(Bound { addr, state: RefCell::default() });
+        let bound = Rc::new(ListenQueue { addr, state: RefCell::default() });
         net.world.listeners.borrow_mut().entry(addr).or_default().push(bound.clone());
         Self { net: net.clone(), bound }
     }
@@ -272,7 +272,7 @@ impl Dial {
     }
 
     /// Who listens at `to`; one of them, when several do.
-    fn listener(&self, world: &World) -> Option<Rc<Bound>> {
+    fn listener(&self, world: &World) -> Option<Rc<ListenQueue>> {
         let listeners = world.listeners.borrow();
         let listeners = listeners.get(&self.to)?;
         let at = if listeners.len() > 1 { world.random.below(listeners.len()) } else { 0 };

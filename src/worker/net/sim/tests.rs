@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::rc::Rc;
 
-use super::super::buffer::{Buf, Pool, Size};
+use super::super::buffer::{Buf, BufferPool, Size};
 use super::super::{Listener, Stream, StreamState};
 use super::*;
 
@@ -15,13 +15,13 @@ fn server() -> SocketAddr {
 }
 
 fn buf(bytes: &[u8]) -> Buf {
-    let mut buf = Pool::new(0).take_at_least(bytes.len());
+    let mut buf = BufferPool::new(0).take_at_least(bytes.len());
     assert!(buf.append(bytes));
     buf
 }
 
 fn empty() -> Buf {
-    Pool::new(0).take(Size::Small)
+    BufferPool::new(0).take(Size::Small)
 }
 
 /// Writes all of `bytes`; the error, and how much was taken before it.
@@ -753,7 +753,7 @@ fn a_dropped_simulation_frees_its_tasks_and_itself() {
         send(&client, b"half a line").await.unwrap();
         client
     });
-    let (world, pool) = (Rc::downgrade(&sim.world), Pool::new(0));
+    let (world, pool) = (Rc::downgrade(&sim.world), BufferPool::new(0));
     let held = pool.take(Size::Small);
     net.spawn(async move {
         std::future::pending::<()>().await;

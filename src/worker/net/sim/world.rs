@@ -15,7 +15,7 @@ use std::thread;
 use super::connection::{Connection, Side};
 use super::executor::{self, Tasks};
 use super::faults::{Faults, Random};
-use super::listener::{Bound, Dial};
+use super::listener::{Dial, ListenQueue};
 use super::trace::{Entry, Kind, Trace};
 use super::{Force, SimNet};
 
@@ -68,7 +68,7 @@ pub(super) struct World {
     pub(super) clock: Cell<u64>,
     pub(super) trace: RefCell<Trace>,
     pub(super) tasks: RefCell<Tasks>,
-    pub(super) listeners: RefCell<BTreeMap<SocketAddr, Vec<Rc<Bound>>>>,
+    pub(super) listeners: RefCell<BTreeMap<SocketAddr, Vec<Rc<ListenQueue>>>>,
     pub(super) black_holes: RefCell<BTreeSet<SocketAddr>>,
     pub(super) hosts: RefCell<Vec<Host>>,
     pub(super) forced: RefCell<BTreeMap<u64, Force>>,
