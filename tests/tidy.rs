@@ -1,4 +1,5 @@
-//! The rules of the house that no compiler checks: module edges, file headers, where `unsafe` is.
+//! The rules of the house that no compiler checks: module edges and import circles, file headers, the places of
+//! `unsafe`, unused public items, names with two meanings, and the English.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,12 +8,25 @@
 )]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use tidy::circles::arrows;
+use tidy::ledger::Ledger;
+use tidy::source::{Source, root, sources, words};
+
+mod tidy {
+    use super::report;
+
+    pub(crate) mod circles;
+    mod english;
+    pub(crate) mod ledger;
+    mod names;
+    pub(crate) mod source;
+}
 
 /// The only files that may contain `unsafe`: they talk to the kernel.
 const UNSAFE: &[&str] = &["src/worker/net/monoio.rs", "bench/floor.rs"];
 
-/// Who may name what: a word, and the paths that may contain it.
+/// A word, and the only paths that may contain it.
 const EDGES: &[(&str, &[&str])] = &[
     ("monoio::", &["src/worker/net/monoio.rs"]),
     ("io_uring::", &["src/worker/net/monoio.rs", "bench/floor.rs"]),
@@ -21,31 +35,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("hyper::", &["src/control/admin/"]),
 ];
 
+/// Code that must not know the version of the protocol: it names no `h1` and no `h2`.
+const VERSIONLESS: &[&str] =
+    &["src/worker/exchange/", "src/worker/upstream/call", "src/worker/upstream/select"];
+
 /// Lines of a source file before it must be split; STYLE: near 800 look for the seam.
 const LINES_MAX: usize = 800;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn sources() -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["src", "bench", "tests"].iter().map(|f| root().join(f)).collect();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() && !path.ends_with("target") {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-                found.push((name, fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    assert!(found.len() > 40, "the sources were not found");
-    found
-}
 
 fn report(problems: &[String]) {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
@@ -54,12 +49,12 @@ fn report(problems: &[String]) {
 #[test]
 fn every_file_says_what_it_is_for() {
     let headless: Vec<_> = sources()
-        .into_iter()
-        .filter(|(name, text)| {
-            !name.contains("fuzz_targets")
-                && !text.trim_start_matches("#![no_main]\n").starts_with("//!")
+        .iter()
+        .filter(|source| {
+            !source.name.contains("fuzz_targets")
+                && !source.text.trim_start_matches("#![no_main]\n").starts_with("//!")
         })
-        .map(|(name, _)| format!("{name}: does not begin with a `//!` header"))
+        .map(|source| format!("{}: does not begin with a `//!` header", source.name))
         .collect();
     report(&headless);
 }
@@ -67,11 +62,14 @@ fn every_file_says_what_it_is_for() {
 #[test]
 fn unsafe_is_where_it_may_be() {
     let mut problems = Vec::new();
-    for (name, text) in sources() {
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        let unsafe_lines =
-            code.filter(|line| line.contains("unsafe {") || line.contains("unsafe impl")).count();
-        if unsafe_lines > 0 && !UNSAFE.contains(&name.as_str()) && name != "tests/tidy.rs" {
+    for source in sources() {
+        let name = &source.name;
+        let unsafe_lines = source
+            .code
+            .lines()
+            .filter(|line| line.contains("unsafe {") || line.contains("unsafe impl"))
+            .count();
+        if unsafe_lines > 0 && !UNSAFE.contains(&name.as_str()) {
             problems.push(format!("{name}: {unsafe_lines} uses of unsafe"));
         }
     }
@@ -81,18 +79,14 @@ fn unsafe_is_where_it_may_be() {
 #[test]
 fn modules_name_only_what_they_may() {
     let mut problems = Vec::new();
-    for (name, text) in sources() {
-        if name == "tests/tidy.rs" {
-            continue;
-        }
+    for Source { name, code, .. } in sources() {
         for (word, allowed) in EDGES {
             if allowed.iter().any(|path| name.starts_with(path)) {
                 continue;
             }
-            for (index, line) in text.lines().enumerate() {
+            for (index, line) in code.lines().enumerate() {
                 // Our own module has the same name as the crate.
-                let code = line.split("//").next().unwrap_or("").replace("net::monoio::", "");
-                if code.contains(word) {
+                if line.replace("net::monoio::", "").contains(word) {
                     problems.push(format!("{name}:{}: names `{word}`", index + 1));
                 }
             }
@@ -102,7 +96,27 @@ fn modules_name_only_what_they_may() {
 }
 
 #[test]
-fn filters_and_crates_depend_in_one_direction() {
+fn an_exchange_knows_no_protocol_version() {
+    // A type of `h1.rs` is one also when its name comes through the module above.
+    let is_version = |file: &&&str| file.contains("/h1") || file.contains("/h2");
+    let found = arrows("src/worker")
+        .into_iter()
+        .filter(|(name, _)| VERSIONLESS.iter().any(|path| name.starts_with(path)))
+        .map(|(name, named)| {
+            let source = sources().iter().find(|source| source.name == name).unwrap();
+            let words = words(&source.shipped).filter(|(_, word)| matches!(*word, "h1" | "h2"));
+            (name.to_owned(), (words.count() + named.iter().filter(is_version).count()) as f64)
+        })
+        .collect();
+    report(&Ledger::open("versions.txt").check(
+        &found,
+        |_, _| true,
+        "speak to the side or the lease, which knows its protocol",
+    ));
+}
+
+#[test]
+fn crates_depend_in_one_direction() {
     let order = ["proto", "engine", "worker", "control"];
     let mut problems = Vec::new();
     for (position, krate) in order.iter().enumerate() {
@@ -120,9 +134,10 @@ fn filters_and_crates_depend_in_one_direction() {
 #[test]
 fn no_file_is_too_long() {
     let long: Vec<_> = sources()
-        .into_iter()
-        .filter(|(name, text)| !name.ends_with("/tests.rs") && text.lines().count() > LINES_MAX)
-        .map(|(name, text)| format!("{name}: {} lines", text.lines().count()))
+        .iter()
+        .map(|source| (&source.name, source.text.lines().count()))
+        .filter(|(name, lines)| !name.ends_with("/tests.rs") && *lines > LINES_MAX)
+        .map(|(name, lines)| format!("{name}: {lines} lines"))
         .collect();
     report(&long);
 }
