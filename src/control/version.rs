@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use engine::address::Address;
 use engine::config::{Model, Sources};
-use engine::snapshot::{Identities, ListenerId, ListenerSettings, Table, compile};
+use engine::snapshot::{Identities, ListenerId, ListenerSettings, Snapshot, compile};
 use worker::net::monoio::BoundSocket;
 
 use crate::Error;
@@ -57,7 +57,7 @@ pub(crate) struct Draft {
     sources: Sources,
     model: Model,
     identities: Identities,
-    pub(crate) table: Table,
+    pub(crate) table: Snapshot,
 }
 
 /// A version that nothing can keep from going live.
@@ -71,7 +71,7 @@ pub(crate) struct Prepared {
 /// What one core gets of a version.
 #[derive(Debug)]
 pub(crate) struct Part {
-    pub(crate) table: Box<Table>,
+    pub(crate) table: Box<Snapshot>,
     /// The listeners that it does not have yet, in the order of the table.
     pub(crate) listeners: Vec<(ListenerId, BoundSocket)>,
 }

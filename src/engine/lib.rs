@@ -1,7 +1,7 @@
 //! What should happen: every decision of the gateway, and no deed.
 //!
 //! Configuration becomes a typed [`config::Model`], the model becomes an immutable
-//! [`snapshot::Table`], and a worker asks the table and the modules beside it: which route
+//! [`snapshot::Snapshot`], and a worker asks the table and the modules beside it: which route
 //! ([`router`]), which endpoint ([`balance`]), whether to try again ([`retry`]), what to answer
 //! ([`reason`]).
 //!

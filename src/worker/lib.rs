@@ -35,7 +35,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::snapshot::{ListenerId, Table};
+use engine::snapshot::{ListenerId, Snapshot};
 use engine::time::micros;
 
 use mailbox::{Inbox, Mailbox};
@@ -63,7 +63,7 @@ pub struct Setup {
     /// Listening sockets, one per listener of the table, in its order; non-blocking.
     pub listeners: Vec<BoundSocket>,
     /// The worker's own route table.
-    pub table: Box<Table>,
+    pub table: Box<Snapshot>,
     /// Where it hears of the control thread.
     pub inbox: Inbox<ToWorker>,
     /// Where it reports to.
@@ -126,7 +126,7 @@ impl<N: Net> Worker<N> {
     /// its order.
     pub fn start(
         net: N,
-        table: Box<Table>,
+        table: Box<Snapshot>,
         listeners: Vec<N::Listener>,
         place: Place,
         outbox: Outbox,
@@ -153,7 +153,11 @@ impl<N: Net> Worker<N> {
     /// Serves by `table` from now on, with `sockets` for the listeners that are new in it. Without
     /// them it cannot be served: it goes back, and the control thread, which does not hear that
     /// this core has switched, says that it stays behind.
-    pub fn switch(&self, table: Box<Table>, sockets: io::Result<Vec<(ListenerId, N::Listener)>>) {
+    pub fn switch(
+        &self,
+        table: Box<Snapshot>,
+        sockets: io::Result<Vec<(ListenerId, N::Listener)>>,
+    ) {
         let core = self.core.reporter.core;
         let Ok(sockets) = sockets else {
             return self.core.reporter.send(Report::Retired { core, table });

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use engine::snapshot::{ListenerId, Table};
+use engine::snapshot::{ListenerId, Snapshot};
 
 use crate::net::monoio::BoundSocket;
 use crate::telemetry::Totals;
@@ -33,7 +33,7 @@ pub enum ToWorker {
 #[derive(Debug)]
 pub struct Switch {
     /// The worker's own route table.
-    pub table: Box<Table>,
+    pub table: Box<Snapshot>,
     /// Sockets of listeners that the worker does not have yet, bound and non-blocking. Listeners
     /// that it has and that the table does not name any more are drained and closed.
     pub listeners: Vec<(ListenerId, BoundSocket)>,
@@ -59,7 +59,7 @@ pub enum Report {
         /// Which worker.
         core: usize,
         /// The table.
-        table: Box<Table>,
+        table: Box<Snapshot>,
     },
     /// What has changed since the last such report; sent once a second and before a drain ends.
     Counts {

@@ -6,7 +6,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use engine::snapshot::{RouteId, Table, UpstreamId};
+use engine::snapshot::{RouteId, Snapshot, UpstreamId};
 
 use crate::message::Report;
 use crate::net::Net;
@@ -15,9 +15,9 @@ use crate::telemetry::reporter::Reporter;
 use crate::upstream::UpstreamSlot;
 
 /// See the module.
-pub struct Snapshot<N: Net> {
+pub struct CoreSnapshot<N: Net> {
     /// `None` once it has gone back, which is while this is dropped.
-    table: Option<Box<Table>>,
+    table: Option<Box<Snapshot>>,
     /// The slots of the upstreams that this version has used.
     upstreams: Box<[OnceCell<Rc<UpstreamSlot<N>>>]>,
     /// What routes have counted since the last report; the last one is for requests that no route
@@ -28,8 +28,8 @@ pub struct Snapshot<N: Net> {
     reporter: Rc<Reporter>,
 }
 
-impl<N: Net> Snapshot<N> {
-    pub(crate) fn new(table: Box<Table>, reporter: Rc<Reporter>) -> Self {
+impl<N: Net> CoreSnapshot<N> {
+    pub(crate) fn new(table: Box<Snapshot>, reporter: Rc<Reporter>) -> Self {
         Self {
             upstreams: table.upstreams.iter().map(|_| OnceCell::new()).collect(),
             blocks: RefCell::new((0..=table.routes.len()).map(|_| None).collect()),
@@ -41,7 +41,7 @@ impl<N: Net> Snapshot<N> {
 
     /// Its table.
     #[must_use]
-    pub fn table(&self) -> &Table {
+    pub fn table(&self) -> &Snapshot {
         match &self.table {
             Some(table) => table,
             None => unreachable!("a table leaves its version only in drop"),
@@ -79,7 +79,7 @@ impl<N: Net> Snapshot<N> {
     }
 }
 
-impl<N: Net> Drop for Snapshot<N> {
+impl<N: Net> Drop for CoreSnapshot<N> {
     fn drop(&mut self) {
         self.reporter.keep(self.take_blocks());
         if let Some(table) = self.table.take() {

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak};
 
 use engine::request_id::Generator;
-use engine::snapshot::{ListenerId, RouteId, Table, UpstreamId};
+use engine::snapshot::{ListenerId, RouteId, Snapshot, UpstreamId};
 use engine::time::Instant;
 use proto::head::{RequestHead, ResponseHead};
 
@@ -16,7 +16,7 @@ use crate::deadline::Wheel;
 use crate::listener::ListenerSlot;
 use crate::net::buffer::BufferPool;
 use crate::net::{Listener, Net};
-use crate::snapshot::Snapshot;
+use crate::snapshot::CoreSnapshot;
 use crate::telemetry::report::{Gauges, RouteBlock};
 use crate::telemetry::reporter::{Outbox, Reporter};
 use crate::telemetry::{Counters, Totals};
@@ -88,7 +88,7 @@ pub struct Core<N: Net> {
     /// second, so that a record costs no look at the clock.
     pub(crate) unix_micros_at_zero: Cell<u64>,
     place: Place,
-    snapshot: RefCell<Rc<Snapshot<N>>>,
+    snapshot: RefCell<Rc<CoreSnapshot<N>>>,
     listeners: RefCell<Vec<Bound<N>>>,
     /// The upstreams in use, by their identity: what a change leaves as it is keeps its slot.
     upstreams: RefCell<BTreeMap<u64, Rc<UpstreamSlot<N>>>>,
@@ -103,7 +103,7 @@ struct Bound<N: Net> {
 impl<N: Net> Core<N> {
     /// The state of a core with nothing open.
     #[must_use]
-    pub fn new(net: N, table: Box<Table>, place: Place, outbox: Outbox) -> Rc<Self> {
+    pub fn new(net: N, table: Box<Snapshot>, place: Place, outbox: Outbox) -> Rc<Self> {
         let reporter = Rc::new(Reporter::new(place.core, outbox));
         Rc::new(Self {
             net,
@@ -122,7 +122,7 @@ impl<N: Net> Core<N> {
             cut: Cell::new(false),
             unix_micros_at_zero: Cell::new(0),
             place,
-            snapshot: RefCell::new(Rc::new(Snapshot::new(table, Rc::clone(&reporter)))),
+            snapshot: RefCell::new(Rc::new(CoreSnapshot::new(table, Rc::clone(&reporter)))),
             reporter,
             listeners: RefCell::default(),
             upstreams: RefCell::default(),
@@ -131,13 +131,17 @@ impl<N: Net> Core<N> {
 
     /// The version that an exchange starting now keeps to its end.
     #[must_use]
-    pub fn snapshot(&self) -> Rc<Snapshot<N>> {
+    pub fn snapshot(&self) -> Rc<CoreSnapshot<N>> {
         Rc::clone(&self.snapshot.borrow())
     }
 
     /// The pools and balancer of an upstream of `snapshot`.
     #[must_use]
-    pub fn upstream(&self, snapshot: &Snapshot<N>, id: UpstreamId) -> Option<Rc<UpstreamSlot<N>>> {
+    pub fn upstream(
+        &self,
+        snapshot: &CoreSnapshot<N>,
+        id: UpstreamId,
+    ) -> Option<Rc<UpstreamSlot<N>>> {
         let find = || {
             let upstream = snapshot.table().upstream(id);
             let mut upstreams = self.upstreams.borrow_mut();
@@ -152,7 +156,7 @@ impl<N: Net> Core<N> {
     /// Begins to listen: the caller runs the accept task of what is returned.
     pub(crate) fn listen(
         &self,
-        snapshot: &Snapshot<N>,
+        snapshot: &CoreSnapshot<N>,
         id: ListenerId,
         socket: N::Listener,
     ) -> Option<(Rc<N::Listener>, Rc<ListenerSlot>)> {
@@ -168,7 +172,7 @@ impl<N: Net> Core<N> {
     /// listeners that it does not name end with the requests under way on them. Whether there are
     /// such, so that connections must look around.
     #[must_use]
-    pub(crate) fn switch(&self, table: Box<Table>) -> bool {
+    pub(crate) fn switch(&self, table: Box<Snapshot>) -> bool {
         let mut ends = false;
         for Bound { slot, socket } in self.listeners.borrow().iter() {
             if let Some(settings) = table.listener(slot.id) {
@@ -188,7 +192,7 @@ impl<N: Net> Core<N> {
             }
             stays
         });
-        let snapshot = Rc::new(Snapshot::new(table, Rc::clone(&self.reporter)));
+        let snapshot = Rc::new(CoreSnapshot::new(table, Rc::clone(&self.reporter)));
         let before = self.snapshot.replace(snapshot);
         // Exchanges may keep it for hours; what it has counted so far is not theirs to keep.
         self.reporter.keep(before.take_blocks());
@@ -198,7 +202,7 @@ impl<N: Net> Core<N> {
     /// Counts the end of an exchange of `snapshot`.
     pub(crate) fn count(
         &self,
-        snapshot: &Rc<Snapshot<N>>,
+        snapshot: &Rc<CoreSnapshot<N>>,
         route: Option<RouteId>,
         count: impl FnOnce(&mut RouteBlock),
     ) {

@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use engine::address::Address;
-use engine::snapshot::{Identities, Table, compile};
+use engine::snapshot::{Identities, Snapshot, compile};
 use worker::Worker;
 use worker::net::sim::{Faults, Random, Sim, SimListener, SimNet};
 use worker::net::{Listener, Net};
@@ -69,7 +69,7 @@ fn config(seed: u64) -> String {
     text
 }
 
-fn table(text: &str, number: u64) -> Table {
+fn table(text: &str, number: u64) -> Snapshot {
     let model = engine::config::parse(&engine::config::Sources::new("sim.toml", text)).unwrap();
     compile(&model, number, &mut Identities::default())
 }

@@ -9,7 +9,7 @@ use proto::path;
 use super::action::Piece;
 use super::{
     Action, Endpoint, FOREVER, Identities, Limits, ListenerSettings, ListenerTimeouts, PoolLimits,
-    Redirect, Route, StaticReply, Table, Upgrades, Upstream, UpstreamId, UpstreamTimeouts,
+    Redirect, Route, Snapshot, StaticReply, Upgrades, Upstream, UpstreamId, UpstreamTimeouts,
 };
 use crate::config::{self, ByteSize, Limit, Model};
 use crate::router::{HostRule, PathRule, Router, Rule};
@@ -17,7 +17,7 @@ use crate::router::{HostRule, PathRule, Router, Rule};
 /// Makes version `number` of a model that [`config::parse`] gave: all that can be wrong with it has
 /// been said.
 #[must_use]
-pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Table {
+pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snapshot {
     let document = &model.document;
     let mut listeners: Vec<_> = document
         .listeners
@@ -48,7 +48,7 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Table
     }
     let router = Router::new(rules);
     let records = document.access_log.is_some();
-    Table { number, listeners, routes, upstreams, records, router, by_identity }
+    Snapshot { number, listeners, routes, upstreams, records, router, by_identity }
 }
 
 /// A rule for each host and method.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::{ListenerId, Table};
+use super::{ListenerId, Snapshot};
 use crate::address::Address;
 
 /// The ids of listeners, kept across versions.
@@ -33,7 +33,7 @@ impl Identities {
     /// Says that `table` has taken effect: listeners that it does not have are gone, and would be
     /// others if they came back, so that they cannot be mixed up with what of them still drains.
     /// Not to be called for a version that was refused: the listeners stay what they were.
-    pub fn settle(&mut self, table: &Table) {
+    pub fn settle(&mut self, table: &Snapshot) {
         let mut kept = HashMap::<_, HashMap<_, _, _>, _>::default();
         for it in &table.listeners {
             kept.entry(it.name.clone()).or_default().insert(it.address.clone(), it.id);
@@ -57,7 +57,7 @@ impl Identities {
 mod tests {
     use super::*;
 
-    fn table(listeners: &[(&str, &str)], identities: &mut Identities) -> Table {
+    fn table(listeners: &[(&str, &str)], identities: &mut Identities) -> Snapshot {
         let listeners: String = listeners
             .iter()
             .map(|(name, address)| format!("[listeners.{name}]\naddress = \"{address}\"\n"))
@@ -65,7 +65,7 @@ mod tests {
         super::super::tests::table(&listeners, identities)
     }
 
-    fn ids(table: &Table) -> Vec<(&str, u32)> {
+    fn ids(table: &Snapshot) -> Vec<(&str, u32)> {
         table.listeners.iter().map(|it| (&*it.name, it.id.0)).collect()
     }
 

@@ -1,6 +1,6 @@
 //! A configuration as workers use it: numbered, compiled, immutable.
 //!
-//! [`compile()`] makes a [`Table`] from a model; each core gets its own copy, moved to it. Nothing
+//! [`compile()`] makes a [`Snapshot`] from a model; each core gets its own copy, moved to it. Nothing
 //! in it is shared or counted, so a lookup touches the memory of one core only. What lives longer
 //! than a table (pools, balancers, counters) is kept by the worker, in slots keyed by
 //! [`Upstream::identity`]; sockets are kept by [`ListenerId`]. [`Identities`] is what compiling
@@ -35,7 +35,7 @@ pub const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// One version of the configuration.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct Snapshot {
     /// The version, counted from 1 by the control thread.
     pub number: u64,
     /// The listeners, in the order of their ids. Of the first version that is the order in which
@@ -57,13 +57,13 @@ pub enum Found<'t> {
     /// This route.
     Route(RouteId, &'t Route),
     /// Nothing, but there are routes for host and path with other methods: those that
-    /// [`Table::allow`] names. The answer is 405.
+    /// [`Snapshot::allow`] names. The answer is 405.
     WrongMethod,
     /// Nothing. The answer is 404.
     None,
 }
 
-impl Table {
+impl Snapshot {
     /// The route for a request: `host` as sent, without port (case does not matter; empty when
     /// there is none), `path` settled, without query, `method` as sent. The order in which routes
     /// go before each other is that of [`router`](crate::router). Allocates nothing.
@@ -216,11 +216,11 @@ impl Upgrades {
     }
 }
 
-/// Which route of a [`Table`].
+/// Which route of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(pub u32);
 
-/// Which upstream of a [`Table`].
+/// Which upstream of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamId(pub u32);
 

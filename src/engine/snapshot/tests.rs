@@ -6,18 +6,18 @@ use super::*;
 use crate::config::{Sources, parse};
 
 /// The table of a configuration, without its first line.
-pub(super) fn table(text: &str, identities: &mut Identities) -> Table {
+pub(super) fn table(text: &str, identities: &mut Identities) -> Snapshot {
     let sources = Sources::new("test.toml", format!("version = 1\n{text}"));
     compile(&parse(&sources).unwrap(), 7, identities)
 }
 
 const LISTENER: &str = "[listeners.web]\naddress = \"127.0.0.1:8080\"\n";
 
-fn with_listener(text: &str) -> Table {
+fn with_listener(text: &str) -> Snapshot {
     table(&format!("{LISTENER}{text}"), &mut Identities::default())
 }
 
-fn name<'t>(table: &'t Table, host: &str, path: &str, method: &str) -> Result<&'t str, u16> {
+fn name<'t>(table: &'t Snapshot, host: &str, path: &str, method: &str) -> Result<&'t str, u16> {
     match table.route(host.as_bytes(), path.as_bytes(), method.as_bytes()) {
         Found::Route(id, route) => {
             assert_eq!(table.routes[id.0 as usize], *route);

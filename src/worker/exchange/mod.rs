@@ -32,7 +32,7 @@ use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
 use crate::listener::ListenerSlot;
 use crate::net::Net;
-use crate::snapshot::Snapshot;
+use crate::snapshot::CoreSnapshot;
 use crate::state::Core;
 use crate::upstream::{EndpointSide, Lease, ResponseSource};
 use crate::wire::Chunk;
@@ -132,7 +132,7 @@ pub struct Exchange<'a, N: Net> {
     /// The core it runs on.
     pub core: &'a Core<N>,
     /// The version of the configuration that it started with.
-    pub snapshot: Rc<Snapshot<N>>,
+    pub snapshot: Rc<CoreSnapshot<N>>,
     /// Where it came in.
     pub listener: &'a ListenerSlot,
     /// Who asks.

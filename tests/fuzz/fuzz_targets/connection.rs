@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use engine::config::{Sources, parse};
-use engine::snapshot::{Identities, Table, compile};
+use engine::snapshot::{Identities, Snapshot, compile};
 use libfuzzer_sys::fuzz_target;
 use worker::Worker;
 use worker::net::buffer::{Buf, BufferPool, Size};
@@ -57,9 +57,9 @@ fuzz_target!(|input: &[u8]| {
     run(u64::from(*seed), faults, client.to_vec(), answer.to_vec(), script & 16 != 0);
 });
 
-fn table() -> Table {
+fn table() -> Snapshot {
     thread_local! {
-        static TABLE: OnceCell<Table> = const { OnceCell::new() };
+        static TABLE: OnceCell<Snapshot> = const { OnceCell::new() };
     }
     TABLE.with(|table| {
         let make = || {

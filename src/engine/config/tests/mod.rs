@@ -11,7 +11,7 @@ mod merge;
 mod round;
 
 use super::*;
-use crate::snapshot::{self, FOREVER, Found, Identities, Table, compile};
+use crate::snapshot::{self, FOREVER, Found, Identities, Snapshot, compile};
 
 const MINIMAL: &str = include_str!("../../../../config/minimal.toml");
 
@@ -30,13 +30,13 @@ fn sources(text: &str) -> Sources {
     Sources::new("test.toml", text)
 }
 
-fn table(text: &str) -> Table {
+fn table(text: &str) -> Snapshot {
     let model = parse(&sources(text)).unwrap_or_else(|it| panic!("{}", render(&it)));
     compile(&model, 1, &mut Identities::default())
 }
 
 /// Where the first route goes.
-fn first_upstream(table: &Table) -> &snapshot::Upstream {
+fn first_upstream(table: &Snapshot) -> &snapshot::Upstream {
     match table.routes[0].action {
         snapshot::Action::Upstream(upstream) => table.upstream(upstream),
         _ => panic!("{:?}", table.routes[0]),
@@ -164,7 +164,7 @@ fn an_upstream_keeps_its_identity_until_it_changes() {
     let reordered = "[upstreams.aaa]\nendpoints = [\"10.0.0.9:1\"]\n";
     let before = table(SOUND);
     let after = table(&format!("{SOUND}{reordered}"));
-    let identity = |table: &Table, name: &str| {
+    let identity = |table: &Snapshot, name: &str| {
         table.upstreams.iter().find(|it| &*it.name == name).map(|it| it.identity)
     };
     assert_eq!(identity(&before, "users"), identity(&after, "users"));
