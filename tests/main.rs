@@ -42,6 +42,7 @@ mod e2e {
     mod pool;
     mod proxy_protocol;
     mod races;
+    mod readers;
     mod retry;
     mod routing;
     mod software;

@@ -1,15 +1,16 @@
 //! `ringway demo`: two endpoints and a gateway in front of them, to try it.
 
-use std::io;
+use std::io::{self, Write, stdout};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::thread;
 
 use bench::endpoint::{Endpoint, EndpointOptions, Handle, Mode};
 use control::launch::{Configuration, plan};
 use engine::address::Address;
 use engine::config::{Sources, parse, render};
 
-use super::{CANNOT_START, Machine, ended, log};
+use super::{CANNOT_START, Machine, ended, log, no_log};
 
 /// The arguments of `ringway demo`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,10 @@ const PORTS_TRIED_MAX: u16 = 100;
 
 /// Runs until Ctrl-C. The endpoints end with it.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
-    log::start();
+    let _log = match log::start() {
+        Ok(started) => started,
+        Err(error) => return no_log(&error),
+    };
     let (endpoints, configuration) = match prepare() {
         Ok(prepared) => prepared,
         Err(why) => {
@@ -108,13 +112,12 @@ upstream = "hello"
 }
 
 /// Says what runs and what to try.
-#[expect(clippy::print_stdout, reason = "the answer of the command")]
 fn explain(gateway: Option<SocketAddr>, endpoints: [SocketAddr; 2]) {
     let [one, two] = endpoints;
     let Some(gateway) = gateway else {
         return;
     };
-    println!(
+    let text = format!(
         "
 The gateway listens on {gateway} and sends what is below /hello to two endpoints,
 \"one\" on {one} and \"two\" on {two}, in turn. Try:
@@ -124,8 +127,11 @@ The gateway listens on {gateway} and sends what is below /hello to two endpoints
   curl -i http://{gateway}/elsewhere
 
 The last one has no route: its answer is the gateway's own. Ctrl-C stops everything.
+
 "
     );
+    // The caller is the control thread, and a reader of the standard output may be slow or gone.
+    let _ = thread::Builder::new().spawn(move || stdout().write_all(text.as_bytes()));
 }
 
 #[cfg(test)]

@@ -1,16 +1,45 @@
-//! What is said on standard error: the process log (events, not requests; text on a terminal, JSON
-//! lines otherwise), and the last words of a command.
+//! The process log (events, not requests) on standard error: text on a terminal, JSON lines
+//! otherwise. And the last words of a command.
+//!
+//! Invariant: nothing that is written here can stop, stall or end a gateway; see
+//! [`control::process_log`].
 
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, Write, stderr};
 use std::panic;
+use std::sync::OnceLock;
+use std::time::Duration;
 
-/// Sends what is logged to standard error, panics included.
-pub(super) fn start() {
-    let log = tracing_subscriber::fmt().with_writer(stderr).with_target(false);
+use control::process_log::ProcessLog;
+
+/// The log of this process, once it has one.
+static LOG: OnceLock<ProcessLog> = OnceLock::new();
+
+/// How long the end of the process waits for a reader that is slow.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A log that has started. Dropping it waits, for a bounded time, until all lines are written.
+#[must_use]
+pub(super) struct Started;
+
+/// Sends events to standard error from now on, panics included.
+///
+/// # Errors
+/// When the kernel gives no thread for it.
+pub(super) fn start() -> io::Result<Started> {
+    let log = ProcessLog::start(|lost| {
+        let lines = if lost == 1 { "line of this log was" } else { "lines of this log were" };
+        tracing::warn!("{lost} {lines} lost: nothing read standard error, or not fast enough");
+    })?;
+    let log = LOG.get_or_init(|| log);
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(|| EventLine(log))
+        .with_target(false)
+        // An event that cannot be formatted would be reported by `eprintln!`, which can panic.
+        .log_internal_errors(false);
     if stderr().is_terminal() {
-        log.with_ansi(colours()).init();
+        subscriber.with_ansi(colours()).init();
     } else {
-        log.json().flatten_event(true).init();
+        subscriber.json().flatten_event(true).init();
     }
     // A panic at one connection is caught and costs that connection alone; the message is all
     // that is left of it, so it goes where the other events go.
@@ -19,6 +48,29 @@ pub(super) fn start() {
         let name = thread.name().unwrap_or("unnamed");
         tracing::error!("thread {name}: {panic}");
     }));
+    Ok(Started)
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(log) = LOG.get() {
+            log.finish(FINISH_TIMEOUT);
+        }
+    }
+}
+
+/// One event on its way to the log. The subscriber writes each event with a single call.
+struct EventLine(&'static ProcessLog);
+
+impl Write for EventLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether standard error shows colours.
@@ -36,8 +88,13 @@ pub(super) fn last_words(text: &str) {
     }
 }
 
-/// Says what is wrong.
-#[expect(clippy::print_stderr, reason = "the last word of a command is for its terminal")]
+/// Says what is wrong. A standard error that is closed ends nothing.
 pub(super) fn complain(text: &str) {
-    eprintln!("{text}");
+    match LOG.get() {
+        // In its turn, behind the events before it.
+        Some(log) => log.push(format!("{text}\n").as_bytes()),
+        None => {
+            let _ = writeln!(stderr(), "{text}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod run;
 mod schema;
 mod status;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -88,6 +89,12 @@ pub(crate) fn run() -> ExitCode {
             }
         },
     }
+}
+
+/// A gateway that cannot log does not start.
+fn no_log(error: &io::Error) -> ExitCode {
+    log::complain(&format!("error: cannot start the thread of the process log: {error}"));
+    ExitCode::from(CANNOT_START)
 }
 
 /// What a gateway's end means for the caller.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use control::launch::plan;
 
-use super::{CANNOT_START, Machine, config, ended, log};
+use super::{CANNOT_START, Machine, config, ended, log, no_log};
 
 /// The arguments of `ringway run`.
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,10 @@ pub(super) struct Arguments {
 /// Runs until a signal: SIGTERM or SIGINT drains, a second one stops at once. SIGHUP reads the
 /// file again.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
-    log::start();
+    let _log = match log::start() {
+        Ok(started) => started,
+        Err(error) => return no_log(&error),
+    };
     let configuration = match config::load(&arguments.config) {
         Ok(configuration) => configuration,
         Err(unusable) => {

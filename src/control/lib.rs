@@ -4,7 +4,7 @@
 //! the thread that did it is the control thread: `launch::watch` waits for what happens, `apply`
 //! changes the configuration, `state` knows how the node stands, `node` is what others may ask of
 //! it. [`source`] reads the configuration and watches its files, [`admin`] asks, `export` takes in
-//! what the workers count. Nothing here is on the path of a request.
+//! what the workers count, [`process_log`] keeps a reader of the log from stalling anything. Nothing here is on the path of a request.
 //!
 //! Invariant: all that can fail does so before the first worker starts, or before the workers hear
 //! of a change; and a worker that dies ends the process: a gateway with half of its cores would
@@ -20,6 +20,7 @@ mod error;
 mod export;
 pub mod launch;
 mod node;
+pub mod process_log;
 mod reports;
 mod sink;
 pub mod source;

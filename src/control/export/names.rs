@@ -124,6 +124,8 @@ metrics! {
         "Lines of the access log that were given up, because what writes them could not keep up";
     ACCESS_LOG_ERRORS: Counter "ringway_access_log_errors_total" []
         "Writes to the access log that failed; they are tried again";
+    PROCESS_LOG_LOST: Counter "ringway_process_log_lost_total" []
+        "Lines of the process log that were lost, because nothing read standard error or not fast enough";
     REQUESTS: Counter "ringway_requests_total" ["listener", "route", "status", "reason"]
         "Requests that ended; the reason is empty when an endpoint answered, the route when none took it";
     REQUEST_BYTES: Counter "ringway_request_bytes_total" ["route"]

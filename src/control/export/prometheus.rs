@@ -19,6 +19,7 @@ use super::merge::{Merge, RouteCounts};
 use super::names::{self, Metric, OTHER};
 use super::process::Process;
 use crate::node::Status;
+use crate::process_log;
 
 /// What the format is called in `Content-Type`.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -209,6 +210,7 @@ fn node(
     text.one(&names::ACCESS_LOG_WRITTEN, &[], log.written.load(Relaxed));
     text.one(&names::ACCESS_LOG_DROPPED, &[], log.dropped.load(Relaxed));
     text.one(&names::ACCESS_LOG_ERRORS, &[], log.errors.load(Relaxed));
+    text.one(&names::PROCESS_LOG_LOST, &[], process_log::lost());
     text.0
 }
 
