@@ -125,7 +125,11 @@ impl Live {
     /// For how long a drain may take: as long as the most patient listener says.
     pub(crate) fn drain_timeout(&self) -> Duration {
         let listeners = &self.model.document.listeners.objects;
-        listeners.iter().map(|(_, it)| it.timeouts.drain).max().unwrap_or_default()
+        listeners
+            .iter()
+            .map(|(_, it)| it.timeouts.drain)
+            .max()
+            .map_or(Duration::ZERO, Duration::from)
     }
 
     /// Its listeners' names by id.

@@ -24,8 +24,33 @@ impl Instant {
     }
 }
 
-/// A configured time in the unit of the clock.
-#[must_use]
-pub fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+/// A span of time in microseconds, the unit of a core's clock. A configuration writes it with a unit,
+/// such as "300ms".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Micros(pub u64);
+
+impl Micros {
+    /// `count` milliseconds.
+    #[must_use]
+    pub const fn millis(count: u64) -> Self {
+        Self(count * 1000)
+    }
+
+    /// `count` seconds.
+    #[must_use]
+    pub const fn secs(count: u64) -> Self {
+        Self::millis(count * 1000)
+    }
+}
+
+impl From<Micros> for Duration {
+    fn from(Micros(count): Micros) -> Self {
+        Self::from_micros(count)
+    }
+}
+
+impl From<Duration> for Micros {
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
 }

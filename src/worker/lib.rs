@@ -36,7 +36,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use engine::snapshot::{ListenerId, Snapshot};
-use engine::time::micros;
+use engine::time::Micros;
 
 use mailbox::{Inbox, Mailbox};
 use message::{Report, Switch, ToWorker};
@@ -182,7 +182,7 @@ impl<N: Net> Worker<N> {
         let core = &self.core;
         core.drain();
         self.look_around();
-        let give_up_at = core.net.now().plus_micros(micros(deadline));
+        let give_up_at = core.net.now().plus_micros(Micros::from(deadline).0);
         while (core.connections.get() > 0 || core.accepts()) && core.net.now() < give_up_at {
             pause(core, DRAIN_LOOK_MICROS).await;
             meanwhile();

@@ -10,7 +10,9 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use engine::address::{ClientAddress, Network};
-use engine::snapshot::{Limits, ListenerId, ListenerSettings, ListenerTimeouts, ProxyProtocol};
+use engine::snapshot::{
+    ListenerId, ListenerLimits, ListenerSettings, ListenerTimeouts, ProxyProtocol,
+};
 use proto::path;
 
 use crate::net::Net;
@@ -26,7 +28,7 @@ pub struct ListenerSlot {
     /// What becomes of the paths of requests.
     pub paths: Cell<path::Rules>,
     /// What a request may ask of memory.
-    pub limits: Cell<Limits>,
+    pub limits: Cell<ListenerLimits>,
     /// How long a client may keep us waiting.
     pub timeouts: Cell<ListenerTimeouts>,
     /// Whether connections begin with a PROXY protocol header. Holds for new ones.
@@ -64,7 +66,7 @@ impl ListenerSlot {
             idle: IdleList::default(),
             connections: Cell::new(0),
             tunnels: Cell::new(0),
-            connections_max: Cell::new(place.share(settings.limits.connections_max)),
+            connections_max: Cell::new(place.share(settings.limits.connections_max.count())),
             by_client: RefCell::default(),
             waits_for_room: RefCell::default(),
         }
@@ -79,7 +81,7 @@ impl ListenerSlot {
         if *self.trusted_proxies.borrow() != settings.trusted_proxies {
             self.trusted_proxies.replace(settings.trusted_proxies.clone());
         }
-        self.connections_max.set(place.share(settings.limits.connections_max));
+        self.connections_max.set(place.share(settings.limits.connections_max.count()));
         self.look_around();
     }
 
@@ -152,7 +154,7 @@ impl Seat {
     /// Counts the connection among those of `client`, once it is known who that is; `false` when it
     /// has as many as it may have. Who comes by a Unix socket is not counted: it is everybody.
     pub(crate) fn count_client(&self, client: ClientAddress) -> bool {
-        let max = self.listener.limits.get().connections_per_client_max;
+        let max = self.listener.limits.get().connections_per_client_max.count();
         let Some(key) = ClientKey::of(client).filter(|_| max != usize::MAX) else { return true };
         let mut by_client = self.listener.by_client.borrow_mut();
         let count = by_client.entry(key).or_insert(0);

@@ -239,7 +239,7 @@ mod tests {
     use std::net::TcpStream;
     use std::os::unix::net::UnixStream;
 
-    use engine::snapshot::{Limits, ListenerId, ListenerTimeouts, ProxyProtocol};
+    use engine::snapshot::{ListenerId, ListenerLimits, ListenerTimeouts, ProxyProtocol};
     use socket2::SockRef;
 
     use super::*;
@@ -259,32 +259,15 @@ mod tests {
     }
 
     fn listener(address: &str) -> ListenerSettings {
-        let second = Duration::from_secs(1);
         ListenerSettings {
             id: ListenerId(0),
             name: "web".into(),
             address: address.parse().unwrap(),
             paths: proto::path::Rules::default(),
-            limits: Limits {
-                connections_max: 10,
-                connections_per_client_max: usize::MAX,
-                requests_per_connection_max: u32::MAX,
-                pipelined_max: 16,
-                body_bytes_max: u64::MAX,
-                head_bytes_max: 1024,
-                headers_max: 10,
-                target_bytes_max: 512,
-            },
+            limits: ListenerLimits::default(),
             proxy_protocol: ProxyProtocol::Off,
             trusted_proxies: Box::default(),
-            timeouts: ListenerTimeouts {
-                head: second,
-                body_idle: second,
-                idle: second,
-                write_idle: second,
-                tunnel_idle: second,
-                drain: second,
-            },
+            timeouts: ListenerTimeouts::default(),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::address::Address;
 section! {
     /// The admin API: health, metrics, status, and the configuration itself. It runs beside the
     /// workers and cannot slow them.
-    pub Admin {
+    pub settings Admin {
         /// Where it listens: IP address and port, "unix:/path" or "off". Whoever can connect may
         /// read and change the configuration, so an address that other hosts can reach needs a
         /// `token`.

@@ -166,6 +166,12 @@ pub struct Named<T> {
     pub objects: Vec<(Spanned<Name>, T)>,
 }
 
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self { names: Vec::new(), objects: Vec::new() }
+    }
+}
+
 /// Equal are the same objects in the same order.
 impl<T: PartialEq> PartialEq for Named<T> {
     fn eq(&self, other: &Self) -> bool {

@@ -1,7 +1,5 @@
 //! `[listeners.NAME]`: a bound address and how long and how much its clients may ask.
 
-use std::time::Duration;
-
 use proto::path::{EncodedSlash, Form};
 
 use super::collection::Spanned;
@@ -9,6 +7,7 @@ use super::place::ProxyProtocol;
 use super::section::{Rule, section};
 use super::value::{ByteSize, LONGEST, Limit, SHORTEST};
 use crate::address::{Address, Network};
+use crate::time::Micros;
 
 section! {
     /// A bound address and its protocol settings.
@@ -46,27 +45,28 @@ section! {
 
 section! {
     /// How much clients may ask for.
-    pub ListenerLimits {
+    #[derive(Copy, Eq, Hash)]
+    pub settings ListenerLimits {
         /// Client connections at once, per node, divided among the cores. At the limit the connection
         /// that has been idle for the longest time is closed; where none is idle, further clients
         /// wait in the kernel's queue until one ends.
-        connections_max: Limit<u32> => Rule::default(Limit::At(100_000)).within_or_off(1..=10_000_000);
+        connections_max: Limit<u32> => Rule::default(Limit::at(100_000)).within_or_off(1..=10_000_000);
         /// Connections of one client at once, on each core: the kernel spreads them over the cores,
         /// which share no count, so nobody is refused below this, and nobody has more than this
         /// times the cores. A client is an IPv4 address or an IPv6 network of 64 bits, that of
         /// the connection or what its PROXY header says. Further ones are closed at once. Connections made before the limit was set are not counted.
-        connections_per_client_max: Limit<u32> => Rule::default(Limit::Off).within_or_off(1..=1_000_000);
+        connections_per_client_max: Limit<u32> => Rule::default(Limit::OFF).within_or_off(1..=1_000_000);
         /// Requests on one connection. The last response says `Connection: close`.
-        requests_per_connection_max: Limit<u32> => Rule::default(Limit::Off)
+        requests_per_connection_max: Limit<u32> => Rule::default(Limit::OFF)
             .within_or_off(1..=1_000_000_000);
         /// Requests of one client, sent ahead of their answers, that are served in a row; then
         /// everybody else has a turn. None is lost: what is sent ahead waits in one buffer of at most
         /// 64 KiB, and beyond that with the client.
-        pipelined_max: Limit<u32> => Rule::default(Limit::At(4)).within_or_off(1..=10_000);
+        pipelined_max: Limit<u32> => Rule::default(Limit::at(4)).within_or_off(1..=10_000);
         /// Bytes of a request body. One that announces more is answered 413 before anything of it is
         /// sent on; one that turns out longer is answered 413, and never looks complete to the
         /// endpoint.
-        body_bytes_max: Limit<ByteSize> => Rule::default(Limit::Off)
+        body_bytes_max: Limit<ByteSize> => Rule::default(Limit::OFF)
             .within_or_off(ByteSize(1)..=ByteSize::gib(1024));
         /// Bytes of a request head. A longer one is answered 431.
         head_bytes_max: ByteSize => Rule::default(ByteSize::kib(32))
@@ -82,20 +82,21 @@ section! {
 
 section! {
     /// How long a client may keep us waiting.
-    pub ListenerTimeouts {
+    #[derive(Copy, Eq, Hash)]
+    pub settings ListenerTimeouts {
         /// For a request head, from its first byte to its last. Then 408.
-        head: Duration => Rule::default(Duration::from_secs(10)).within(SHORTEST..=LONGEST);
+        head: Micros => Rule::default(Micros::secs(10)).within(SHORTEST..=LONGEST);
         /// Between two pieces of a request body. Then 408.
-        body_idle: Duration => Rule::default(Duration::from_secs(30)).within(SHORTEST..=LONGEST);
+        body_idle: Micros => Rule::default(Micros::secs(30)).within(SHORTEST..=LONGEST);
         /// Between two requests on a connection. Then it is closed.
-        idle: Duration => Rule::default(Duration::from_secs(75)).within(SHORTEST..=LONGEST);
+        idle: Micros => Rule::default(Micros::secs(75)).within(SHORTEST..=LONGEST);
         /// For a client to take some of a response. Then the connection is closed.
-        write_idle: Duration => Rule::default(Duration::from_secs(30)).within(SHORTEST..=LONGEST);
+        write_idle: Micros => Rule::default(Micros::secs(30)).within(SHORTEST..=LONGEST);
         /// For a tunnel (after an upgrade) in which no byte moves, in either direction. Then both
         /// sides are reset. No other timeout holds for tunnels.
-        tunnel_idle: Limit<Duration> => Rule::default(Limit::At(Duration::from_secs(3600)))
+        tunnel_idle: Limit<Micros> => Rule::default(Limit::at(Micros::secs(3600)))
             .within_or_off(SHORTEST..=LONGEST);
         /// For exchanges and tunnels to finish when the gateway stops.
-        drain: Duration => Rule::default(Duration::from_secs(30)).within(SHORTEST..=LONGEST);
+        drain: Micros => Rule::default(Micros::secs(30)).within(SHORTEST..=LONGEST);
     }
 }

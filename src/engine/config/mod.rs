@@ -57,8 +57,8 @@ pub use reply::{Reply, ReplyBody, ReplyHeaders};
 pub use route::{Action, Route};
 pub use runtime::{Cores, CpuList, DriverChoice, Runtime};
 pub use sources::{SOURCE_BYTES_MAX, SOURCES_MAX, Source, Sources, Span, VALUE_BYTES_MAX};
-pub use upstream::{Endpoint, Pool, Upstream, UpstreamTimeouts};
-pub use value::{ByteSize, Limit};
+pub use upstream::{Endpoint, PoolLimits, Upstream, UpstreamTimeouts};
+pub use value::{ByteSize, CanBeOff, Limit};
 pub use variables::{References, references};
 
 use load::Loaded;

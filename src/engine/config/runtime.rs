@@ -16,7 +16,7 @@ use super::written::Written;
 
 section! {
     /// What the gateway takes of the machine.
-    pub Runtime {
+    pub settings Runtime {
         /// How many pinned workers: "all", or a count.
         cores: Cores => Rule::default(Cores::All);
         /// The CPUs they are taken from, in this order. Absent: those that the process may run

@@ -12,21 +12,44 @@ use std::ops::RangeInclusive;
 
 use super::shape::{Key, Shape};
 use super::tree::{Kind, Node};
-use super::value::Limit;
+use super::value::{CanBeOff, Limit};
 use super::walk::Walk;
 use super::written::Written;
 
 /// Defines a section: `field: Type => rule;`, or `field = "key": Type => rule;` where the key is
-/// not the field's name. The doc comments are the text of the reference.
+/// not the field's name. The doc comments are the text of the reference. In `settings` every key
+/// has a default, and so has the struct.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
+        $(#[derive($($derived:ident),+)])?
+        $vis:vis settings $name:ident {
+            $($(#[doc = $doc:literal])+ $field:ident $(= $key:literal)? : $type:ty => $rule:expr;)+
+        }
+    ) => {
+        section! {
+            $(#[doc = $about])+
+            $(#[derive($($derived),+)])?
+            $vis $name {
+                $($(#[doc = $doc])+ $field $(= $key)? : $type => $rule;)+
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: Rule::<$type>::absent($rule)),+ }
+            }
+        }
+    };
+    (
+        $(#[doc = $about:literal])+
+        $(#[derive($($derived:ident),+)])?
         $vis:vis $name:ident {
             $($(#[doc = $doc:literal])+ $field:ident $(= $key:literal)? : $type:ty => $rule:expr;)+
         }
     ) => {
         $(#[doc = $about])+
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(Clone, Debug, PartialEq $($(, $derived)+)?)]
         $vis struct $name {
             $($(#[doc = $doc])+ $vis $field: $type,)+
         }
@@ -41,7 +64,7 @@ macro_rules! section {
                 $crate::config::shape::Shape::Section($crate::config::shape::Section {
                     about: concat!($($about, "\n"),+),
                     keys: vec![$(
-                        Rule::<$type>::describe(
+                        Rule::<$type, _>::describe(
                             $rule,
                             key!($field $($key)?),
                             concat!($($doc, "\n"),+),
@@ -168,8 +191,8 @@ impl<T: Scalar> Value for T {
 pub(super) trait Bounded: Scalar + PartialOrd {}
 
 /// What a key may hold, and what holds when it is absent.
-pub(super) struct Rule<T> {
-    pub(super) missing: Missing<T>,
+pub(super) struct Rule<T, A = Absent<T>> {
+    pub(super) absent: A,
     pub(super) bounds: Option<RangeInclusive<T>>,
     /// Whether a value lies in the bounds.
     pub(super) inside: fn(&T, &RangeInclusive<T>) -> bool,
@@ -177,47 +200,125 @@ pub(super) struct Rule<T> {
     in_sample: bool,
 }
 
-/// What holds when a key is absent.
-pub(super) enum Missing<T> {
-    /// It must be there. The example shows how to write it.
-    Required(&'static str),
-    /// This value.
+/// The value of a key that may be absent.
+pub(super) enum Absent<T> {
+    /// This one.
     Default(T),
-    /// What an empty table gives.
-    Empty,
-    /// The same, also after mistakes.
-    Settings,
+    /// An empty section.
+    Section(fn() -> T),
+    /// A section in which every key has a default. It also stands in after a mistake in it.
+    Settings(fn() -> T),
 }
 
-impl<T: Value> Rule<T> {
-    const fn new(missing: Missing<T>, example: Option<&'static str>) -> Self {
-        Self { missing, bounds: None, inside: |_, _| true, example, in_sample: false }
+/// The key must be there. The example shows how to write it.
+pub(super) struct Required(pub(super) &'static str);
+
+/// What holds when a key is absent.
+pub(super) trait WhenAbsent<T> {
+    /// The value.
+    ///
+    /// # Errors
+    /// The key must be there, and this is an example of its value.
+    fn value(self) -> Result<T, &'static str>;
+
+    /// The value that stands in for one with a mistake in it.
+    fn stand_in(self) -> Option<T>;
+
+    /// Whether the key must be there.
+    fn is_required(&self) -> bool;
+
+    /// The default, for the reference.
+    fn default(&self) -> Option<&T>;
+}
+
+impl<T> WhenAbsent<T> for Absent<T> {
+    fn value(self) -> Result<T, &'static str> {
+        Ok(match self {
+            Self::Default(value) => value,
+            Self::Section(make) | Self::Settings(make) => make(),
+        })
     }
 
-    /// The key must be there. `example` shows its value as it is written.
-    pub(super) const fn required(example: &'static str) -> Self {
-        Self::new(Missing::Required(example), Some(example))
+    fn stand_in(self) -> Option<T> {
+        match self {
+            Self::Settings(make) => Some(make()),
+            Self::Default(_) | Self::Section(_) => None,
+        }
     }
 
+    fn is_required(&self) -> bool {
+        false
+    }
+
+    fn default(&self) -> Option<&T> {
+        match self {
+            Self::Default(value) => Some(value),
+            Self::Section(_) | Self::Settings(_) => None,
+        }
+    }
+}
+
+impl<T> WhenAbsent<T> for Required {
+    fn value(self) -> Result<T, &'static str> {
+        Err(self.0)
+    }
+
+    fn stand_in(self) -> Option<T> {
+        None
+    }
+
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn default(&self) -> Option<&T> {
+        None
+    }
+}
+
+impl<T> Rule<T> {
     /// The value when the key is absent.
-    pub(super) const fn default(value: T) -> Self {
-        Self::new(Missing::Default(value), None)
+    pub(super) fn default(value: T) -> Self {
+        Self::new(Absent::Default(value), None)
     }
 
-    /// A section that may be absent; then it is read as if it were empty.
-    pub(super) const fn section() -> Self {
-        Self::new(Missing::Empty, None)
+    /// The value of the key when it is absent, without a look at any text.
+    pub(super) fn absent(self) -> T {
+        match self.absent {
+            Absent::Default(value) => value,
+            Absent::Section(make) | Absent::Settings(make) => make(),
+        }
+    }
+}
+
+impl<T: Default> Rule<T> {
+    /// A section that may be absent; then it is the default.
+    pub(super) fn section() -> Self {
+        Self::new(Absent::Section(T::default), None)
     }
 
     /// A section in which every key has a default. After a mistake, reported, the defaults stand
     /// in, so that the object around it is still there for the checks that concern several.
-    pub(super) const fn settings() -> Self {
-        Self::new(Missing::Settings, None)
+    pub(super) fn settings() -> Self {
+        Self::new(Absent::Settings(T::default), None)
     }
 
     /// Objects by name, maybe none. `example` is a name for the reference.
-    pub(super) const fn named(example: &'static str) -> Self {
-        Self::new(Missing::Empty, Some(example))
+    pub(super) fn named(example: &'static str) -> Self {
+        Self::new(Absent::Section(T::default), Some(example))
+    }
+}
+
+impl<T> Rule<T, Required> {
+    /// The key must be there. `example` shows its value as it is written.
+    pub(super) fn required(example: &'static str) -> Self {
+        Self::new(Required(example), Some(example))
+    }
+}
+
+impl<T, A> Rule<T, A> {
+    fn new(absent: A, example: Option<&'static str>) -> Self {
+        Self { absent, bounds: None, inside: |_, _| true, example, in_sample: false }
     }
 
     /// An example for the reference that says more than the default.
@@ -229,53 +330,52 @@ impl<T: Value> Rule<T> {
     pub(super) fn in_sample(self) -> Self {
         Self { in_sample: true, ..self }
     }
+}
 
+impl<T: Value, A: WhenAbsent<T>> Rule<T, A> {
     /// The key for the reference.
     pub(super) fn describe(self, name: &'static str, doc: &'static str) -> Key {
-        let default = match &self.missing {
-            Missing::Default(value) => Some(value.write()).filter(|it| *it != Written::Absent),
-            _ => None,
-        };
+        let default = self.absent.default();
         Key {
             name,
             doc,
             shape: T::shape(),
-            required: matches!(self.missing, Missing::Required(_)),
-            default,
+            required: self.absent.is_required(),
+            optional_section: default.is_some(),
+            default: default.map(Value::write).filter(|it| *it != Written::Absent),
             range: self.bounds.map(|bounds| (bounds.start().write(), bounds.end().write())),
             example: self.example,
             in_sample: self.in_sample,
-            optional_section: matches!(self.missing, Missing::Default(_)),
         }
     }
 }
 
 impl<T: Value> Rule<Option<T>> {
     /// The key may be absent. `example` shows its value as it is written.
-    pub(super) const fn optional(example: &'static str) -> Self {
-        Self::new(Missing::Default(None), Some(example))
+    pub(super) fn optional(example: &'static str) -> Self {
+        Self::new(Absent::Default(None), Some(example))
     }
 
     /// The section may be absent, and that means something else than an empty one.
-    pub(super) const fn optional_section() -> Self {
-        Self::new(Missing::Default(None), None)
+    pub(super) fn optional_section() -> Self {
+        Self::new(Absent::Default(None), None)
     }
 }
 
-impl<T: Bounded> Rule<T> {
+impl<T: Bounded, A> Rule<T, A> {
     /// The smallest and the largest value.
     pub(super) fn within(self, bounds: RangeInclusive<T>) -> Self {
         Self { bounds: Some(bounds), inside: |value, bounds| bounds.contains(value), ..self }
     }
 }
 
-impl<T: Bounded> Rule<Limit<T>> {
+impl<T: Bounded + CanBeOff, A> Rule<Limit<T>, A> {
     /// The smallest and the largest limit; off lies outside of them and is fine.
     pub(super) fn within_or_off(self, bounds: RangeInclusive<T>) -> Self {
         let (min, max) = bounds.into_inner();
         Self {
-            bounds: Some(Limit::At(min)..=Limit::At(max)),
-            inside: |value, bounds| *value == Limit::Off || bounds.contains(value),
+            bounds: Some(Limit::at(min)..=Limit::at(max)),
+            inside: |value, bounds| value.is_off() || bounds.contains(value),
             ..self
         }
     }

@@ -1,7 +1,6 @@
 //! `[upstreams.NAME]`: a named group of endpoints, their pool and their timeouts.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use super::collection::Spanned;
 use super::section::{Rule, Value, section};
@@ -11,6 +10,7 @@ use super::value::{LONGEST, Limit, SHORTEST};
 use super::walk::Walk;
 use super::written::Written;
 use crate::address::Address;
+use crate::time::Micros;
 
 section! {
     /// A named group of endpoints that requests are balanced over.
@@ -19,7 +19,7 @@ section! {
         endpoints: Spanned<Vec<Spanned<Endpoint>>>
             => Rule::required("[\"127.0.0.1:9000\"]");
         /// How many connections there may be, and how long they may stay open unused.
-        pool: Pool => Rule::settings();
+        pool: PoolLimits => Rule::settings();
         /// How long its endpoints may keep us waiting.
         timeouts: UpstreamTimeouts => Rule::settings();
     }
@@ -27,27 +27,29 @@ section! {
 
 section! {
     /// How many connections there may be, and how long they may stay open unused.
-    pub Pool {
+    #[derive(Copy, Eq, Hash)]
+    pub settings PoolLimits {
         /// Connections at once, per node and endpoint, divided among the cores. A request for which
         /// neither this endpoint nor another has one is answered 503.
-        connections_max: Limit<u32> => Rule::default(Limit::Off).within_or_off(1..=10_000_000);
+        connections_max: Limit<u32> => Rule::default(Limit::OFF).within_or_off(1..=10_000_000);
         /// Idle connections, per node and endpoint, divided among the cores.
         idle_max: u32 => Rule::default(1024).within(0..=1_000_000);
         /// How long one may stay idle. Keep it below the endpoint's own keep-alive timeout.
-        idle_timeout: Duration => Rule::default(Duration::from_secs(55)).within(SHORTEST..=LONGEST);
+        idle_timeout: Micros => Rule::default(Micros::secs(55)).within(SHORTEST..=LONGEST);
     }
 }
 
 section! {
     /// How long an upstream's endpoints may keep us waiting.
-    pub UpstreamTimeouts {
+    #[derive(Copy, Eq, Hash)]
+    pub settings UpstreamTimeouts {
         /// For a connection to be made. Then another endpoint is tried, or 504.
-        connect: Duration => Rule::default(Duration::from_secs(1)).within(SHORTEST..=LONGEST);
+        connect: Micros => Rule::default(Micros::secs(1)).within(SHORTEST..=LONGEST);
         /// From the end of the request to the first byte of the response. Then 504.
-        first_byte: Limit<Duration> => Rule::default(Limit::At(Duration::from_secs(30)))
+        first_byte: Limit<Micros> => Rule::default(Limit::at(Micros::secs(30)))
             .within_or_off(SHORTEST..=LONGEST);
         /// Between two pieces of a response. Then the client's connection is closed.
-        between_bytes: Limit<Duration> => Rule::default(Limit::At(Duration::from_secs(30)))
+        between_bytes: Limit<Micros> => Rule::default(Limit::at(Micros::secs(30)))
             .within_or_off(SHORTEST..=LONGEST);
     }
 }
@@ -66,7 +68,7 @@ section! {
 const WEIGHT_MAX: u32 = 1000;
 
 /// One address of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// Where it listens.
     pub address: Address,

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::section::{Bounded, Mistake, Scalar};
 use super::shape::Shape;
 use super::tree::Kind;
 use super::written::Written;
+use crate::time::Micros;
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +32,12 @@ impl ByteSize {
     pub const fn gib(count: u64) -> Self {
         Self::mib(count * 1024)
     }
+
+    /// The number of bytes, of something that has to fit into memory.
+    #[must_use]
+    pub fn in_memory(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
 }
 
 /// The units of sizes, smallest first.
@@ -42,15 +48,19 @@ const SIZE_UNITS: [(&str, u64); 4] = [
     ("GiB", ByteSize::gib(1).0),
 ];
 
-/// The units of durations in milliseconds, smallest first.
-const DURATION_UNITS: [(&str, u64); 4] =
-    [("ms", 1), ("s", 1000), ("m", 60 * 1000), ("h", 60 * 60 * 1000)];
+/// The units of durations in microseconds, smallest first.
+const DURATION_UNITS: [(&str, u64); 4] = [
+    ("ms", Micros::millis(1).0),
+    ("s", Micros::secs(1).0),
+    ("m", Micros::secs(60).0),
+    ("h", Micros::secs(60 * 60).0),
+];
 
-/// A day. What is meant to be longer is meant to be off.
-pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// A day. Write "off" for more.
+pub(super) const LONGEST: Micros = Micros::secs(24 * 60 * 60);
 
 /// Below this a timeout fires on healthy traffic: one tick of a worker's wheel is about 8 ms.
-pub(super) const SHORTEST: Duration = Duration::from_millis(10);
+pub(super) const SHORTEST: Micros = Micros::millis(10);
 
 impl Scalar for ByteSize {
     fn wanted() -> Cow<'static, str> {
@@ -82,13 +92,17 @@ impl Scalar for ByteSize {
 
 impl Bounded for ByteSize {}
 
+impl CanBeOff for ByteSize {
+    const OFF: Self = Self(u64::MAX);
+}
+
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&in_units(self.0, &SIZE_UNITS))
     }
 }
 
-impl Scalar for Duration {
+impl Scalar for Micros {
     fn wanted() -> Cow<'static, str> {
         "a duration such as \"300ms\", \"2s\", \"1m\" or \"1h\"".into()
     }
@@ -100,7 +114,7 @@ impl Scalar for Duration {
     fn parse(kind: &Kind) -> Result<Self, Mistake> {
         match kind {
             Kind::Text(text) => with_unit(&text.value, &DURATION_UNITS)
-                .map(Self::from_millis)
+                .map(Self)
                 .ok_or_else(|| Mistake::value(format!("\"{}\" is not a duration", text.value))),
             Kind::Integer(Some(number)) => Err(Mistake::with_cure(
                 format!("{number} is a number without a unit"),
@@ -111,12 +125,22 @@ impl Scalar for Duration {
     }
 
     fn show(&self) -> Written {
-        let millis = u64::try_from(self.as_millis()).unwrap_or(u64::MAX);
-        Written::text(in_units(millis, &DURATION_UNITS))
+        Written::text(self.to_string())
     }
 }
 
-impl Bounded for Duration {}
+impl Bounded for Micros {}
+
+impl CanBeOff for Micros {
+    /// A year, longer than any connection.
+    const OFF: Self = Self::secs(365 * 24 * 60 * 60);
+}
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&in_units(self.0, &DURATION_UNITS))
+    }
+}
 
 impl Scalar for u32 {
     fn wanted() -> Cow<'static, str> {
@@ -147,6 +171,10 @@ impl Scalar for u32 {
 
 impl Bounded for u32 {}
 
+impl CanBeOff for u32 {
+    const OFF: Self = Self::MAX;
+}
+
 /// A string, any.
 impl Scalar for String {
     fn wanted() -> Cow<'static, str> {
@@ -169,16 +197,49 @@ impl Scalar for String {
     }
 }
 
-/// A limit that can be switched off. Off is larger than any limit.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub enum Limit<T> {
-    /// This limit.
-    At(T),
-    /// No limit.
-    Off,
+/// A limit that can be switched off. Off is a number larger than any limit, so that a worker compares
+/// and adds without asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Hash)]
+pub struct Limit<T>(T);
+
+/// A number that can be so large that it limits nothing.
+pub trait CanBeOff: Copy + PartialEq {
+    /// Stands for "off": larger than any value that can be meant.
+    const OFF: Self;
 }
 
-impl<T: Bounded> Scalar for Limit<T> {
+impl<T: CanBeOff> Limit<T> {
+    /// No limit.
+    pub const OFF: Self = Self(T::OFF);
+
+    /// This limit.
+    #[must_use]
+    pub const fn at(limit: T) -> Self {
+        Self(limit)
+    }
+
+    /// The limit, which is [`CanBeOff::OFF`] when it is off.
+    #[must_use]
+    pub const fn value(self) -> T {
+        self.0
+    }
+
+    /// Whether there is no limit.
+    #[must_use]
+    pub fn is_off(self) -> bool {
+        self == Self::OFF
+    }
+}
+
+impl Limit<u32> {
+    /// The limit as a count of things in memory: `usize::MAX` when it is off.
+    #[must_use]
+    pub fn count(self) -> usize {
+        if self.is_off() { usize::MAX } else { self.0 as usize }
+    }
+}
+
+impl<T: Bounded + CanBeOff> Scalar for Limit<T> {
     fn wanted() -> Cow<'static, str> {
         format!("{}, or \"off\"", T::wanted()).into()
     }
@@ -189,20 +250,17 @@ impl<T: Bounded> Scalar for Limit<T> {
 
     fn parse(kind: &Kind) -> Result<Self, Mistake> {
         match kind {
-            Kind::Text(text) if text.value == "off" => Ok(Self::Off),
+            Kind::Text(text) if text.value == "off" => Ok(Self::OFF),
             // No limit at all is far more than the smallest one.
             Kind::Integer(Some(0)) => {
                 Err(Mistake::with_cure("0 is no limit", "write \"off\" for none"))
             }
-            kind => T::parse(kind).map(Self::At),
+            kind => T::parse(kind).map(Self),
         }
     }
 
     fn show(&self) -> Written {
-        match self {
-            Self::At(limit) => limit.show(),
-            Self::Off => Written::text("off"),
-        }
+        if self.is_off() { Written::text("off") } else { self.0.show() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::diagnostic::{DIAGNOSTICS_KEPT_MAX, Diagnostic};
 use super::nearest::nearest;
-use super::section::{Missing, Rule, Value};
+use super::section::{Rule, Value, WhenAbsent};
 use super::sources::{Span, Texts};
 use super::tree::{Entry, Kind, Node};
 
@@ -14,9 +14,6 @@ pub(super) struct Table<'n> {
     span: Span,
     entries: &'n [Entry<'n>],
 }
-
-/// A table that is not written.
-static EMPTY: Node<'static> = Node { span: Span::START, kind: Kind::Table(Vec::new()) };
 
 /// A step from a value to one inside it.
 #[derive(Clone, Copy, Debug)]
@@ -136,31 +133,23 @@ impl<'n> Walk<'n> {
     }
 
     /// The value of `key`, by its rule.
-    pub(super) fn field<T: Value>(
+    pub(super) fn field<T: Value, A: WhenAbsent<T>>(
         &mut self,
         table: &Table<'n>,
         key: &'n str,
-        rule: Rule<T>,
+        rule: Rule<T, A>,
     ) -> Option<T> {
         let Some(entry) = table.entries.iter().find(|entry| entry.key == key) else {
-            return match rule.missing {
-                Missing::Default(value) => Some(value),
-                Missing::Empty | Missing::Settings => {
-                    self.inside(Step::Key(key), |walk| T::read(&EMPTY, walk))
-                }
-                Missing::Required(example) => {
+            return match rule.absent.value() {
+                Ok(value) => Some(value),
+                Err(example) => {
                     self.missing(table.span, key, example);
                     None
                 }
             };
         };
         let read = self.inside(Step::Key(key), |walk| T::read(&entry.value, walk));
-        let Some(value) = read else {
-            return match rule.missing {
-                Missing::Settings => self.inside(Step::Key(key), |walk| T::read(&EMPTY, walk)),
-                _ => None,
-            };
-        };
+        let Some(value) = read else { return rule.absent.stand_in() };
         if let Some(bounds) = rule.bounds.filter(|bounds| !(rule.inside)(&value, bounds)) {
             let (min, max) = (bounds.start().write(), bounds.end().write());
             let why = if entry.value.is_secret() {

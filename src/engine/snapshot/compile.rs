@@ -1,17 +1,16 @@
 //! From the model to a table.
 
 use std::hash::BuildHasher;
-use std::time::Duration;
 
 use foldhash::quality::FixedState;
 use proto::path;
 
 use super::action::Piece;
 use super::{
-    Action, Endpoint, FOREVER, Identities, Limits, ListenerSettings, ListenerTimeouts, PoolLimits,
-    Redirect, Route, Snapshot, StaticReply, Upgrades, Upstream, UpstreamId, UpstreamTimeouts,
+    Action, Identities, ListenerSettings, Redirect, Route, Snapshot, StaticReply, Upgrades,
+    Upstream, UpstreamId,
 };
-use crate::config::{self, ByteSize, Limit, Model};
+use crate::config::{self, Model};
 use crate::router::{HostRule, PathRule, Router, Rule};
 
 /// Makes version `number` of a model that [`config::parse`] gave: all that can be wrong with it has
@@ -124,70 +123,15 @@ fn listener(name: &str, it: &config::Listener, identities: &mut Identities) -> L
         proxy_protocol: it.proxy_protocol,
         trusted_proxies: it.trusted_proxies.as_slice().into(),
         paths: path::Rules { form: it.path, encoded_slash: it.encoded_slash },
-        limits: Limits {
-            connections_max: or_unbounded(it.limits.connections_max),
-            connections_per_client_max: or_unbounded(it.limits.connections_per_client_max),
-            requests_per_connection_max: at_most(it.limits.requests_per_connection_max, u32::MAX),
-            pipelined_max: at_most(it.limits.pipelined_max, u32::MAX),
-            body_bytes_max: at_most(it.limits.body_bytes_max, ByteSize(u64::MAX)).0,
-            head_bytes_max: bytes(it.limits.head_bytes_max),
-            headers_max: it.limits.headers_max as usize,
-            target_bytes_max: bytes(it.limits.target_bytes_max),
-        },
-        timeouts: ListenerTimeouts {
-            head: it.timeouts.head,
-            body_idle: it.timeouts.body_idle,
-            idle: it.timeouts.idle,
-            write_idle: it.timeouts.write_idle,
-            tunnel_idle: or_forever(it.timeouts.tunnel_idle),
-            drain: it.timeouts.drain,
-        },
+        limits: it.limits,
+        timeouts: it.timeouts,
     }
 }
 
 fn upstream(name: &str, it: &config::Upstream) -> Upstream {
-    let endpoint = |it: &config::Spanned<config::Endpoint>| Endpoint {
-        address: it.address.clone(),
-        weight: it.weight,
-    };
-    let endpoints: Vec<_> = it.endpoints.iter().map(endpoint).collect();
-    let pool = PoolLimits {
-        connections_max: or_unbounded(it.pool.connections_max),
-        idle_max: it.pool.idle_max as usize,
-        idle_timeout: it.pool.idle_timeout,
-    };
-    let timeouts = UpstreamTimeouts {
-        connect: it.timeouts.connect,
-        first_byte: or_forever(it.timeouts.first_byte),
-        between_bytes: or_forever(it.timeouts.between_bytes),
-    };
+    let endpoints: Vec<_> = it.endpoints.iter().map(|it| (**it).clone()).collect();
+    let (pool, timeouts) = (it.pool, it.timeouts);
     // The hasher's seed is fixed: the same upstream has the same identity in every version.
     let identity = FixedState::default().hash_one((name, &endpoints, pool, timeouts));
     Upstream { name: name.into(), identity, endpoints, pool, timeouts }
-}
-
-fn bytes(size: ByteSize) -> usize {
-    usize::try_from(size.0).unwrap_or(usize::MAX)
-}
-
-fn or_forever(limit: Limit<Duration>) -> Duration {
-    match limit {
-        Limit::At(duration) => duration,
-        Limit::Off => FOREVER,
-    }
-}
-
-/// The limit, or `off` where it is off.
-fn at_most<T>(limit: Limit<T>, off: T) -> T {
-    match limit {
-        Limit::At(at) => at,
-        Limit::Off => off,
-    }
-}
-
-fn or_unbounded(limit: Limit<u32>) -> usize {
-    match limit {
-        Limit::At(count) => count as usize,
-        Limit::Off => usize::MAX,
-    }
 }

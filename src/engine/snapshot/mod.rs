@@ -15,7 +15,6 @@ mod identity;
 mod tests;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use proto::path;
@@ -26,12 +25,10 @@ pub use compile::compile;
 pub use identity::Identities;
 
 use crate::address::{Address, Network};
-pub use crate::config::ProxyProtocol;
+pub use crate::config::{
+    Endpoint, ListenerLimits, ListenerTimeouts, PoolLimits, ProxyProtocol, UpstreamTimeouts,
+};
 use crate::router::{Hit, Router};
-
-/// Stands for "off" where a time limit is off: a year, longer than any connection. A number
-/// rather than an option, so that arming a deadline stays one addition.
-pub const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// One version of the configuration.
 #[derive(Clone, Debug)]
@@ -141,48 +138,9 @@ pub struct ListenerSettings {
     /// What becomes of the paths of requests.
     pub paths: path::Rules,
     /// How much its clients may ask for.
-    pub limits: Limits,
+    pub limits: ListenerLimits,
     /// How long a client may keep us waiting.
     pub timeouts: ListenerTimeouts,
-}
-
-/// How much clients may ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Client connections at once, per node; `usize::MAX` when that is off. The worker divides it
-    /// among the cores.
-    pub connections_max: usize,
-    /// Connections of one client address at once, on each core; `usize::MAX` when that is off.
-    pub connections_per_client_max: usize,
-    /// Requests on one connection; `u32::MAX` when that is off.
-    pub requests_per_connection_max: u32,
-    /// Requests sent ahead that are served in a row; `u32::MAX` when that is off.
-    pub pipelined_max: u32,
-    /// Bytes of a request body; `u64::MAX` when that is off.
-    pub body_bytes_max: u64,
-    /// Bytes of a request head, from the first byte to the empty line.
-    pub head_bytes_max: usize,
-    /// Header fields in a request head.
-    pub headers_max: usize,
-    /// Bytes of a request target.
-    pub target_bytes_max: usize,
-}
-
-/// How long a client may keep us waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenerTimeouts {
-    /// From the first byte of a head to its last.
-    pub head: Duration,
-    /// Between two reads of a request body.
-    pub body_idle: Duration,
-    /// Between two requests on one connection.
-    pub idle: Duration,
-    /// Between two writes of a response that the client does not read.
-    pub write_idle: Duration,
-    /// For a tunnel in which no byte moves.
-    pub tunnel_idle: Duration,
-    /// For exchanges to finish, once the gateway is told to stop.
-    pub drain: Duration,
 }
 
 /// A match rule and what happens to its requests. The rule itself is in the table's router.
@@ -238,36 +196,4 @@ pub struct Upstream {
     pub pool: PoolLimits,
     /// How long its endpoints may keep us waiting.
     pub timeouts: UpstreamTimeouts,
-}
-
-/// One address of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// Where it listens.
-    pub address: Address,
-    /// Its share of the requests, relative to the other endpoints; at least 1.
-    pub weight: u32,
-}
-
-/// How many connections there may be, and how long they may stay open unused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PoolLimits {
-    /// Connections at once, per node and endpoint; `usize::MAX` when that is off. The worker
-    /// divides it among the cores.
-    pub connections_max: usize,
-    /// Idle connections per node and endpoint. The worker divides it among the cores.
-    pub idle_max: usize,
-    /// How long a connection may stay idle before we close it.
-    pub idle_timeout: Duration,
-}
-
-/// How long an upstream's endpoints may keep us waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct UpstreamTimeouts {
-    /// For a connection to be made.
-    pub connect: Duration,
-    /// From the last byte of the request to the first of the response.
-    pub first_byte: Duration,
-    /// Between two reads of a response.
-    pub between_bytes: Duration,
 }

@@ -95,9 +95,9 @@ fn limits_that_are_off_are_larger_than_any() {
          [upstreams.b]\nendpoints = [\"127.0.0.1:1\"]\npool = { connections_max = 6 }\n",
         &mut Identities::default(),
     );
-    let of = |id| table.listener(ListenerId(id)).unwrap().limits.connections_max;
+    let of = |id| table.listener(ListenerId(id)).unwrap().limits.connections_max.count();
     assert_eq!((of(0), of(1)), (usize::MAX, 5));
-    let pools: Vec<_> = table.upstreams.iter().map(|it| it.pool.connections_max).collect();
+    let pools: Vec<_> = table.upstreams.iter().map(|it| it.pool.connections_max.count()).collect();
     assert_eq!(pools, [usize::MAX, 6]);
 }
 

@@ -3,7 +3,7 @@
 //! Reading it is left to the connection; what the bytes mean is in [`proto`].
 
 use engine::reason::Reason;
-use engine::snapshot::Limits;
+use engine::snapshot::ListenerLimits;
 use proto::h1::parse_request;
 use proto::head::RequestHead;
 use proto::path;
@@ -20,15 +20,15 @@ const LINE_BYTES_FREE: usize = 64;
 #[inline]
 pub(super) fn at_once(
     bytes: &[u8],
-    limits: &Limits,
+    limits: &ListenerLimits,
     paths: path::Rules,
     into: &mut RequestHead,
 ) -> Result<usize, Reason> {
-    let len = parse_request(bytes, limits.headers_max, into)?;
-    if len > limits.head_bytes_max {
+    let len = parse_request(bytes, limits.headers_max as usize, into)?;
+    if len > limits.head_bytes_max.in_memory() {
         return Err(Reason::HeadTooLarge);
     }
-    if into.target().len() > limits.target_bytes_max {
+    if into.target().len() > limits.target_bytes_max.in_memory() {
         return Err(Reason::TargetTooLong);
     }
     into.settle_path(paths)?;
@@ -38,11 +38,11 @@ pub(super) fn at_once(
 /// Decodes a head that is all of `bytes`.
 pub(super) fn scanned(
     bytes: &[u8],
-    limits: &Limits,
+    limits: &ListenerLimits,
     paths: path::Rules,
     into: &mut RequestHead,
 ) -> Result<(), Reason> {
-    if bytes.len() > limits.head_bytes_max {
+    if bytes.len() > limits.head_bytes_max.in_memory() {
         return Err(too_large(bytes, limits));
     }
     // Where the scanner and the parser disagree on the end, nothing is certain.
@@ -53,38 +53,38 @@ pub(super) fn scanned(
 }
 
 /// Why a head of which more has to come can be refused already, if it can.
-pub(super) fn refused_already(bytes: &[u8], limits: &Limits) -> Option<Reason> {
+pub(super) fn refused_already(bytes: &[u8], limits: &ListenerLimits) -> Option<Reason> {
     if line_is_too_long(bytes, limits) {
         return Some(Reason::TargetTooLong);
     }
-    (bytes.len() >= limits.head_bytes_max).then_some(Reason::HeadTooLarge)
+    (bytes.len() >= limits.head_bytes_max.in_memory()).then_some(Reason::HeadTooLarge)
 }
 
 #[cold]
-fn too_large(bytes: &[u8], limits: &Limits) -> Reason {
+fn too_large(bytes: &[u8], limits: &ListenerLimits) -> Reason {
     if line_is_too_long(bytes, limits) { Reason::TargetTooLong } else { Reason::HeadTooLarge }
 }
 
 /// Whether the request line is so long that its target must be, too.
-fn line_is_too_long(bytes: &[u8], limits: &Limits) -> bool {
-    let bytes_max = limits.target_bytes_max.saturating_add(LINE_BYTES_FREE);
+fn line_is_too_long(bytes: &[u8], limits: &ListenerLimits) -> bool {
+    let bytes_max = limits.target_bytes_max.in_memory().saturating_add(LINE_BYTES_FREE);
     bytes.get(..bytes_max).is_some_and(|line| !line.contains(&b'\n'))
 }
 
 #[cfg(test)]
 mod tests {
+    use engine::config::ByteSize;
+
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        connections_per_client_max: usize::MAX,
-        requests_per_connection_max: u32::MAX,
-        pipelined_max: 16,
-        body_bytes_max: u64::MAX,
-        connections_max: 1,
-        head_bytes_max: 2048,
-        headers_max: 10,
-        target_bytes_max: 1024,
-    };
+    fn limits() -> ListenerLimits {
+        ListenerLimits {
+            head_bytes_max: ByteSize(2048),
+            headers_max: 10,
+            target_bytes_max: ByteSize(1024),
+            ..ListenerLimits::default()
+        }
+    }
 
     fn get(target_len: usize, more: usize) -> Vec<u8> {
         let (target, more) = ("a".repeat(target_len - 1), "x".repeat(more));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     fn decoded(bytes: &[u8]) -> Result<(), Reason> {
-        scanned(bytes, &LIMITS, path::Rules::default(), &mut RequestHead::new())
+        scanned(bytes, &limits(), path::Rules::default(), &mut RequestHead::new())
     }
 
     #[test]
@@ -113,11 +113,11 @@ mod tests {
     #[test]
     fn a_request_line_that_does_not_end_is_refused_before_it_does() {
         let bytes = get(1500, 0);
-        let refused = |len: usize| refused_already(&bytes[..len], &LIMITS);
+        let refused = |len: usize| refused_already(&bytes[..len], &limits());
         assert_eq!(refused(1087), None);
         assert_eq!(refused(1088), Some(Reason::TargetTooLong));
         let bytes = get(10, 4000);
-        let refused = |len: usize| refused_already(&bytes[..len], &LIMITS);
+        let refused = |len: usize| refused_already(&bytes[..len], &limits());
         assert_eq!(refused(2047), None);
         assert_eq!(refused(2048), Some(Reason::HeadTooLarge));
     }

@@ -17,7 +17,7 @@ use engine::address::ClientAddress;
 use engine::reason::Reason;
 use engine::snapshot::ProxyProtocol;
 use engine::stage::Stage;
-use engine::time::{Instant, micros};
+use engine::time::Instant;
 use proto::h1::{Persist, Scanner, encode_response, encoded_len_max, leading_blank};
 use proto::head::{BodyLength, RequestHead, ResponseHead, Version};
 
@@ -147,7 +147,7 @@ impl<N: Net> Connection<N> {
     async fn quiet(&self, first: bool) -> bool {
         let core = self.core();
         let timeouts = self.listener().timeouts.get();
-        let patience = micros(if first { timeouts.head } else { timeouts.idle });
+        let patience = if first { timeouts.head.0 } else { timeouts.idle.0 };
         let give_up_at = core.net.now().plus_micros(patience);
         self.deadline.arm(core.net.now(), patience);
         let idle = self.listener().idle.enter(&self.deadline, core.net.now());
@@ -208,7 +208,7 @@ impl<N: Net> Connection<N> {
                 in_a_row = 0;
             } else {
                 in_a_row += 1;
-                if in_a_row >= self.listener().limits.get().pipelined_max {
+                if in_a_row >= self.listener().limits.get().pipelined_max.value() {
                     in_a_row = 0;
                     core.net.yield_now().await;
                 }
@@ -227,8 +227,8 @@ impl<N: Net> Connection<N> {
             let mut client = Client {
                 core,
                 stream: &self.stream,
-                body_idle_micros: micros(timeouts.body_idle),
-                write_idle_micros: micros(timeouts.write_idle),
+                body_idle_micros: timeouts.body_idle.0,
+                write_idle_micros: timeouts.write_idle.0,
                 version: head.version,
                 body: Incoming::new(head.body_length(), buf),
                 chunked: false,
@@ -250,7 +250,7 @@ impl<N: Net> Connection<N> {
                 upload: &self.upload,
                 forwarded: &forwarded,
                 is_last: served.saturating_add(1)
-                    >= self.listener().limits.get().requests_per_connection_max,
+                    >= self.listener().limits.get().requests_per_connection_max.value(),
                 own_request_id: core.request_ids.borrow_mut().next(),
                 began,
                 notes: Notes::default(),
@@ -302,7 +302,7 @@ impl<N: Net> Connection<N> {
             read_micros: LINGER_MICROS,
             write_micros: 0,
         };
-        let head_micros = micros(self.listener().timeouts.get().head);
+        let head_micros = self.listener().timeouts.get().head.0;
         let counted = |buf| {
             if self.open.seat.count_client(self.client.get()) {
                 return Ok(buf);
@@ -399,7 +399,7 @@ impl<N: Net> Connection<N> {
                 if let Some(reason) = decode::refused_already(buf.filled(), &limits) {
                     return Decoded::Refused(reason, began);
                 }
-                let at = began.plus_micros(micros(self.listener().timeouts.get().head));
+                let at = began.plus_micros(self.listener().timeouts.get().head.0);
                 wire.read_micros = at.micros_since(now).max(1);
             }
             if buf.room() == 0 {

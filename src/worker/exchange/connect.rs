@@ -2,13 +2,12 @@
 //! and whether to try again.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use engine::reason::Reason;
 use engine::retry::{Ledger, Verdict, judge};
 use engine::snapshot::UpstreamId;
 use engine::stage::Stage;
-use engine::time::micros;
+use engine::time::Micros;
 use proto::head::BodyLength;
 
 use super::{End, Exchange, Request, end_of};
@@ -226,7 +225,7 @@ impl<N: Net> Attempts<N> {
             }
         };
         let timeouts = &upstream.timeouts;
-        lease.set_patience(micros(timeouts.first_byte), micros(timeouts.between_bytes));
+        lease.set_patience(timeouts.first_byte.value().0, timeouts.between_bytes.value().0);
         Ok(lease)
     }
 }
@@ -235,7 +234,7 @@ impl<N: Net> Attempts<N> {
 async fn connect<N: Net>(
     exchange: &Exchange<'_, N>,
     pool: &Rc<Pool<N>>,
-    timeout: Duration,
+    timeout: Micros,
 ) -> Result<Lease<N>, Failure> {
     let core = exchange.core;
     if !core.has_a_descriptor() {

@@ -188,7 +188,7 @@ impl<N: Net> Exchange<'_, N> {
             wants_keep_alive: head.keep_alive() && !self.ends(),
             expects_continue: head.expects_continue(),
             switch_to: None,
-            body_bytes_max: self.listener.limits.get().body_bytes_max,
+            body_bytes_max: self.listener.limits.get().body_bytes_max.value().0,
             head,
         };
         let (after, reason) = match self.route_and_send(client, request).await {

@@ -20,7 +20,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use engine::reason::Reason;
-use engine::time::{Instant, micros};
+use engine::time::Instant;
 
 use super::notes::Account;
 use super::respond::CHUNKS_PER_TURN;
@@ -266,7 +266,7 @@ impl<N: Net> Between<'_, N> {
     /// How long until the watch looks again, in microseconds.
     fn watch_micros(&self, looks: bool) -> u64 {
         let idle = self.core.net.now().micros_since(self.moved.get());
-        let left = micros(self.listener.timeouts.get().tunnel_idle).saturating_sub(idle);
+        let left = self.listener.timeouts.get().tunnel_idle.value().0.saturating_sub(idle);
         left.min(if looks { LOOK_MICROS } else { WATCH_MICROS_MAX }).max(1)
     }
 
@@ -279,7 +279,7 @@ impl<N: Net> Between<'_, N> {
     /// Why the tunnel is over, if it is.
     fn look<C: Stream, E: Stream>(&self, client: &C, endpoint: &E) -> Option<Over> {
         let idle = self.core.net.now().micros_since(self.moved.get());
-        if idle >= micros(self.listener.timeouts.get().tunnel_idle) {
+        if idle >= self.listener.timeouts.get().tunnel_idle.value().0 {
             return Some(Over::Idle);
         }
         if is_missed(client, &self.up, &self.down) {

@@ -3,12 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
-use std::time::Duration;
 
 use engine::address::Address;
 use engine::snapshot::PoolLimits;
 use engine::stage::Stage;
-use engine::time::{Instant, micros};
+use engine::time::{Instant, Micros};
 
 use super::h1::{self, Lease};
 use crate::deadline::Deadline;
@@ -66,10 +65,10 @@ impl<N: Net> Pool<N> {
         Self {
             address: address.clone(),
             idle: RefCell::default(),
-            idle_max: Cell::new(place.share(limits.idle_max)),
-            idle_micros: micros(limits.idle_timeout),
+            idle_max: Cell::new(place.share(limits.idle_max as usize)),
+            idle_micros: limits.idle_timeout.0,
             open: Rc::default(),
-            connections_max: place.share(limits.connections_max),
+            connections_max: place.share(limits.connections_max.count()),
         }
     }
 
@@ -107,10 +106,10 @@ impl<N: Net> Pool<N> {
         self: &Rc<Self>,
         core: &Core<N>,
         deadline: &Deadline,
-        timeout: Duration,
+        timeout: Micros,
     ) -> Result<Lease<N>, Failure> {
         // A connect may be dropped: it holds no bytes.
-        deadline.arm(core.net.now(), micros(timeout));
+        deadline.arm(core.net.now(), timeout.0);
         let counted = Counted::new(&self.open, &core.endpoint_connections);
         let late = Cell::new(false);
         let connected = {

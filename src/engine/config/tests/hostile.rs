@@ -1,6 +1,6 @@
 //! Texts that are no configuration at all, or try what a parser can bear.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 

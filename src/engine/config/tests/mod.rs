@@ -1,7 +1,6 @@
 //! Whole configurations: what parses, and what is said about what does not.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use proto::path::{EncodedSlash, Form, Rules};
 
@@ -11,7 +10,8 @@ mod merge;
 mod round;
 
 use super::*;
-use crate::snapshot::{self, FOREVER, Found, Identities, Snapshot, compile};
+use crate::snapshot::{self, Found, Identities, Snapshot, compile};
+use crate::time::Micros;
 
 const MINIMAL: &str = include_str!("../../../../config/minimal.toml");
 
@@ -114,25 +114,25 @@ upstream = "users"
     assert_eq!(table.number, 3);
     let listener = &table.listeners[0];
     assert_eq!(listener.address.ip(), Some(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 8080))));
-    assert_eq!(listener.limits.head_bytes_max, 16384);
+    assert_eq!(listener.limits.head_bytes_max, ByteSize(16384));
     assert_eq!(listener.limits.headers_max, 50);
-    assert_eq!(listener.limits.target_bytes_max, 4096);
+    assert_eq!(listener.limits.target_bytes_max, ByteSize(4096));
     assert_eq!(
         (listener.paths.form, listener.paths.encoded_slash),
         (Form::Keep, EncodedSlash::Reject)
     );
-    assert_eq!(listener.timeouts.head, Duration::from_secs(1));
-    assert_eq!(listener.timeouts.body_idle, Duration::from_secs(2));
-    assert_eq!(listener.timeouts.idle, Duration::from_secs(180));
-    assert_eq!(listener.timeouts.write_idle, Duration::from_millis(400));
-    assert_eq!(listener.timeouts.drain, Duration::from_secs(3600));
+    assert_eq!(listener.timeouts.head, Micros::secs(1));
+    assert_eq!(listener.timeouts.body_idle, Micros::secs(2));
+    assert_eq!(listener.timeouts.idle, Micros::secs(180));
+    assert_eq!(listener.timeouts.write_idle, Micros::millis(400));
+    assert_eq!(listener.timeouts.drain, Micros::secs(3600));
     let upstream = &table.upstreams[0];
     assert_eq!(upstream.endpoints.iter().map(|it| it.weight).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(upstream.pool.idle_max, 7);
-    assert_eq!(upstream.pool.idle_timeout, Duration::from_secs(5));
-    assert_eq!(upstream.timeouts.connect, Duration::from_millis(10));
-    assert_eq!(upstream.timeouts.first_byte, FOREVER);
-    assert_eq!(upstream.timeouts.between_bytes, Duration::from_secs(2));
+    assert_eq!(upstream.pool.idle_timeout, Micros::secs(5));
+    assert_eq!(upstream.timeouts.connect, Micros::millis(10));
+    assert_eq!(upstream.timeouts.first_byte, Limit::OFF);
+    assert_eq!(upstream.timeouts.between_bytes, Limit::at(Micros::secs(2)));
     assert!(matches!(table.route(b"a.B", b"/x/y", b"GET"), Found::Route(..)));
 }
 
@@ -143,20 +143,24 @@ fn defaults_are_those_of_the_reference() {
     assert_eq!(model.document.runtime.cores, Cores::All);
     let table = compile(&model, 1, &mut Identities::default());
     let listener = &table.listeners[0];
-    assert_eq!((listener.limits.head_bytes_max, listener.limits.headers_max), (32 * 1024, 100));
-    assert_eq!(listener.limits.target_bytes_max, 8 * 1024);
+    assert_eq!(
+        (listener.limits.head_bytes_max, listener.limits.headers_max),
+        (ByteSize::kib(32), 100)
+    );
+    assert_eq!(listener.limits.target_bytes_max, ByteSize::kib(8));
     assert_eq!(listener.paths, Rules::default());
     let timeouts = &listener.timeouts;
     let seconds = [timeouts.head, timeouts.body_idle, timeouts.idle, timeouts.write_idle]
-        .map(|it| it.as_secs());
-    assert_eq!((seconds, timeouts.drain.as_secs()), ([10, 30, 75, 30], 30));
+        .map(|it| it.to_string());
+    assert_eq!(seconds, ["10s", "30s", "75s", "30s"]);
+    assert_eq!(timeouts.drain, Micros::secs(30));
     let upstream = &table.upstreams[0];
     assert_eq!(upstream.pool.idle_max, 1024);
-    assert_eq!(upstream.pool.idle_timeout.as_secs(), 55);
+    assert_eq!(upstream.pool.idle_timeout, Micros::secs(55));
     let timeouts = &upstream.timeouts;
-    let seconds =
-        [timeouts.connect, timeouts.first_byte, timeouts.between_bytes].map(|it| it.as_secs());
-    assert_eq!(seconds, [1, 30, 30]);
+    assert_eq!(timeouts.connect, Micros::secs(1));
+    let off_or_not = [timeouts.first_byte, timeouts.between_bytes];
+    assert_eq!(off_or_not, [Limit::at(Micros::secs(30)); 2]);
 }
 
 #[test]
