@@ -188,7 +188,7 @@ fn node(
     }
     text.family(&names::CORE_BUSY_SECONDS);
     for core in &status.cores {
-        let busy = Micros(core.gauges.cpu_micros);
+        let busy = InSeconds(core.gauges.cpu_micros);
         text.sample(&names::CORE_BUSY_SECONDS, &[&core.core.to_string()], busy);
     }
 
@@ -266,7 +266,7 @@ fn seconds(text: &mut Text, exposition: &Exposition, _: &Merge, route: &RouteCou
         text.bytes(&label.0);
         text.bytes(b"} ");
         match micros {
-            Some(micros) => Micros(micros).put(text),
+            Some(micros) => InSeconds(micros).put(text),
             None => sum.put(text),
         }
         text.bytes(b"\n");
@@ -291,9 +291,9 @@ impl Value for f64 {
 }
 
 /// Microseconds, shown as seconds.
-struct Micros(u64);
+struct InSeconds(u64);
 
-impl Value for Micros {
+impl Value for InSeconds {
     fn put(self, text: &mut Text) {
         text.bytes(seconds_text(self.0).as_bytes());
     }
