@@ -8,7 +8,7 @@ use std::thread;
 use bench::endpoint::{Endpoint, EndpointOptions, Handle, Mode};
 use control::launch::{Configuration, plan};
 use engine::address::Address;
-use engine::config::{Sources, parse, render};
+use engine::config::{Cores, Sources, parse, render};
 
 use super::{CANNOT_START, Machine, ended, log, no_log};
 
@@ -29,7 +29,7 @@ const ADMIN_PORT: u16 = 9901;
 const PORTS_TRIED_MAX: u16 = 100;
 
 /// Runs until Ctrl-C. The endpoints end with it.
-pub(super) fn run(arguments: Arguments) -> ExitCode {
+pub(super) fn run(mut arguments: Arguments) -> ExitCode {
     let _log = match log::start() {
         Ok(started) => started,
         Err(error) => return no_log(&error),
@@ -42,10 +42,12 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         }
     };
     let addresses = endpoints.each_ref().map(Handle::address);
+    // Each core takes turns of its own, so the text below is true as printed on one core only.
+    let cores = *arguments.machine.cores.get_or_insert(Cores::Count(1));
     let plan = plan(configuration, arguments.machine.into());
     ended(plan.and_then(|plan| {
         let gateway = plan.addresses().first().and_then(Address::ip);
-        plan.run(|| explain(gateway, addresses))
+        plan.run(|| explain(gateway, addresses, cores))
     }))
 }
 
@@ -112,21 +114,27 @@ upstream = "hello"
 }
 
 /// Says what runs and what to try.
-fn explain(gateway: Option<SocketAddr>, endpoints: [SocketAddr; 2]) {
+fn explain(gateway: Option<SocketAddr>, endpoints: [SocketAddr; 2], cores: Cores) {
     let [one, two] = endpoints;
     let Some(gateway) = gateway else {
         return;
     };
+    let turns = match cores {
+        Cores::Count(1) => "They answer in turn: repeat the first line.",
+        _ => "Each core takes them in turn, and the kernel chooses the core.",
+    };
     let text = format!(
         "
-The gateway listens on {gateway} and sends what is below /hello to two endpoints,
-\"one\" on {one} and \"two\" on {two}, in turn. Try:
+The gateway listens on {gateway} and sends requests for /hello, and
+for paths below it, to two endpoints: \"one\" on {one} and
+\"two\" on {two}.
+{turns} Try:
 
   curl -i http://{gateway}/hello
   curl -i -d 'some words' http://{gateway}/hello/words
   curl -i http://{gateway}/elsewhere
 
-The last one has no route: its answer is the gateway's own. Ctrl-C stops everything.
+The last one has no route: the gateway answers it by itself. Ctrl-C stops everything.
 
 "
     );

@@ -2,12 +2,12 @@
 
 use std::thread;
 
-use crate::harness::{Endpoint, GET, Gateway};
+use crate::harness::{Endpoint, GET, Gateway, skip};
 
 fn skips_for_want_of_cpus() -> bool {
     let alone = thread::available_parallelism().map_or(1, usize::from) < 2;
     if alone {
-        eprintln!("skipped: there is only one CPU");
+        skip("several cores: there is only one CPU");
     }
     alone
 }

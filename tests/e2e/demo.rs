@@ -2,15 +2,15 @@
 
 use std::process::Command;
 
-use crate::harness::{Process, driver, ready_line, ringway};
+use crate::harness::{Process, driver, ready_line, ringway, skip};
 
 #[test]
 fn the_three_lines_that_the_demo_prints_can_be_run_as_they_are() {
     if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("skipped: curl is not installed");
+        skip("the lines of the demo: curl is not installed");
         return;
     }
-    let mut demo = Process::start(ringway().args(["demo", "--cores", "1", "--driver", &driver()]));
+    let mut demo = Process::start(ringway().args(["demo", "--driver", &driver()]));
     let (line, address) = ready_line(&demo);
     assert!(line.contains(&format!("driver {}", driver())), "{line}");
     let last = demo.stdout.wait_for(|line| line.contains("Ctrl-C").then_some(()));
@@ -26,6 +26,10 @@ fn the_three_lines_that_the_demo_prints_can_be_run_as_they_are() {
     }
     assert!(answers[0].contains(" 200 ") && answers[1].contains(" 200 "), "{answers:?}");
     assert!(answers[2].contains(" 404 ") && answers[2].contains("no_route"), "{answers:?}");
+    // "in turn: repeat the first line".
+    let is_one = |answer: String| answer.contains("\"endpoint\":\"one\"");
+    let repeated: Vec<_> = (0..4).map(|_| is_one(run(lines[0]))).collect();
+    assert!(repeated == [true, false, true, false] || repeated == [false, true, false, true]);
     demo.terminate();
     assert_eq!(demo.exit_code(), 0);
 }

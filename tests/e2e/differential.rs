@@ -14,7 +14,7 @@ use proto::head::{HeaderId, RequestHead};
 use proto::path::{Form, Rules};
 
 use super::vectors::{REQUESTS, completed, gateway, listener, rows};
-use crate::harness::{Client, Gateway, Process};
+use crate::harness::{Client, Gateway, Process, skip};
 
 /// Answers each request with what was read of it; says first where it listens and which methods it
 /// knows.
@@ -66,7 +66,7 @@ struct Node {
 impl Node {
     fn start() -> Option<Self> {
         if Command::new("node").arg("--version").output().is_err() {
-            eprintln!("skipped: there is no node on this machine");
+            skip("the second parser: node is not installed");
             return None;
         }
         let process = Process::start(Command::new("node").args(["-e", SERVER]));

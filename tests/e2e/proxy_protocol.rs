@@ -8,7 +8,7 @@ use std::process::Command;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Client, Endpoint, GET, Gateway, Process, eventually, free_address};
+use crate::harness::{Client, Endpoint, GET, Gateway, Process, eventually, free_address, skip};
 
 const V1: &[u8] = b"PROXY TCP4 203.0.113.7 192.0.2.80 4660 8443\r\n";
 
@@ -188,7 +188,7 @@ fn ask_from_another_address(address: SocketAddr) -> String {
 fn is_there(path: &str) -> bool {
     let there = Path::new(path).exists();
     if !there {
-        eprintln!("skipped: no {path}");
+        skip(&format!("PROXY headers of others: {path} is not installed"));
     }
     there
 }

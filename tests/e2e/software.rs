@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use crate::harness::{Gateway, Process, eventually, free_address};
+use crate::harness::{Gateway, Process, eventually, free_address, skip};
 
 fn body_bytes() -> usize {
     std::env::var("BODY_BYTES").ok().and_then(|it| it.parse().ok()).unwrap_or(1_000_000)
@@ -35,7 +35,7 @@ fn is_there(program: &str, args: &[&str]) -> bool {
     let command = command.args(args).stdin(Stdio::null()).stdout(Stdio::null());
     let there = command.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
     if !there {
-        eprintln!("skipped: {program} {}", args.join(" "));
+        skip(&format!("real software: `{program} {}` does not run", args.join(" ")));
     }
     there
 }

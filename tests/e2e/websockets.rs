@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::Gateway;
+use crate::harness::{Gateway, skip};
 
 /// A language with a library for WebSocket.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ impl Software {
         let command = command.args([flag, probe]).stdout(Stdio::null()).stderr(Stdio::null());
         let there = command.status().is_ok_and(|status| status.success());
         if !there {
-            eprintln!("skipped: no WebSocket library for {self:?}");
+            skip(&format!("WebSocket: no library for {self:?}"));
         }
         there
     }

@@ -10,6 +10,7 @@ mod gateway;
 mod kernel;
 mod message;
 mod process;
+mod skip;
 mod socket;
 
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -21,6 +22,7 @@ pub(crate) use gateway::{Builder, Gateway, config_file, driver, free_address, re
 pub(crate) use kernel::{stay_on_one_cpu, stay_on_the_first_cpu};
 pub(crate) use message::{Framing, Head};
 pub(crate) use process::{Process, ringway};
+pub(crate) use skip::skip;
 pub(crate) use socket::End;
 
 /// How long a test waits for anything before it fails. Far more than anything takes here: it only
