@@ -2,26 +2,27 @@
 
 use super::edges::Edges;
 use super::{
-    ANY_HOST, EXACT_HOSTS, HostRule, Node, PathRule, Place, Router, Rule, WILDCARD_HOSTS, label_bit,
+    ANY_HOST, EXACT_HOSTS, HostPattern, MethodRoutes, PathPattern, RouteRule, Router, TreeNode,
+    WILDCARD_HOSTS, label_bit,
 };
 
 impl Router {
     /// The index of these rules. Of rules that are equal but for the route, the first one counts;
     /// a checked configuration has none.
-    pub(crate) fn new<'r>(rules: impl IntoIterator<Item = Rule<'r>>) -> Self {
+    pub(crate) fn new<'r>(rules: impl IntoIterator<Item = RouteRule<'r>>) -> Self {
         let mut tree = Tree {
             edges: Edges::default(),
-            nodes: vec![Node { is_leaf: true, ..Node::default() }],
+            nodes: vec![TreeNode { is_leaf: true, ..TreeNode::default() }],
             wildcard_labels: 0,
         };
         let mut has_hosts = false;
         let mut naming = Vec::new();
         for rule in rules {
-            has_hosts |= rule.host != HostRule::Any;
+            has_hosts |= rule.host != HostPattern::Any;
             let root = tree.host(rule.host);
             let (node, is_exact) = match rule.path {
-                PathRule::Exact(path) => (tree.path(root, path), true),
-                PathRule::Prefix(prefix) => {
+                PathPattern::Exact(path) => (tree.path(root, path), true),
+                PathPattern::Prefix(prefix) => {
                     (tree.path(root, prefix.strip_suffix('/').unwrap_or(prefix)), false)
                 }
             };
@@ -69,17 +70,19 @@ impl Router {
 /// The tree while it grows.
 struct Tree {
     edges: Edges,
-    nodes: Vec<Node>,
+    nodes: Vec<TreeNode>,
     wildcard_labels: u128,
 }
 
 impl Tree {
     /// The root of a host's paths.
-    fn host(&mut self, host: HostRule<'_>) -> u32 {
+    fn host(&mut self, host: HostPattern<'_>) -> u32 {
         match host {
-            HostRule::Any => ANY_HOST,
-            HostRule::Exact(host) => self.step(EXACT_HOSTS, host.to_ascii_lowercase().as_bytes()),
-            HostRule::Wildcard(suffix) => {
+            HostPattern::Any => ANY_HOST,
+            HostPattern::Exact(host) => {
+                self.step(EXACT_HOSTS, host.to_ascii_lowercase().as_bytes())
+            }
+            HostPattern::Wildcard(suffix) => {
                 self.wildcard_labels |= label_bit(suffix.split('.').count());
                 self.step(WILDCARD_HOSTS, suffix.to_ascii_lowercase().as_bytes())
             }
@@ -96,7 +99,7 @@ impl Tree {
             return to;
         }
         let to = id(self.nodes.len());
-        self.nodes.push(Node { is_leaf: true, ..Node::default() });
+        self.nodes.push(TreeNode { is_leaf: true, ..TreeNode::default() });
         self.edges.insert(from, text, to);
         if let Some(node) = self.nodes.get_mut(from as usize) {
             node.is_leaf = false;
@@ -105,7 +108,7 @@ impl Tree {
     }
 }
 
-fn place(nodes: &mut [Node], node: u32, is_exact: bool) -> Option<&mut Place> {
+fn place(nodes: &mut [TreeNode], node: u32, is_exact: bool) -> Option<&mut MethodRoutes> {
     let node = nodes.get_mut(node as usize)?;
     Some(if is_exact { &mut node.exact } else { &mut node.prefix })
 }

@@ -15,7 +15,7 @@ use foldhash::fast::FixedState;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Edges {
     /// A power of two of them, or none.
-    slots: Vec<Slot>,
+    slots: Vec<EdgeSlot>,
     texts: Vec<u8>,
     count: usize,
     /// The length of the longest text.
@@ -24,7 +24,7 @@ pub(super) struct Edges {
 
 /// Place for an edge.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct EdgeSlot {
     /// The low bits of the key's hash.
     hash: u32,
     from: u32,
@@ -35,7 +35,7 @@ struct Slot {
     bytes: u32,
 }
 
-const FREE: Slot = Slot { hash: 0, from: 0, to: 0, start: 0, bytes: 0 };
+const FREE: EdgeSlot = EdgeSlot { hash: 0, from: 0, to: 0, start: 0, bytes: 0 };
 
 /// How many slots the first edge makes.
 const SLOTS_MIN: usize = 8;
@@ -73,13 +73,13 @@ impl Edges {
         // The texts of a configuration are far below 4 GiB.
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let (start, bytes) = (offset(self.texts.len()), offset(text.len()));
-        self.place(Slot { hash: hash(from, text), from, to, start, bytes });
+        self.place(EdgeSlot { hash: hash(from, text), from, to, start, bytes });
         self.texts.extend_from_slice(text);
         self.text_bytes_max = self.text_bytes_max.max(text.len());
     }
 
     /// Puts a slot where a search for it looks first that is free.
-    fn place(&mut self, new: Slot) {
+    fn place(&mut self, new: EdgeSlot) {
         let mask = self.mask();
         let mut at = new.hash as usize;
         while let Some(slot) = self.slots.get_mut(at & mask) {
@@ -98,7 +98,7 @@ impl Edges {
     }
 
     #[inline]
-    fn text(&self, slot: &Slot) -> &[u8] {
+    fn text(&self, slot: &EdgeSlot) -> &[u8] {
         let text = self.texts.get(slot.start as usize..);
         text.and_then(|text| text.get(..slot.bytes as usize)).unwrap_or_default()
     }

@@ -45,9 +45,9 @@ const WILDCARD_HOSTS: u32 = u32::MAX - 1;
 
 /// Which requests a route is for, one host and one method at a time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rule<'r> {
-    pub(crate) host: HostRule<'r>,
-    pub(crate) path: PathRule<'r>,
+pub(crate) struct RouteRule<'r> {
+    pub(crate) host: HostPattern<'r>,
+    pub(crate) path: PathPattern<'r>,
     /// In the case in which clients send it; `None` for any.
     pub(crate) method: Option<&'r str>,
     /// The number of the route.
@@ -56,7 +56,7 @@ pub(crate) struct Rule<'r> {
 
 /// Which hosts a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum HostRule<'r> {
+pub(crate) enum HostPattern<'r> {
     /// This host.
     Exact(&'r str),
     /// Every host with at least one label in front of this suffix.
@@ -65,7 +65,7 @@ pub(crate) enum HostRule<'r> {
     Any,
 }
 
-impl<'r> HostRule<'r> {
+impl<'r> HostPattern<'r> {
     /// Reads "host" or "*.suffix".
     pub(crate) fn of(text: &'r str) -> Self {
         text.strip_prefix("*.").map_or(Self::Exact(text), Self::Wildcard)
@@ -74,7 +74,7 @@ impl<'r> HostRule<'r> {
 
 /// Which paths a route is for. All begin with a slash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum PathRule<'r> {
+pub(crate) enum PathPattern<'r> {
     /// This one, byte for byte.
     Exact(&'r str),
     /// This one and what lies below it; a slash at its end does not count. "/" is for every path,
@@ -98,7 +98,7 @@ pub(crate) enum Hit {
 pub(crate) struct Router {
     edges: Edges,
     /// The root of the paths of any host first.
-    nodes: Vec<Node>,
+    nodes: Vec<TreeNode>,
     /// The methods that routes name, sorted.
     methods: Vec<Box<str>>,
     /// Methods, as numbers of `methods`, and routes that name them; those of a place together,
@@ -112,18 +112,18 @@ pub(crate) struct Router {
 
 /// What a beginning of a path leads to.
 #[derive(Clone, Debug, Default)]
-struct Node {
+struct TreeNode {
     /// For paths that end here.
-    exact: Place,
+    exact: MethodRoutes,
     /// For them and for those that go on.
-    prefix: Place,
+    prefix: MethodRoutes,
     /// No edge begins here.
     is_leaf: bool,
 }
 
 /// The routes that differ in nothing but their methods.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
+struct MethodRoutes {
     /// The one that takes any method.
     any: Option<u32>,
     /// Where those that name methods are in [`Router::named`]: from here on...
@@ -132,7 +132,7 @@ struct Place {
     named_to: u32,
 }
 
-impl Place {
+impl MethodRoutes {
     const fn names_methods(&self) -> bool {
         self.named_from < self.named_to
     }
@@ -223,7 +223,7 @@ impl Router {
 
     /// Visits the places below the root `paths` that `path` matches, the best one last.
     #[inline]
-    fn on_places(&self, paths: u32, path: &[u8], mut visit: impl FnMut(&Place)) {
+    fn on_places(&self, paths: u32, path: &[u8], mut visit: impl FnMut(&MethodRoutes)) {
         let Some(mut node) = self.nodes.get(paths as usize) else { return };
         visit(&node.prefix);
         let Some(mut rest) = path.strip_prefix(b"/") else { return };
@@ -252,13 +252,13 @@ impl Router {
     }
 
     /// The route in this place that names the method.
-    fn naming(&self, place: &Place, method: u32) -> Option<u32> {
+    fn naming(&self, place: &MethodRoutes, method: u32) -> Option<u32> {
         let named = self.named(place);
         let index = named.binary_search_by_key(&method, |&(method, _)| method).ok()?;
         named.get(index).map(|&(_, route)| route)
     }
 
-    fn named(&self, place: &Place) -> &[(u32, u32)] {
+    fn named(&self, place: &MethodRoutes) -> &[(u32, u32)] {
         self.named.get(place.named_from as usize..place.named_to as usize).unwrap_or_default()
     }
 }

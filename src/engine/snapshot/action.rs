@@ -33,12 +33,12 @@ pub struct StaticReply {
 pub struct Redirect {
     /// The status: 301, 302, 303, 307 or 308.
     pub status: u16,
-    target: Box<[Piece]>,
+    target: Box<[LocationPart]>,
 }
 
 /// A part of the new place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(super) enum LocationPart {
     /// Visible ASCII.
     Text(Box<str>),
     Host,
@@ -47,7 +47,7 @@ pub(super) enum Piece {
 }
 
 impl Redirect {
-    pub(super) fn new(status: u16, target: impl Iterator<Item = Piece>) -> Self {
+    pub(super) fn new(status: u16, target: impl Iterator<Item = LocationPart>) -> Self {
         Self { status, target: target.collect() }
     }
 
@@ -65,17 +65,17 @@ impl Redirect {
         query: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> bool {
-        if host.is_empty() && self.target.contains(&Piece::Host) {
+        if host.is_empty() && self.target.contains(&LocationPart::Host) {
             return false;
         }
         for piece in &self.target {
             match piece {
-                Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Host => visible(host, out),
+                LocationPart::Text(text) => out.extend_from_slice(text.as_bytes()),
+                LocationPart::Host => visible(host, out),
                 // "*" (of OPTIONS) is no path, and right behind a host it would belong to that.
-                Piece::Path if !path.starts_with(b"/") => out.push(b'/'),
-                Piece::Path => visible(path, out),
-                Piece::Query => {
+                LocationPart::Path if !path.starts_with(b"/") => out.push(b'/'),
+                LocationPart::Path => visible(path, out),
+                LocationPart::Query => {
                     if let Some(query) = query {
                         out.push(b'?');
                         visible(query, out);
@@ -109,8 +109,8 @@ mod tests {
 
     use super::*;
 
-    fn text(text: &str) -> Piece {
-        Piece::Text(text.into())
+    fn text(text: &str) -> LocationPart {
+        LocationPart::Text(text.into())
     }
 
     fn location(redirect: &Redirect, host: &str, path: &str, query: Option<&str>) -> String {
@@ -126,7 +126,13 @@ mod tests {
 
     #[test]
     fn placeholders_stand_for_parts_of_the_request() {
-        let pieces = [text("https://"), Piece::Host, text(":8443"), Piece::Path, Piece::Query];
+        let pieces = [
+            text("https://"),
+            LocationPart::Host,
+            text(":8443"),
+            LocationPart::Path,
+            LocationPart::Query,
+        ];
         let redirect = Redirect::new(308, pieces.into_iter());
         let of = |path, query| location(&redirect, "a.example", path, query);
         assert_eq!(of("/b/c", None), "https://a.example:8443/b/c");
@@ -137,11 +143,11 @@ mod tests {
 
     #[test]
     fn a_request_without_a_host_is_not_sent_to_one() {
-        let to_itself = Redirect::new(301, [text("https://"), Piece::Host].into_iter());
+        let to_itself = Redirect::new(301, [text("https://"), LocationPart::Host].into_iter());
         let mut out = Vec::new();
         assert!(!to_itself.location(b"", b"/evil.example/", None, &mut out));
         assert!(out.is_empty());
-        let elsewhere = Redirect::new(301, [text("/new"), Piece::Path].into_iter());
+        let elsewhere = Redirect::new(301, [text("/new"), LocationPart::Path].into_iter());
         assert_eq!(location(&elsewhere, "", "/x", None), "/new/x");
     }
 
@@ -152,7 +158,7 @@ mod tests {
             path in prop::collection::vec(any::<u8>(), 0..20),
             query in prop::option::of(prop::collection::vec(any::<u8>(), 0..20)),
         ) {
-            let pieces = [text("https://"), Piece::Host, Piece::Path, Piece::Query];
+            let pieces = [text("https://"), LocationPart::Host, LocationPart::Path, LocationPart::Query];
             let redirect = Redirect::new(302, pieces.into_iter());
             let mut out = Vec::new();
             prop_assert!(redirect.location(&host, &path, query.as_deref(), &mut out));

@@ -5,13 +5,13 @@ use std::hash::BuildHasher;
 use foldhash::quality::FixedState;
 use proto::path;
 
-use super::action::Piece;
+use super::action::LocationPart;
 use super::{
     Action, Identities, ListenerSettings, Redirect, Route, Snapshot, StaticReply, Upgrades,
     Upstream, UpstreamId,
 };
 use crate::config::{self, Model};
-use crate::router::{HostRule, PathRule, Router, Rule};
+use crate::router::{HostPattern, PathPattern, RouteRule, Router};
 
 /// Makes version `number` of a model that [`config::parse`] gave: all that can be wrong with it has
 /// been said.
@@ -51,20 +51,20 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
 }
 
 /// A rule for each host and method.
-fn rules_of(matches: &config::Match, route: u32) -> impl Iterator<Item = Rule<'_>> {
+fn rules_of(matches: &config::Match, route: u32) -> impl Iterator<Item = RouteRule<'_>> {
     let path = match matches.path.as_deref() {
-        Some(config::PathRule::Exact(path)) => PathRule::Exact(path),
-        Some(config::PathRule::Prefix(prefix)) => PathRule::Prefix(prefix),
-        None => PathRule::Prefix("/"),
+        Some(config::PathRule::Exact(path)) => PathPattern::Exact(path),
+        Some(config::PathRule::Prefix(prefix)) => PathPattern::Prefix(prefix),
+        None => PathPattern::Prefix("/"),
     };
     let hosts = matches.hosts.iter().flat_map(|hosts| hosts.iter());
-    let hosts = hosts.map(|host| HostRule::of(&host.0));
-    let any_host = matches.hosts.is_none().then_some(HostRule::Any);
+    let hosts = hosts.map(|host| HostPattern::of(&host.0));
+    let any_host = matches.hosts.is_none().then_some(HostPattern::Any);
     hosts.chain(any_host).flat_map(move |host| {
         let methods = matches.methods.iter().flat_map(|methods| methods.iter());
         let methods = methods.map(|method| Some(method.0.as_str()));
         let any_method = matches.methods.is_none().then_some(None);
-        methods.chain(any_method).map(move |method| Rule { host, path, method, route })
+        methods.chain(any_method).map(move |method| RouteRule { host, path, method, route })
     })
 }
 
@@ -78,10 +78,10 @@ fn action(written: &config::Action, upstreams: &[Upstream]) -> Option<Action> {
         config::Action::Redirect(redirect) => Action::Redirect(Redirect::new(
             redirect.status.0,
             redirect.to.pieces().iter().map(|piece| match piece {
-                config::RedirectPiece::Text(text) => Piece::Text(text.as_str().into()),
-                config::RedirectPiece::Path => Piece::Path,
-                config::RedirectPiece::Query => Piece::Query,
-                config::RedirectPiece::Host => Piece::Host,
+                config::RedirectPiece::Text(text) => LocationPart::Text(text.as_str().into()),
+                config::RedirectPiece::Path => LocationPart::Path,
+                config::RedirectPiece::Query => LocationPart::Query,
+                config::RedirectPiece::Host => LocationPart::Host,
             }),
         )),
         config::Action::Reply(reply) => Action::Reply(static_reply(reply)),

@@ -47,10 +47,10 @@ impl Size {
 
 /// A core's pool of buffers. Cloning gives another handle to the same pool.
 #[derive(Clone, Debug)]
-pub struct BufferPool(Rc<Shared>);
+pub struct BufferPool(Rc<PoolState>);
 
 #[derive(Debug)]
-struct Shared {
+struct PoolState {
     budget: usize,
     lent_bytes: Cell<usize>,
     lent: Cell<usize>,
@@ -62,7 +62,7 @@ struct Shared {
 /// The free buffers of one size, the one used last on top.
 type Free = RefCell<Vec<Box<Memory>>>;
 
-impl Shared {
+impl PoolState {
     const fn free(&self, size: Size) -> &Free {
         match size {
             Size::Small => &self.small,
@@ -76,7 +76,7 @@ impl BufferPool {
     /// A pool whose lent buffers should stay below `budget` bytes.
     #[must_use]
     pub fn new(budget: usize) -> Self {
-        Self(Rc::new(Shared {
+        Self(Rc::new(PoolState {
             budget,
             lent_bytes: Cell::new(0),
             lent: Cell::new(0),

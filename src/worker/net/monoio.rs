@@ -107,10 +107,10 @@ pub fn block_on<F: Future>(
 
 /// A core's network on monoio.
 #[derive(Clone)]
-pub struct MonoioNet(Rc<Shared>);
+pub struct MonoioNet(Rc<CoreNet>);
 
-struct Shared {
-    clock: Clock,
+struct CoreNet {
+    clock: CoreClock,
     /// Waits for the wheel's next tick. A timerfd in a `TcpStream`, which is only ever polled.
     timer: TcpStream,
     /// An eventfd that is always readable, to yield on io_uring; see [`Net::yield_now`].
@@ -118,14 +118,14 @@ struct Shared {
     panics: Rc<Cell<u64>>,
 }
 
-struct Clock {
+struct CoreClock {
     origin: std::time::Instant,
     now: Cell<Instant>,
     fresh: Cell<bool>,
-    staler: RefCell<Option<Waker>>,
+    staleness_waker: RefCell<Option<Waker>>,
 }
 
-impl Clock {
+impl CoreClock {
     fn read(&self) -> Instant {
         let micros = self.origin.elapsed().as_micros();
         Instant(u64::try_from(micros).unwrap_or(u64::MAX))
@@ -145,13 +145,13 @@ impl MonoioNet {
             Driver::Epoll => None,
             Driver::IoUring | Driver::IoUringPlain => Some(polled(always_ready)?),
         };
-        let shared = Rc::new(Shared {
-            clock: Clock {
+        let shared = Rc::new(CoreNet {
+            clock: CoreClock {
                 #[expect(clippy::disallowed_methods, reason = "this is the core's clock")]
                 origin: std::time::Instant::now(),
                 now: Cell::default(),
                 fresh: Cell::new(false),
-                staler: RefCell::default(),
+                staleness_waker: RefCell::default(),
             },
             timer: polled(timer)?,
             always_ready,
@@ -160,9 +160,9 @@ impl MonoioNet {
         let clock = Rc::clone(&shared);
         monoio::spawn(poll_fn(move |cx| {
             clock.clock.fresh.set(false);
-            let mut staler = clock.clock.staler.borrow_mut();
-            if staler.is_none() {
-                *staler = Some(cx.waker().clone());
+            let mut staleness_waker = clock.clock.staleness_waker.borrow_mut();
+            if staleness_waker.is_none() {
+                *staleness_waker = Some(cx.waker().clone());
             }
             Poll::<()>::Pending
         }));
@@ -179,12 +179,12 @@ impl MonoioNet {
         Ok(match bound {
             BoundSocket::Tcp(bound) => {
                 let (fd, port) = (bound.as_raw_fd(), bound.local_addr()?.port());
-                let inner = Inner::Tcp(TcpListener::from_std(bound)?);
+                let inner = ListeningSocket::Tcp(TcpListener::from_std(bound)?);
                 MonoioListener { inner, fd, port: Some(port), canceller }
             }
             BoundSocket::Unix(bound) => {
                 let fd = bound.as_raw_fd();
-                let inner = Inner::Unix(UnixListener::from_std(bound)?);
+                let inner = ListeningSocket::Unix(UnixListener::from_std(bound)?);
                 MonoioListener { inner, fd, port: None, canceller }
             }
         })
@@ -222,9 +222,9 @@ impl Net for MonoioNet {
         let clock = &self.0.clock;
         if !clock.fresh.get() {
             clock.now.set(clock.read());
-            if let Some(staler) = clock.staler.borrow().as_ref() {
+            if let Some(staleness_waker) = clock.staleness_waker.borrow().as_ref() {
                 clock.fresh.set(true);
-                staler.wake_by_ref();
+                staleness_waker.wake_by_ref();
             }
         }
         clock.now.get()
@@ -360,13 +360,13 @@ pub enum BoundSocket {
 
 /// A listening socket on monoio.
 pub struct MonoioListener {
-    inner: Inner,
+    inner: ListeningSocket,
     fd: RawFd,
     port: Option<u16>,
     canceller: RefCell<Canceller>,
 }
 
-enum Inner {
+enum ListeningSocket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -381,12 +381,12 @@ impl Listener for MonoioListener {
     async fn accept(&self) -> io::Result<(MonoioStream, ClientAddress)> {
         let handle = self.canceller.borrow().handle();
         match &self.inner {
-            Inner::Tcp(listener) => {
+            ListeningSocket::Tcp(listener) => {
                 let accepted = listener.cancelable_accept(handle).await;
                 let (stream, client) = accepted.map_err(interrupted)?;
                 Ok((MonoioStream::new(stream), client.into()))
             }
-            Inner::Unix(listener) => {
+            ListeningSocket::Unix(listener) => {
                 let accepted = listener.cancelable_accept(handle).await;
                 let (stream, _) = accepted.map_err(interrupted)?;
                 let stream = polled(owned(stream.into_raw_fd())?)?;
@@ -473,9 +473,9 @@ impl MonoioStream {
 }
 
 /// Marks an operation as under way for as long as it lives.
-struct UnderWay<'a>(&'a Cell<bool>);
+struct InProgress<'a>(&'a Cell<bool>);
 
-impl<'a> UnderWay<'a> {
+impl<'a> InProgress<'a> {
     fn start(flag: &'a Cell<bool>) -> Self {
         debug_assert!(!flag.get(), "one read and one write at a time");
         flag.set(true);
@@ -483,7 +483,7 @@ impl<'a> UnderWay<'a> {
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for InProgress<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }
@@ -491,16 +491,16 @@ impl Drop for UnderWay<'_> {
 
 impl Stream for MonoioStream {
     async fn read(&self, buf: Buf) -> (io::Result<usize>, Buf) {
-        let _reading = UnderWay::start(&self.reading);
-        let (read, buf) = self.get_mut().read(Spare(buf)).await;
+        let _reading = InProgress::start(&self.reading);
+        let (read, buf) = self.get_mut().read(ReadTarget(buf)).await;
         self.may_ask.set(read.is_ok());
         (read, buf.0)
     }
 
     async fn read_cancelable(&self, buf: Buf) -> (io::Result<usize>, Buf) {
-        let _reading = UnderWay::start(&self.reading);
+        let _reading = InProgress::start(&self.reading);
         let handle = self.canceller.borrow_mut().get_or_insert_default().handle();
-        let (read, buf) = self.get_mut().cancelable_read(Spare(buf), handle).await;
+        let (read, buf) = self.get_mut().cancelable_read(ReadTarget(buf), handle).await;
         (read.map_err(interrupted), buf.0)
     }
 
@@ -512,8 +512,8 @@ impl Stream for MonoioStream {
     }
 
     async fn write(&self, buf: Buf) -> (io::Result<usize>, Buf) {
-        let _writing = UnderWay::start(&self.writing);
-        let (written, buf) = self.get_mut().write(Filled(buf)).await;
+        let _writing = InProgress::start(&self.writing);
+        let (written, buf) = self.get_mut().write(WriteSource(buf)).await;
         let mut buf = buf.0;
         if let Ok(n) = written {
             buf.consume(n);
@@ -604,11 +604,11 @@ fn interrupted(error: io::Error) -> io::Error {
 }
 
 /// A buffer to be read into.
-struct Spare(Buf);
+struct ReadTarget(Buf);
 
 // SAFETY: the pointer is into the buffer's heap memory, which stays where it is when the `Buf`
 // moves, and is valid for as many bytes as are told; all of them are initialised.
-unsafe impl IoBufMut for Spare {
+unsafe impl IoBufMut for ReadTarget {
     fn write_ptr(&mut self) -> *mut u8 {
         self.0.spare_mut().as_mut_ptr()
     }
@@ -623,10 +623,10 @@ unsafe impl IoBufMut for Spare {
 }
 
 /// A buffer to be written from.
-struct Filled(Buf);
+struct WriteSource(Buf);
 
-// SAFETY: as for `Spare`.
-unsafe impl IoBuf for Filled {
+// SAFETY: as for `ReadTarget`.
+unsafe impl IoBuf for WriteSource {
     fn read_ptr(&self) -> *const u8 {
         self.0.filled().as_ptr()
     }

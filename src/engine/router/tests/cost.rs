@@ -20,9 +20,9 @@ fn routes(count: usize) -> Vec<(String, String, Option<&'static str>)> {
 }
 
 fn router(routes: &[(String, String, Option<&str>)]) -> Router {
-    Router::new((0..).zip(routes).map(|(route, (host, path, method))| Rule {
-        host: if host.is_empty() { HostRule::Any } else { HostRule::of(host) },
-        path: PathRule::Prefix(path),
+    Router::new((0..).zip(routes).map(|(route, (host, path, method))| RouteRule {
+        host: if host.is_empty() { HostPattern::Any } else { HostPattern::of(host) },
+        path: PathPattern::Prefix(path),
         method: *method,
         route,
     }))

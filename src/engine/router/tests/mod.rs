@@ -4,20 +4,20 @@ mod cost;
 mod model;
 
 use super::*;
-use model::{Request, Written, scan};
+use model::{Request, WrittenRule, scan};
 
 /// A rule: host, path with a star at its end for a prefix, method.
-fn rule(host: &str, path: &str, method: &str) -> Written {
+fn rule(host: &str, path: &str, method: &str) -> WrittenRule {
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let (path, is_exact) = match path.strip_suffix('*') {
         Some(prefix) => (prefix, false),
         None => (path, true),
     };
-    Written { host: text(host), path: path.to_owned(), is_exact, method: text(method) }
+    WrittenRule { host: text(host), path: path.to_owned(), is_exact, method: text(method) }
 }
 
 /// What the router and the linear scan find, numbered by the order of the rules.
-fn find(rules: &[Written], host: &str, path: &str, method: &str) -> Hit {
+fn find(rules: &[WrittenRule], host: &str, path: &str, method: &str) -> Hit {
     let router = model::build(rules);
     let found = router.find(host.as_bytes(), path.as_bytes(), method.as_bytes());
     let (host, path, method) = (host.to_owned(), path.to_owned(), method.to_owned());

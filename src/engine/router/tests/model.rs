@@ -10,7 +10,7 @@ use crate::mix::{GOLDEN, mix};
 
 /// A rule as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Written {
+pub(super) struct WrittenRule {
     pub(super) host: Option<String>,
     pub(super) path: String,
     pub(super) is_exact: bool,
@@ -33,13 +33,13 @@ pub(super) struct Scanned<'r> {
     methods: Vec<&'r str>,
 }
 
-pub(super) fn build(rules: &[Written]) -> Router {
-    Router::new((0..).zip(rules).map(|(route, rule)| Rule {
-        host: rule.host.as_deref().map_or(HostRule::Any, HostRule::of),
+pub(super) fn build(rules: &[WrittenRule]) -> Router {
+    Router::new((0..).zip(rules).map(|(route, rule)| RouteRule {
+        host: rule.host.as_deref().map_or(HostPattern::Any, HostPattern::of),
         path: if rule.is_exact {
-            PathRule::Exact(&rule.path)
+            PathPattern::Exact(&rule.path)
         } else {
-            PathRule::Prefix(&rule.path)
+            PathPattern::Prefix(&rule.path)
         },
         method: rule.method.as_deref(),
         route,
@@ -47,7 +47,7 @@ pub(super) fn build(rules: &[Written]) -> Router {
 }
 
 /// What the router means: look at every rule, keep the best.
-pub(super) fn scan<'r>(rules: &'r [Written], request: &Request) -> Scanned<'r> {
+pub(super) fn scan<'r>(rules: &'r [WrittenRule], request: &Request) -> Scanned<'r> {
     let mut best = None;
     let (mut matching, mut methods) = (0, Vec::new());
     for (number, rule) in (0..).zip(rules) {
@@ -71,7 +71,7 @@ pub(super) fn scan<'r>(rules: &'r [Written], request: &Request) -> Scanned<'r> {
     Scanned { hit, matching, methods }
 }
 
-fn host_rank(rule: &Written, request: &Request) -> Option<usize> {
+fn host_rank(rule: &WrittenRule, request: &Request) -> Option<usize> {
     let host = request.host.strip_suffix('.').unwrap_or(&request.host);
     let Some(rule) = rule.host.as_deref() else { return Some(0) };
     match rule.strip_prefix('*') {
@@ -84,7 +84,7 @@ fn host_rank(rule: &Written, request: &Request) -> Option<usize> {
     }
 }
 
-fn path_rank(rule: &Written, request: &Request) -> Option<usize> {
+fn path_rank(rule: &WrittenRule, request: &Request) -> Option<usize> {
     if rule.is_exact {
         return (rule.path == request.path).then_some(usize::MAX);
     }
@@ -130,7 +130,7 @@ impl Dice {
         path
     }
 
-    fn rule(&mut self) -> Written {
+    fn rule(&mut self) -> WrittenRule {
         let host = match self.below(6) {
             0..=1 => None,
             2..=3 => Some(format!("*.{}", self.host(3))),
@@ -138,7 +138,7 @@ impl Dice {
         };
         let method = if self.one_in(2) { None } else { Some(self.method().to_owned()) };
         let (path, is_exact) = (self.path(&["a", "b", "aa"]), self.one_in(3));
-        Written { host, path, is_exact, method }
+        WrittenRule { host, path, is_exact, method }
     }
 
     fn method(&mut self) -> &'static str {
@@ -146,7 +146,7 @@ impl Dice {
     }
 
     /// A request, made from a rule more often than not.
-    fn request(&mut self, rules: &[Written]) -> Request {
+    fn request(&mut self, rules: &[WrittenRule]) -> Request {
         let mut request = Request {
             host: self.host(5),
             path: self.path(&["a", "b", "aa", "", "c"]),
@@ -195,7 +195,7 @@ fn the_router_agrees_with_a_linear_scan() {
     while asked < cases {
         let size = dice.below(64);
         let mut rules: Vec<_> = (0..size).map(|_| dice.rule()).collect();
-        let key = |rule: &Written| {
+        let key = |rule: &WrittenRule| {
             let host = rule.host.as_deref().map(str::to_ascii_lowercase);
             let end = if rule.is_exact { "" } else { "/" };
             let path = rule.path.strip_suffix(end).unwrap_or(&rule.path).to_owned();

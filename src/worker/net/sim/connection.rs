@@ -25,19 +25,19 @@ use std::task::{Context, Waker};
 
 use super::super::StreamState;
 use super::super::buffer::Buf;
-use super::trace::{self, Entry};
-use super::world::{Event, World};
+use super::trace::{self, TraceEntry};
+use super::world::{SimEvent, World};
 
 /// One of the two sides of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Side {
+pub(super) enum ConnectionSide {
     /// The one that connected.
     Dialer,
     /// The one that accepted.
     Acceptor,
 }
 
-impl Side {
+impl ConnectionSide {
     pub(super) const fn other(self) -> Self {
         match self {
             Self::Dialer => Self::Acceptor,
@@ -46,15 +46,15 @@ impl Side {
     }
 }
 
-/// What is sent from one side to the other.
+/// Payload is sent from one side to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum What {
+pub(super) enum Payload {
     Bytes(usize),
     End,
     Reset,
 }
 
-/// What a task waits for on its side.
+/// Payload a task waits for on its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     Read,
@@ -64,7 +64,7 @@ pub(super) enum Wait {
 
 /// The read that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(super) enum ReadState {
     No,
     Plain,
     Cancelable,
@@ -73,16 +73,16 @@ pub(super) enum Reading {
 }
 
 /// A connection, shared by its two streams and by what is under way.
-pub(super) struct Connection {
+pub(super) struct SimConnection {
     pub(super) number: u64,
-    dialer: RefCell<End>,
-    acceptor: RefCell<End>,
+    dialer: RefCell<SimSocket>,
+    acceptor: RefCell<SimSocket>,
     dialer_addr: SocketAddr,
     acceptor_addr: SocketAddr,
 }
 
 /// One side's socket, with what is on its way to it.
-struct End {
+struct SimSocket {
     /// `arrived` bytes to be read, then those under way.
     bytes: VecDeque<u8>,
     arrived: usize,
@@ -111,7 +111,7 @@ struct End {
     closed: bool,
     /// We have sent a reset.
     refused: bool,
-    reading: Reading,
+    reading: ReadState,
     writing: bool,
     reader: Option<Waker>,
     readable: Option<Waker>,
@@ -120,10 +120,10 @@ struct End {
 
 struct Segment {
     due: u64,
-    what: What,
+    what: Payload,
 }
 
-impl End {
+impl SimSocket {
     fn new(world: &World) -> Self {
         let capacity = &world.faults.capacity_bytes;
         let span = capacity.end().saturating_sub(*capacity.start());
@@ -144,7 +144,7 @@ impl End {
             aborted: false,
             closed: false,
             refused: false,
-            reading: Reading::No,
+            reading: ReadState::No,
             writing: false,
             reader: None,
             readable: None,
@@ -157,7 +157,7 @@ impl End {
         self.arrived > 0 || self.ended || self.reset || self.aborted
     }
 
-    /// What can be read can not be read any more.
+    /// Payload can be read can not be read any more.
     fn lose_arrived(&mut self) {
         self.bytes.drain(..self.arrived);
         self.lost += mem::take(&mut self.arrived);
@@ -198,134 +198,134 @@ impl End {
     }
 }
 
-impl Connection {
+impl SimConnection {
     pub(super) fn new(world: &World, dialer: SocketAddr, acceptor: SocketAddr) -> Rc<Self> {
         let number = world.new_connection_number();
-        world.note(Entry::Connected(number, dialer.port(), acceptor.port()));
+        world.note(TraceEntry::Connected(number, dialer.port(), acceptor.port()));
         Rc::new(Self {
             number,
-            dialer: RefCell::new(End::new(world)),
-            acceptor: RefCell::new(End::new(world)),
+            dialer: RefCell::new(SimSocket::new(world)),
+            acceptor: RefCell::new(SimSocket::new(world)),
             dialer_addr: dialer,
             acceptor_addr: acceptor,
         })
     }
 
-    pub(super) const fn addr(&self, side: Side) -> SocketAddr {
+    pub(super) const fn addr(&self, side: ConnectionSide) -> SocketAddr {
         match side {
-            Side::Dialer => self.dialer_addr,
-            Side::Acceptor => self.acceptor_addr,
+            ConnectionSide::Dialer => self.dialer_addr,
+            ConnectionSide::Acceptor => self.acceptor_addr,
         }
     }
 
-    fn end(&self, side: Side) -> RefMut<'_, End> {
+    fn socket(&self, side: ConnectionSide) -> RefMut<'_, SimSocket> {
         match side {
-            Side::Dialer => self.dialer.borrow_mut(),
-            Side::Acceptor => self.acceptor.borrow_mut(),
+            ConnectionSide::Dialer => self.dialer.borrow_mut(),
+            ConnectionSide::Acceptor => self.acceptor.borrow_mut(),
         }
     }
 
     /// Notes that a read has started; one at a time.
-    pub(super) fn start_read(&self, side: Side, cancelable: bool) {
-        let mut end = self.end(side);
-        assert!(end.reading == Reading::No, "two reads of one stream at a time");
-        end.reading = if cancelable { Reading::Cancelable } else { Reading::Plain };
+    pub(super) fn start_read(&self, side: ConnectionSide, cancelable: bool) {
+        let mut socket = self.socket(side);
+        assert!(socket.reading == ReadState::No, "two reads of one stream at a time");
+        socket.reading = if cancelable { ReadState::Cancelable } else { ReadState::Plain };
     }
 
     /// Notes that a write has started; one at a time.
-    pub(super) fn start_write(&self, side: Side) {
-        let mut end = self.end(side);
-        assert!(!end.writing, "two writes of one stream at a time");
-        end.writing = true;
+    pub(super) fn start_write(&self, side: ConnectionSide) {
+        let mut socket = self.socket(side);
+        assert!(!socket.writing, "two writes of one stream at a time");
+        socket.writing = true;
     }
 
     /// Whether a write is under way.
-    pub(super) fn is_writing(&self, side: Side) -> bool {
-        self.end(side).writing
+    pub(super) fn is_writing(&self, side: ConnectionSide) -> bool {
+        self.socket(side).writing
     }
 
     /// The task waits no more.
-    pub(super) fn finish(&self, side: Side, wait: Wait) {
-        let mut end = self.end(side);
-        *end.waiter(wait) = None;
+    pub(super) fn finish(&self, side: ConnectionSide, wait: Wait) {
+        let mut socket = self.socket(side);
+        *socket.waiter(wait) = None;
         match wait {
-            Wait::Read => end.reading = Reading::No,
-            Wait::Write => end.writing = false,
+            Wait::Read => socket.reading = ReadState::No,
+            Wait::Write => socket.writing = false,
             Wait::Readable => {}
         }
     }
 
-    pub(super) fn wait(&self, side: Side, wait: Wait, context: &Context<'_>) {
-        *self.end(side).waiter(wait) = Some(context.waker().clone());
+    pub(super) fn wait(&self, side: ConnectionSide, wait: Wait, context: &Context<'_>) {
+        *self.socket(side).waiter(wait) = Some(context.waker().clone());
     }
 
-    pub(super) fn is_readable(&self, side: Side) -> bool {
-        self.end(side).is_readable()
+    pub(super) fn is_readable(&self, side: ConnectionSide) -> bool {
+        self.socket(side).is_readable()
     }
 
-    /// What the read under way resolves with; `None` when it has to wait. `aborted_before` says
+    /// Payload the read under way resolves with; `None` when it has to wait. `aborted_before` says
     /// that the connection had been given up when it started.
     pub(super) fn read(
         &self,
         world: &World,
-        side: Side,
+        side: ConnectionSide,
         buf: &mut Buf,
         aborted_before: bool,
     ) -> Option<io::Result<usize>> {
-        let mut end = self.end(side);
-        let bytes_win = end.arrived > 0
-            && if end.aborted {
+        let mut socket = self.socket(side);
+        let bytes_win = socket.arrived > 0
+            && if socket.aborted {
                 !aborted_before && world.choose()
             } else {
-                end.reading != Reading::Cancelled || !world.choose()
+                socket.reading != ReadState::Cancelled || !world.choose()
             };
         if bytes_win {
-            let read = read_arrived(world, &mut end, buf);
-            drop(end);
-            self.end(side.other()).wake(Wait::Write);
-            world.note(Entry::Read(self.number, side, read));
+            let read = read_arrived(world, &mut socket, buf);
+            drop(socket);
+            self.socket(side.other()).wake(Wait::Write);
+            world.note(TraceEntry::Read(self.number, side, read));
             return Some(Ok(read));
         }
-        if end.aborted {
+        if socket.aborted {
             let plain = !world.choose();
             return Some(if plain { Err(ErrorKind::ConnectionAborted.into()) } else { Ok(0) });
         }
-        if end.reading == Reading::Cancelled && end.arrived > 0 {
+        if socket.reading == ReadState::Cancelled && socket.arrived > 0 {
             return Some(Err(ErrorKind::Interrupted.into()));
         }
-        if end.ended {
+        if socket.ended {
             return Some(Ok(0));
         }
-        if let Some(error) = end.error.take() {
+        if let Some(error) = socket.error.take() {
             return Some(Err(error.into()));
         }
-        if end.reset {
+        if socket.reset {
             return Some(Ok(0));
         }
-        (end.reading == Reading::Cancelled).then(|| Err(ErrorKind::Interrupted.into()))
+        (socket.reading == ReadState::Cancelled).then(|| Err(ErrorKind::Interrupted.into()))
     }
 
     /// Takes from the front of `bytes` what fits, or by fault less; `None` when nothing fits.
     pub(super) fn write(
         self: &Rc<Self>,
         world: &World,
-        side: Side,
+        side: ConnectionSide,
         bytes: &[u8],
     ) -> Option<io::Result<usize>> {
         {
-            let mut end = self.end(side);
-            if end.aborted {
+            let mut socket = self.socket(side);
+            if socket.aborted {
                 return Some(Err(ErrorKind::ConnectionAborted.into()));
             }
-            if let Some(error) = end.error.take() {
+            if let Some(error) = socket.error.take() {
                 return Some(Err(error.into()));
             }
-            if end.reset || end.shut {
+            if socket.reset || socket.shut {
                 return Some(Err(ErrorKind::BrokenPipe.into()));
             }
         }
         let written = {
-            let mut to = self.end(side.other());
+            let mut to = self.socket(side.other());
             let used = to.bytes.len() + to.lost;
             let fits = to.capacity.saturating_sub(used).min(bytes.len());
             if fits == 0 {
@@ -334,59 +334,59 @@ impl Connection {
             let short = world.random.chance(world.faults.short_write_permille);
             let written = if short { 1 + world.random.below(fits) } else { fits };
             let bytes = bytes.get(..written).unwrap_or_default();
-            world.note(Entry::Wrote(self.number, side, written, trace::hash_of(bytes)));
+            world.note(TraceEntry::Wrote(self.number, side, written, trace::hash_of(bytes)));
             to.bytes.extend(bytes);
             to.sent += written as u64;
             written
         };
-        self.send(world, side, What::Bytes(written));
+        self.send(world, side, Payload::Bytes(written));
         Some(Ok(written))
     }
 
-    pub(super) fn shutdown_write(self: &Rc<Self>, world: &World, side: Side) {
+    pub(super) fn shutdown_write(self: &Rc<Self>, world: &World, side: ConnectionSide) {
         {
-            let mut end = self.end(side);
-            if end.shut || end.reset || end.aborted {
+            let mut socket = self.socket(side);
+            if socket.shut || socket.reset || socket.aborted {
                 return;
             }
-            end.shut = true;
-            end.wake(Wait::Write);
+            socket.shut = true;
+            socket.wake(Wait::Write);
         }
-        self.send(world, side, What::End);
+        self.send(world, side, Payload::End);
     }
 
-    pub(super) fn cancel_read(&self, side: Side) {
-        let mut end = self.end(side);
-        if end.reading == Reading::Cancelable {
-            end.reading = Reading::Cancelled;
-            end.wake(Wait::Read);
+    pub(super) fn cancel_read(&self, side: ConnectionSide) {
+        let mut socket = self.socket(side);
+        if socket.reading == ReadState::Cancelable {
+            socket.reading = ReadState::Cancelled;
+            socket.wake(Wait::Read);
         }
     }
 
-    pub(super) fn abort(&self, world: &World, side: Side) {
-        world.note(Entry::Abort(self.number, side));
-        let mut end = self.end(side);
-        end.aborted = true;
-        end.wake_all();
+    pub(super) fn abort(&self, world: &World, side: ConnectionSide) {
+        world.note(TraceEntry::Abort(self.number, side));
+        let mut socket = self.socket(side);
+        socket.aborted = true;
+        socket.wake_all();
     }
 
-    pub(super) fn is_aborted(&self, side: Side) -> bool {
-        self.end(side).aborted
+    pub(super) fn is_aborted(&self, side: ConnectionSide) -> bool {
+        self.socket(side).aborted
     }
 
     /// Bytes that `side` has sent and that the other has not taken.
-    pub(super) fn unacknowledged(&self, side: Side) -> u64 {
-        let to = self.end(side.other());
+    pub(super) fn unacknowledged(&self, side: ConnectionSide) -> u64 {
+        let to = self.socket(side.other());
         to.sent - to.taken
     }
 
-    pub(super) fn state(&self, side: Side) -> StreamState {
-        let end = self.end(side);
-        if end.reset || end.aborted || (end.ended && end.shut) {
+    pub(super) fn state(&self, side: ConnectionSide) -> StreamState {
+        let socket = self.socket(side);
+        if socket.reset || socket.aborted || (socket.ended && socket.shut) {
             StreamState::Gone
-        } else if end.ended {
+        } else if socket.ended {
             StreamState::HalfClosed
-        } else if end.arrived > 0 {
+        } else if socket.arrived > 0 {
             StreamState::Readable
         } else {
             StreamState::Quiet
@@ -394,27 +394,27 @@ impl Connection {
     }
 
     /// The side's owner is done with it.
-    pub(super) fn close(self: &Rc<Self>, world: &World, side: Side) {
-        world.note(Entry::Close(self.number, side));
+    pub(super) fn close(self: &Rc<Self>, world: &World, side: ConnectionSide) {
+        world.note(TraceEntry::Close(self.number, side));
         let (send, unsent) = {
-            let mut end = self.end(side);
-            let unread = end.arrived > 0;
-            end.closed = true;
-            end.lose_arrived();
-            if end.reset || end.refused {
+            let mut socket = self.socket(side);
+            let unread = socket.arrived > 0;
+            socket.closed = true;
+            socket.lose_arrived();
+            if socket.reset || socket.refused {
                 (None, false)
-            } else if end.aborted || unread {
-                end.refused = true;
-                (Some(What::Reset), world.choose())
-            } else if end.shut {
+            } else if socket.aborted || unread {
+                socket.refused = true;
+                (Some(Payload::Reset), world.choose())
+            } else if socket.shut {
                 (None, false)
             } else {
-                end.shut = true;
-                (Some(What::End), false)
+                socket.shut = true;
+                (Some(Payload::End), false)
             }
         };
         if unsent {
-            unsend(world, &mut self.end(side.other()));
+            unsend(world, &mut self.socket(side.other()));
         }
         if let Some(what) = send {
             self.send(world, side, what);
@@ -422,103 +422,103 @@ impl Connection {
     }
 
     /// The connection is reset on its way: `side` learns of it now, the other side later.
-    pub(super) fn break_now(self: &Rc<Self>, world: &World, side: Side) {
+    pub(super) fn break_now(self: &Rc<Self>, world: &World, side: ConnectionSide) {
         let destroys = world.choose();
         self.reset_from_outside(world, side, destroys);
     }
 
-    /// As [`Connection::break_now`], for an operation that has to fail: whatever had arrived, its
+    /// As [`SimConnection::break_now`], for an operation that has to fail: whatever had arrived, its
     /// result is the error.
-    pub(super) fn force_reset(self: &Rc<Self>, world: &World, side: Side) {
+    pub(super) fn force_reset(self: &Rc<Self>, world: &World, side: ConnectionSide) {
         self.reset_from_outside(world, side, true);
-        let mut end = self.end(side);
-        end.ended = false;
-        end.error = Some(ErrorKind::ConnectionReset);
+        let mut socket = self.socket(side);
+        socket.ended = false;
+        socket.error = Some(ErrorKind::ConnectionReset);
     }
 
-    fn reset_from_outside(self: &Rc<Self>, world: &World, side: Side, destroys: bool) {
+    fn reset_from_outside(self: &Rc<Self>, world: &World, side: ConnectionSide, destroys: bool) {
         {
-            let mut end = self.end(side);
-            if end.closed || end.reset {
+            let mut socket = self.socket(side);
+            if socket.closed || socket.reset {
                 return;
             }
-            world.note(Entry::Deliver(self.number, side, What::Reset));
-            end.receive_reset(destroys);
+            world.note(TraceEntry::Deliver(self.number, side, Payload::Reset));
+            socket.receive_reset(destroys);
         }
-        self.send(world, side, What::Reset);
+        self.send(world, side, Payload::Reset);
     }
 
-    /// What was sent to `side` and is due arrives there.
-    pub(super) fn deliver(self: &Rc<Self>, world: &World, side: Side) {
+    /// Payload was sent to `side` and is due arrives there.
+    pub(super) fn deliver(self: &Rc<Self>, world: &World, side: ConnectionSide) {
         loop {
-            let mut end = self.end(side);
-            let due = end.under_way.pop_front_if(|segment| segment.due <= world.now());
+            let mut socket = self.socket(side);
+            let due = socket.under_way.pop_front_if(|segment| segment.due <= world.now());
             let Some(Segment { what, .. }) = due else { return };
-            world.note(Entry::Deliver(self.number, side, what));
+            world.note(TraceEntry::Deliver(self.number, side, what));
             match what {
-                What::Bytes(count) if end.closed || end.reset => {
-                    let from = end.arrived;
-                    end.bytes.drain(from..from + count);
-                    end.lost += count;
-                    let refuse = end.closed && !end.reset && !end.refused;
-                    end.refused |= refuse;
-                    drop(end);
+                Payload::Bytes(count) if socket.closed || socket.reset => {
+                    let from = socket.arrived;
+                    socket.bytes.drain(from..from + count);
+                    socket.lost += count;
+                    let refuse = socket.closed && !socket.reset && !socket.refused;
+                    socket.refused |= refuse;
+                    drop(socket);
                     if refuse {
-                        self.send(world, side, What::Reset);
+                        self.send(world, side, Payload::Reset);
                     }
                 }
-                What::Bytes(count) => {
-                    end.arrived += count;
-                    end.taken += count as u64;
-                    end.wake(Wait::Read);
-                    end.wake(Wait::Readable);
+                Payload::Bytes(count) => {
+                    socket.arrived += count;
+                    socket.taken += count as u64;
+                    socket.wake(Wait::Read);
+                    socket.wake(Wait::Readable);
                 }
-                What::End if !end.reset => {
-                    end.ended = true;
-                    end.wake(Wait::Read);
-                    end.wake(Wait::Readable);
+                Payload::End if !socket.reset => {
+                    socket.ended = true;
+                    socket.wake(Wait::Read);
+                    socket.wake(Wait::Readable);
                 }
-                What::End => {}
-                What::Reset => {
+                Payload::End => {}
+                Payload::Reset => {
                     let destroys = world.choose();
-                    end.receive_reset(destroys);
+                    socket.receive_reset(destroys);
                 }
             }
         }
     }
 
-    fn send(self: &Rc<Self>, world: &World, from: Side, what: What) {
+    fn send(self: &Rc<Self>, world: &World, from: ConnectionSide, what: Payload) {
         let due = {
-            let mut to = self.end(from.other());
+            let mut to = self.socket(from.other());
             let due = world.now().saturating_add(world.latency()).max(to.last_due);
             to.last_due = due;
             to.under_way.push_back(Segment { due, what });
             due
         };
-        world.schedule(due, Event::Deliver(self.clone(), from.other()));
+        world.schedule(due, SimEvent::Deliver(self.clone(), from.other()));
     }
 }
 
 /// Moves bytes that have arrived into `buf`: all that fit or, by fault, fewer.
-fn read_arrived(world: &World, end: &mut End, buf: &mut Buf) -> usize {
-    let fits = end.arrived.min(buf.room());
+fn read_arrived(world: &World, socket: &mut SimSocket, buf: &mut Buf) -> usize {
+    let fits = socket.arrived.min(buf.room());
     let short = world.random.chance(world.faults.short_read_permille);
     let read = if short { 1 + world.random.below(fits) } else { fits };
-    let (first, second) = end.bytes.as_slices();
+    let (first, second) = socket.bytes.as_slices();
     let split = read.min(first.len());
     for part in [first.get(..split), second.get(..read - split)].into_iter().flatten() {
         let fitted = buf.append(part);
         debug_assert!(fitted, "what was taken fits");
     }
-    end.bytes.drain(..read);
-    end.arrived -= read;
+    socket.bytes.drain(..read);
+    socket.arrived -= read;
     read
 }
 
 /// Takes back some of the last that is under way: it had not left the sender yet.
-fn unsend(world: &World, to: &mut End) {
+fn unsend(world: &World, to: &mut SimSocket) {
     for _ in 0..world.random.below(to.under_way.len() + 1) {
-        if let Some(Segment { what: What::Bytes(count), .. }) = to.under_way.pop_back() {
+        if let Some(Segment { what: Payload::Bytes(count), .. }) = to.under_way.pop_back() {
             to.bytes.truncate(to.bytes.len() - count);
         }
     }

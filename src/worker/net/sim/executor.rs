@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, ThreadId};
 
-use super::trace::Entry;
+use super::trace::TraceEntry;
 use super::world::World;
 
 /// The task that `block_on` runs; it is not in the table.
@@ -30,10 +30,10 @@ pub(super) const ROOT: usize = 0;
 const POLLS_AT_ONE_INSTANT_MAX: u64 = 1_000_000;
 
 /// A task, as the table holds it.
-pub(super) type Boxed = Pin<Box<dyn Future<Output = ()>>>;
+pub(super) type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
 
-/// What one step of the executor was.
-pub(super) enum Step {
+/// Payload one step of the executor was.
+pub(super) enum Progress {
     /// A task ran.
     Polled,
     /// It is the turn of the task that `block_on` runs.
@@ -46,12 +46,12 @@ pub(super) enum Step {
 
 pub(super) struct Tasks {
     /// By number; an ended one leaves its place empty, so that a late waker wakes nobody else.
-    slots: Vec<Option<Task>>,
+    slots: Vec<Option<TaskSlot>>,
     /// Tasks that have not ended.
     count: usize,
-    /// What this round still has to run.
+    /// Payload this round still has to run.
     round: VecDeque<usize>,
-    /// What the next one will.
+    /// Payload the next one will.
     next: VecDeque<usize>,
     /// To be woken after the next round.
     yielded: Vec<Waker>,
@@ -60,9 +60,9 @@ pub(super) struct Tasks {
     polls_at_this_instant: u64,
 }
 
-struct Task {
+struct TaskSlot {
     /// Taken out while it runs.
-    future: Option<Boxed>,
+    future: Option<BoxedTask>,
     waker: Waker,
     host: usize,
     /// Whether it is in `round` or `next`.
@@ -72,7 +72,7 @@ struct Task {
 impl Tasks {
     /// No task but the root, of the simulation `sim`.
     pub(super) fn new(sim: u64) -> Self {
-        let root = Task { future: None, waker: waker(sim, ROOT), host: 0, queued: false };
+        let root = TaskSlot { future: None, waker: waker(sim, ROOT), host: 0, queued: false };
         Self {
             slots: vec![Some(root)],
             count: 0,
@@ -84,7 +84,7 @@ impl Tasks {
         }
     }
 
-    fn slot(&mut self, task: usize) -> Option<&mut Task> {
+    fn slot(&mut self, task: usize) -> Option<&mut TaskSlot> {
         self.slots.get_mut(task)?.as_mut()
     }
 }
@@ -98,7 +98,7 @@ impl World {
         waker(self.id, ROOT)
     }
 
-    pub(super) fn spawn(&self, host: usize, future: Boxed) {
+    pub(super) fn spawn(&self, host: usize, future: BoxedTask) {
         if self.closed.get() {
             return;
         }
@@ -106,11 +106,11 @@ impl World {
             let mut tasks = self.tasks.borrow_mut();
             let id = tasks.slots.len();
             let waker = waker(self.id, id);
-            tasks.slots.push(Some(Task { future: Some(future), waker, host, queued: false }));
+            tasks.slots.push(Some(TaskSlot { future: Some(future), waker, host, queued: false }));
             tasks.count += 1;
             id
         };
-        self.note(Entry::Spawn(host, id));
+        self.note(TraceEntry::Spawn(host, id));
         self.wake(id);
     }
 
@@ -131,13 +131,13 @@ impl World {
     }
 
     /// Lets one task run, after moving time if need be, to `until` at most.
-    pub(super) fn step(&self, until: u64) -> Step {
+    pub(super) fn step(&self, until: u64) -> Progress {
         loop {
             match self.pick() {
-                Some(ROOT) => return Step::Root,
+                Some(ROOT) => return Progress::Root,
                 Some(id) => {
                     self.poll(id);
-                    return Step::Polled;
+                    return Progress::Polled;
                 }
                 None => {}
             }
@@ -145,8 +145,8 @@ impl World {
                 continue;
             }
             match self.next_due() {
-                None => return Step::Idle,
-                Some(due) if due > until => return Step::Late,
+                None => return Progress::Idle,
+                Some(due) if due > until => return Progress::Late,
                 Some(due) => self.advance(due),
             }
         }
@@ -156,7 +156,7 @@ impl World {
     pub(super) fn advance(&self, to: u64) {
         if to > self.now() {
             self.clock.set(to);
-            self.note(Entry::Time(to));
+            self.note(TraceEntry::Time(to));
             self.tasks.borrow_mut().polls_at_this_instant = 0;
         }
     }
@@ -184,7 +184,7 @@ impl World {
             "tasks run without end at {} us, the last is task {id}",
             self.now()
         );
-        self.note(Entry::Poll(id));
+        self.note(TraceEntry::Poll(id));
         Some(id)
     }
 
@@ -227,22 +227,22 @@ impl World {
             tasks.count -= 1;
         }
         // A panic leaves operations under way, and that is not their owner's doing.
-        let excused = self.excused.replace(self.excused.get() || polled.is_err());
+        let drops_allowed = self.drops_allowed.replace(self.drops_allowed.get() || polled.is_err());
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
-        self.excused.set(excused);
+        self.drops_allowed.set(drops_allowed);
         if polled.is_err() || dropped.is_err() {
-            self.note(Entry::Panic(id));
+            self.note(TraceEntry::Panic(id));
             if let Some(host) = self.hosts.borrow_mut().get_mut(host) {
                 host.panics += 1;
             }
         } else {
-            self.note(Entry::End(id));
+            self.note(TraceEntry::End(id));
         }
     }
 
     /// Drops every task, with nothing counted any more.
     pub(super) fn drop_tasks(&self) {
-        self.excused.set(true);
+        self.drops_allowed.set(true);
         let tasks = {
             let mut tasks = self.tasks.borrow_mut();
             mem::replace(&mut *tasks, Tasks::new(self.id))
@@ -254,14 +254,14 @@ impl World {
     }
 }
 
-/// What a waker holds: the numbers of a simulation and a task.
-struct Alarm {
+/// Payload a waker holds: the numbers of a simulation and a task.
+struct TaskWaker {
     thread: ThreadId,
     sim: u64,
     task: usize,
 }
 
-impl Wake for Alarm {
+impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -280,19 +280,19 @@ impl Wake for Alarm {
 }
 
 fn waker(sim: u64, task: usize) -> Waker {
-    Waker::from(Arc::new(Alarm { thread: SIMS.with_borrow(|sims| sims.thread), sim, task }))
+    Waker::from(Arc::new(TaskWaker { thread: SIMS.with_borrow(|sims| sims.thread), sim, task }))
 }
 
 /// The simulations of one thread.
-struct Sims {
+struct LiveSims {
     thread: ThreadId,
     last: u64,
     live: Vec<(u64, Weak<World>)>,
 }
 
 thread_local! {
-    static SIMS: RefCell<Sims> =
-        RefCell::new(Sims { thread: thread::current().id(), last: 0, live: Vec::new() });
+    static SIMS: RefCell<LiveSims> =
+        RefCell::new(LiveSims { thread: thread::current().id(), last: 0, live: Vec::new() });
 }
 
 /// A number for a new simulation.
@@ -304,11 +304,11 @@ pub(super) fn new_id() -> u64 {
 }
 
 /// Lets wakers find `world`.
-pub(super) fn enlist(world: &Rc<World>) {
+pub(super) fn register(world: &Rc<World>) {
     SIMS.with_borrow_mut(|sims| sims.live.push((world.id, Rc::downgrade(world))));
 }
 
 /// Wakers do not find it any more.
-pub(super) fn strike(world: &World) {
+pub(super) fn unregister(world: &World) {
     let _ = SIMS.try_with(|sims| sims.borrow_mut().live.retain(|sim| sim.0 != world.id));
 }

@@ -15,10 +15,10 @@ use std::task::{Context, Poll, Waker};
 use engine::address::ClientAddress;
 
 use super::super::Listener;
-use super::connection::{Connection, Side};
-use super::stream::{Phase, SimStream};
-use super::trace::Kind;
-use super::world::{Event, World};
+use super::connection::{ConnectionSide, SimConnection};
+use super::stream::{OperationPhase, SimStream};
+use super::trace::OperationKind;
+use super::world::{SimEvent, World};
 use super::{Force, SimNet, is_unix};
 
 /// Times that a request to connect is sent again: Linux's `tcp_syn_retries`, 127 s in all.
@@ -30,22 +30,22 @@ pub struct SimListener {
     bound: Rc<ListenQueue>,
 }
 
-/// What connects see of a listener.
+/// Payload connects see of a listener.
 pub(super) struct ListenQueue {
     addr: SocketAddr,
-    state: RefCell<State>,
+    state: RefCell<QueueState>,
 }
 
 #[derive(Default)]
-struct State {
-    queue: VecDeque<Rc<Connection>>,
+struct QueueState {
+    queue: VecDeque<Rc<SimConnection>>,
     /// An accept is under way.
     accepting: bool,
     cancelled: bool,
     waker: Option<Waker>,
 }
 
-impl State {
+impl QueueState {
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -74,9 +74,12 @@ impl SimListener {
         let connection = self.bound.state.borrow_mut().queue.pop_front()?;
         let from = match is_unix(self.bound.addr) {
             true => ClientAddress::Unix,
-            false => connection.addr(Side::Dialer).into(),
+            false => connection.addr(ConnectionSide::Dialer).into(),
         };
-        Some((SimStream::new(&self.net.world, connection, Side::Acceptor, self.net.host), from))
+        Some((
+            SimStream::new(&self.net.world, connection, ConnectionSide::Acceptor, self.net.host),
+            from,
+        ))
     }
 }
 
@@ -88,8 +91,8 @@ impl Drop for SimListener {
         }
         let queue = self.bound.state.take().queue;
         for connection in queue {
-            connection.abort(world, Side::Acceptor);
-            connection.close(world, Side::Acceptor);
+            connection.abort(world, ConnectionSide::Acceptor);
+            connection.close(world, ConnectionSide::Acceptor);
         }
     }
 }
@@ -102,7 +105,7 @@ impl Listener for SimListener {
     }
 
     fn accept(&self) -> impl Future<Output = io::Result<(SimStream, ClientAddress)>> {
-        Accept { listener: self, phase: Phase::New }
+        AcceptFuture { listener: self, phase: OperationPhase::New }
     }
 
     fn cancel_accept(&self) {
@@ -123,18 +126,18 @@ impl Listener for SimListener {
 }
 
 /// [`Listener::accept`].
-struct Accept<'a> {
+struct AcceptFuture<'a> {
     listener: &'a SimListener,
-    phase: Phase,
+    phase: OperationPhase,
 }
 
-impl Accept<'_> {
+impl AcceptFuture<'_> {
     fn finish(&mut self) {
         let mut state = self.listener.bound.state.borrow_mut();
         (state.accepting, state.cancelled, state.waker) = (false, false, None);
     }
 
-    /// What we resolve with; `None` when we have to wait.
+    /// Payload we resolve with; `None` when we have to wait.
     fn accept(&self) -> Option<io::Result<(SimStream, ClientAddress)>> {
         let (cancelled, empty) = {
             let state = self.listener.bound.state.borrow();
@@ -147,20 +150,20 @@ impl Accept<'_> {
     }
 }
 
-impl Future for Accept<'_> {
+impl Future for AcceptFuture<'_> {
     type Output = io::Result<(SimStream, ClientAddress)>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let SimNet { world, host, .. } = &this.listener.net;
-        if this.phase == Phase::New {
+        if this.phase == OperationPhase::New {
             {
                 let mut state = this.listener.bound.state.borrow_mut();
                 assert!(!state.accepting, "two accepts of one listener at a time");
                 state.accepting = true;
             }
-            this.phase = Phase::UnderWay;
-            let failure = match world.start(Kind::Accept, *host, 0) {
+            this.phase = OperationPhase::InProgress;
+            let failure = match world.start(OperationKind::Accept, *host, 0) {
                 Some(Force::Cancel) => Some(ErrorKind::Interrupted),
                 Some(Force::Reset) => Some(ErrorKind::ConnectionAborted),
                 None if world.random.chance(world.faults.accept_error_permille) => {
@@ -169,7 +172,7 @@ impl Future for Accept<'_> {
                 None => None,
             };
             if let Some(kind) = failure {
-                this.phase = Phase::Done;
+                this.phase = OperationPhase::Done;
                 this.finish();
                 return Poll::Ready(Err(kind.into()));
             }
@@ -180,7 +183,7 @@ impl Future for Accept<'_> {
         }
         match this.accept() {
             Some(result) => {
-                this.phase = Phase::Done;
+                this.phase = OperationPhase::Done;
                 this.finish();
                 Poll::Ready(result)
             }
@@ -192,9 +195,9 @@ impl Future for Accept<'_> {
     }
 }
 
-impl Drop for Accept<'_> {
+impl Drop for AcceptFuture<'_> {
     fn drop(&mut self) {
-        if self.phase == Phase::UnderWay {
+        if self.phase == OperationPhase::InProgress {
             self.finish();
             self.listener.net.world.dropped();
         }
@@ -211,7 +214,7 @@ pub(super) struct Dial {
 #[derive(Default)]
 struct DialState {
     waker: Option<Waker>,
-    answer: Option<Result<Rc<Connection>, ErrorKind>>,
+    answer: Option<Result<Rc<SimConnection>, ErrorKind>>,
     /// Nobody waits any more.
     abandoned: bool,
 }
@@ -223,7 +226,7 @@ impl Dial {
             return;
         }
         let back = |micros: u64, answer| {
-            world.schedule_in(micros, Event::Answer(self.clone(), answer));
+            world.schedule_in(micros, SimEvent::Answer(self.clone(), answer));
         };
         if world.black_holes.borrow().contains(&self.to) {
             self.again(world, sent);
@@ -238,7 +241,7 @@ impl Dial {
             self.again(world, sent);
             return;
         }
-        let connection = Connection::new(world, self.from, self.to);
+        let connection = SimConnection::new(world, self.from, self.to);
         back(world.latency(), Ok(connection.clone()));
         let mut state = bound.state.borrow_mut();
         state.queue.push_back(connection);
@@ -246,11 +249,11 @@ impl Dial {
     }
 
     /// The answer arrives at `from`.
-    pub(super) fn answer(&self, world: &World, answer: Result<Rc<Connection>, ErrorKind>) {
+    pub(super) fn answer(&self, world: &World, answer: Result<Rc<SimConnection>, ErrorKind>) {
         let mut state = self.state.borrow_mut();
         if state.abandoned {
             if let Ok(connection) = answer {
-                connection.close(world, Side::Dialer);
+                connection.close(world, ConnectionSide::Dialer);
             }
             return;
         }
@@ -264,9 +267,9 @@ impl Dial {
     fn again(self: &Rc<Self>, world: &World, sent: u32) {
         let wait = 1_000_000 << sent.min(SYN_RETRIES);
         let event = if sent < SYN_RETRIES {
-            Event::Syn(self.clone(), sent + 1)
+            SimEvent::Syn(self.clone(), sent + 1)
         } else {
-            Event::Answer(self.clone(), Err(ErrorKind::TimedOut))
+            SimEvent::Answer(self.clone(), Err(ErrorKind::TimedOut))
         };
         world.schedule_in(wait, event);
     }
@@ -281,13 +284,13 @@ impl Dial {
 }
 
 /// [`super::Net::connect`].
-pub(super) struct Connect {
+pub(super) struct ConnectFuture {
     net: SimNet,
     to: SocketAddr,
     dial: Option<Rc<Dial>>,
 }
 
-impl Connect {
+impl ConnectFuture {
     pub(super) const fn new(net: SimNet, to: SocketAddr) -> Self {
         Self { net, to, dial: None }
     }
@@ -295,7 +298,7 @@ impl Connect {
     /// Sends the request, unless the operation is forced to fail.
     fn start(&self) -> io::Result<Rc<Dial>> {
         let world = &self.net.world;
-        match world.start(Kind::Connect, self.net.host, 0) {
+        match world.start(OperationKind::Connect, self.net.host, 0) {
             Some(Force::Cancel) => return Err(ErrorKind::Interrupted.into()),
             Some(Force::Reset) => return Err(ErrorKind::ConnectionReset.into()),
             None => {}
@@ -305,12 +308,12 @@ impl Connect {
         let slow = world.random.chance(world.faults.connect_slow_permille);
         let more = if slow { world.random.within(&world.faults.connect_slow_micros) } else { 0 };
         let there = world.latency().saturating_add(more);
-        world.schedule_in(there, Event::Syn(dial.clone(), 0));
+        world.schedule_in(there, SimEvent::Syn(dial.clone(), 0));
         Ok(dial)
     }
 }
 
-impl Future for Connect {
+impl Future for ConnectFuture {
     type Output = io::Result<SimStream>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -323,7 +326,7 @@ impl Future for Connect {
         match answer {
             Some(Ok(connection)) => {
                 let SimNet { world, host, .. } = &this.net;
-                Poll::Ready(Ok(SimStream::new(world, connection, Side::Dialer, *host)))
+                Poll::Ready(Ok(SimStream::new(world, connection, ConnectionSide::Dialer, *host)))
             }
             Some(Err(kind)) => Poll::Ready(Err(kind.into())),
             None => {
@@ -335,7 +338,7 @@ impl Future for Connect {
     }
 }
 
-impl Drop for Connect {
+impl Drop for ConnectFuture {
     fn drop(&mut self) {
         let Some(dial) = self.dial.take() else { return };
         let answer = {
@@ -344,7 +347,7 @@ impl Drop for Connect {
             state.answer.take()
         };
         if let Some(Ok(connection)) = answer {
-            connection.close(&self.net.world, Side::Dialer);
+            connection.close(&self.net.world, ConnectionSide::Dialer);
         }
     }
 }

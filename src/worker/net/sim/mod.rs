@@ -37,11 +37,11 @@ use engine::address::Address;
 use engine::time::Instant;
 
 use super::Net;
-use executor::{ROOT, Step};
+use executor::{Progress, ROOT};
 pub use faults::{Faults, Random};
 pub use listener::SimListener;
 pub use stream::SimStream;
-use world::{Due, Event, World};
+use world::{Due, SimEvent, World};
 
 /// Virtual time after which [`Sim::run_until_idle`] and [`Sim::block_on`] give up: longer than any
 /// timeout that a test has a reason to wait for, short enough that a ticker of 1 ms gets there in
@@ -51,7 +51,7 @@ const PATIENCE_MICROS: u64 = 3_600_000_000;
 /// The time of day at which every simulation starts: Tue, 14 Nov 2023 22:13:20 GMT.
 const UNIX_SECONDS_AT_START: u64 = 1_700_000_000;
 
-/// What [`Sim::force`] does to an operation.
+/// Payload [`Sim::force`] does to an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Force {
     /// As if our side had called [`super::Stream::abort`] (or [`super::Listener::cancel_accept`])
@@ -98,14 +98,14 @@ impl Sim {
         self.world.wake(ROOT);
         loop {
             match self.world.step(until) {
-                Step::Root => {
+                Progress::Root => {
                     if let Poll::Ready(value) = task.as_mut().poll(&mut context) {
                         return value;
                     }
                 }
-                Step::Polled => {}
-                Step::Idle => self.give_up("block_on waits for something that cannot happen"),
-                Step::Late => self.give_up("block_on is still waiting after an hour"),
+                Progress::Polled => {}
+                Progress::Idle => self.give_up("block_on waits for something that cannot happen"),
+                Progress::Late => self.give_up("block_on is still waiting after an hour"),
             }
         }
     }
@@ -118,9 +118,9 @@ impl Sim {
         let until = self.world.now().saturating_add(PATIENCE_MICROS);
         loop {
             match self.world.step(until) {
-                Step::Root | Step::Polled => {}
-                Step::Idle => return,
-                Step::Late => self.give_up("run_until_idle is still busy after an hour"),
+                Progress::Root | Progress::Polled => {}
+                Progress::Idle => return,
+                Progress::Late => self.give_up("run_until_idle is still busy after an hour"),
             }
         }
     }
@@ -129,7 +129,7 @@ impl Sim {
     pub fn run_for(&self, micros: u64) {
         let _running = self.world.enter();
         let until = self.world.now().saturating_add(micros);
-        while let Step::Root | Step::Polled = self.world.step(until) {}
+        while let Progress::Root | Progress::Polled = self.world.step(until) {}
         self.world.advance(until);
     }
 
@@ -245,7 +245,7 @@ impl SimNet {
     /// `SO_REUSEPORT`: connections are spread over them.
     #[must_use]
     pub fn listen(&self, addr: impl Into<Address>) -> SimListener {
-        SimListener::new(self, opaque(&addr.into()))
+        SimListener::new(self, simulated_address(&addr.into()))
     }
 }
 
@@ -266,7 +266,7 @@ impl Net for SimNet {
     }
 
     fn connect(&self, to: impl Into<Address>) -> impl Future<Output = io::Result<SimStream>> {
-        listener::Connect::new(self.clone(), opaque(&to.into()))
+        listener::ConnectFuture::new(self.clone(), simulated_address(&to.into()))
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -278,11 +278,11 @@ impl Net for SimNet {
     }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> {
-        Sleep { world: self.world.clone(), at: at.0, due: None }
+        SleepFuture { world: self.world.clone(), at: at.0, due: None }
     }
 
     fn yield_now(&self) -> impl Future<Output = ()> {
-        Yield { world: self.world.clone(), yielded: false }
+        YieldFuture { world: self.world.clone(), yielded: false }
     }
 }
 
@@ -290,7 +290,7 @@ impl Net for SimNet {
 const UNIX_NETWORK: u128 = 0x0100 << 112;
 
 /// An address of this network for any address: one of [`UNIX_NETWORK`] for each Unix socket.
-fn opaque(address: &Address) -> SocketAddr {
+fn simulated_address(address: &Address) -> SocketAddr {
     match address {
         Address::Ip(address) => *address,
         Address::Unix(name) => {
@@ -308,14 +308,14 @@ fn is_unix(address: SocketAddr) -> bool {
 }
 
 /// [`Net::sleep_until`].
-struct Sleep {
+struct SleepFuture {
     world: Rc<World>,
     at: u64,
-    /// What wakes us.
+    /// Payload wakes us.
     due: Option<Due>,
 }
 
-impl Future for Sleep {
+impl Future for SleepFuture {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -332,12 +332,12 @@ impl Future for Sleep {
         if due <= self.world.now() {
             return Poll::Ready(());
         }
-        self.due = Some(self.world.schedule(due, Event::Wake(context.waker().clone())));
+        self.due = Some(self.world.schedule(due, SimEvent::Wake(context.waker().clone())));
         Poll::Pending
     }
 }
 
-impl Drop for Sleep {
+impl Drop for SleepFuture {
     fn drop(&mut self) {
         if let Some(due) = self.due.take() {
             self.world.unschedule(due);
@@ -346,12 +346,12 @@ impl Drop for Sleep {
 }
 
 /// [`Net::yield_now`].
-struct Yield {
+struct YieldFuture {
     world: Rc<World>,
     yielded: bool,
 }
 
-impl Future for Yield {
+impl Future for YieldFuture {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {

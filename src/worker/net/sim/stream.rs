@@ -1,7 +1,7 @@
 //! The streams of a simulated network, and their operations.
 //!
-//! An operation starts at its first poll: then it is counted, forced or struck by a fault. What it
-//! resolves with is decided by [`Connection`].
+//! An operation starts at its first poll: then it is counted, forced or struck by a fault. Payload it
+//! resolves with is decided by [`SimConnection`].
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -13,23 +13,23 @@ use std::task::{Context, Poll};
 use super::super::buffer::Buf;
 use super::super::{Stream, StreamState};
 use super::Force;
-use super::connection::{Connection, Side, Wait};
-use super::trace::{Entry, Kind};
-use super::world::{Due, Event, World};
+use super::connection::{ConnectionSide, SimConnection, Wait};
+use super::trace::{OperationKind, TraceEntry};
+use super::world::{Due, SimEvent, World};
 
 /// One side of a simulated connection.
 pub struct SimStream {
     world: Rc<World>,
-    connection: Rc<Connection>,
-    side: Side,
+    connection: Rc<SimConnection>,
+    side: ConnectionSide,
     host: usize,
 }
 
 impl SimStream {
     pub(super) fn new(
         world: &Rc<World>,
-        connection: Rc<Connection>,
-        side: Side,
+        connection: Rc<SimConnection>,
+        side: ConnectionSide,
         host: usize,
     ) -> Self {
         if let Some(host) = world.hosts.borrow_mut().get_mut(host) {
@@ -51,23 +51,23 @@ impl SimStream {
     }
 
     /// Starts an operation.
-    fn start(&self, kind: Kind) {
+    fn start(&self, kind: OperationKind) {
         match self.world.start(kind, self.host, self.connection.number) {
             Some(Force::Cancel) => self.connection.abort(&self.world, self.side),
             Some(Force::Reset) => self.connection.force_reset(&self.world, self.side),
             None => {}
         }
         let faults = &self.world.faults;
-        if kind != Kind::Readable && self.world.random.chance(faults.reset_permille) {
+        if kind != OperationKind::Readable && self.world.random.chance(faults.reset_permille) {
             let later = self.world.latency();
-            self.world.schedule_in(later, Event::Break(self.connection.clone(), self.side));
+            self.world.schedule_in(later, SimEvent::Break(self.connection.clone(), self.side));
         }
     }
 
     /// Notes that an operation has failed.
     fn note<T>(&self, result: &io::Result<T>) {
         if let Err(error) = result {
-            self.world.note(Entry::Failed(self.connection.number, self.side, error.kind()));
+            self.world.note(TraceEntry::Failed(self.connection.number, self.side, error.kind()));
         }
     }
 }
@@ -83,11 +83,23 @@ impl Drop for SimStream {
 
 impl Stream for SimStream {
     fn read(&self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)> {
-        Read { stream: self, buf: Some(buf), cancelable: false, aborted: false, phase: Phase::New }
+        ReadFuture {
+            stream: self,
+            buf: Some(buf),
+            cancelable: false,
+            aborted: false,
+            phase: OperationPhase::New,
+        }
     }
 
     fn read_cancelable(&self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)> {
-        Read { stream: self, buf: Some(buf), cancelable: true, aborted: false, phase: Phase::New }
+        ReadFuture {
+            stream: self,
+            buf: Some(buf),
+            cancelable: true,
+            aborted: false,
+            phase: OperationPhase::New,
+        }
     }
 
     fn cancel_read(&self) {
@@ -95,11 +107,11 @@ impl Stream for SimStream {
     }
 
     fn write(&self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)> {
-        Write { stream: self, buf: Some(buf), phase: Phase::New }
+        WriteFuture { stream: self, buf: Some(buf), phase: OperationPhase::New }
     }
 
     fn readable(&self) -> impl Future<Output = io::Result<()>> {
-        Readable { stream: self, stale: None, phase: Phase::New }
+        ReadableFuture { stream: self, stale: None, phase: OperationPhase::New }
     }
 
     fn state(&self) -> StreamState {
@@ -136,34 +148,34 @@ impl Stream for SimStream {
 
 /// How far an operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum OperationPhase {
     New,
-    UnderWay,
+    InProgress,
     Done,
 }
 
 /// [`Stream::read`] and [`Stream::read_cancelable`].
-struct Read<'a> {
+struct ReadFuture<'a> {
     stream: &'a SimStream,
     buf: Option<Buf>,
     cancelable: bool,
     /// Whether the stream had been given up when we started.
     aborted: bool,
-    phase: Phase,
+    phase: OperationPhase,
 }
 
-impl Future for Read<'_> {
+impl Future for ReadFuture<'_> {
     type Output = (io::Result<usize>, Buf);
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let SimStream { world, connection, side, .. } = this.stream;
         let Some(mut buf) = this.buf.take() else { unreachable!("polled after it resolved") };
-        if this.phase == Phase::New {
+        if this.phase == OperationPhase::New {
             assert!(buf.room() > 0, "a read into a full buffer");
             connection.start_read(*side, this.cancelable);
-            this.phase = Phase::UnderWay;
-            this.stream.start(Kind::Read);
+            this.phase = OperationPhase::InProgress;
+            this.stream.start(OperationKind::Read);
             this.aborted = connection.is_aborted(*side);
             if world.choose() {
                 this.buf = Some(buf);
@@ -173,7 +185,7 @@ impl Future for Read<'_> {
         }
         match connection.read(world, *side, &mut buf, this.aborted) {
             Some(result) => {
-                this.phase = Phase::Done;
+                this.phase = OperationPhase::Done;
                 connection.finish(*side, Wait::Read);
                 this.stream.note(&result);
                 Poll::Ready((result, buf))
@@ -187,9 +199,9 @@ impl Future for Read<'_> {
     }
 }
 
-impl Drop for Read<'_> {
+impl Drop for ReadFuture<'_> {
     fn drop(&mut self) {
-        if self.phase == Phase::UnderWay {
+        if self.phase == OperationPhase::InProgress {
             self.stream.connection.finish(self.stream.side, Wait::Read);
             self.stream.world.dropped();
         }
@@ -197,24 +209,24 @@ impl Drop for Read<'_> {
 }
 
 /// [`Stream::write`].
-struct Write<'a> {
+struct WriteFuture<'a> {
     stream: &'a SimStream,
     buf: Option<Buf>,
-    phase: Phase,
+    phase: OperationPhase,
 }
 
-impl Future for Write<'_> {
+impl Future for WriteFuture<'_> {
     type Output = (io::Result<usize>, Buf);
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let SimStream { world, connection, side, .. } = this.stream;
         let Some(mut buf) = this.buf.take() else { unreachable!("polled after it resolved") };
-        if this.phase == Phase::New {
+        if this.phase == OperationPhase::New {
             assert!(!buf.is_empty(), "a write of nothing");
             connection.start_write(*side);
-            this.phase = Phase::UnderWay;
-            this.stream.start(Kind::Write);
+            this.phase = OperationPhase::InProgress;
+            this.stream.start(OperationKind::Write);
             if world.choose() {
                 this.buf = Some(buf);
                 context.waker().wake_by_ref();
@@ -223,7 +235,7 @@ impl Future for Write<'_> {
         }
         match connection.write(world, *side, buf.filled()) {
             Some(result) => {
-                this.phase = Phase::Done;
+                this.phase = OperationPhase::Done;
                 connection.finish(*side, Wait::Write);
                 this.stream.note(&result);
                 if let Ok(written) = result {
@@ -240,9 +252,9 @@ impl Future for Write<'_> {
     }
 }
 
-impl Drop for Write<'_> {
+impl Drop for WriteFuture<'_> {
     fn drop(&mut self) {
-        if self.phase == Phase::UnderWay {
+        if self.phase == OperationPhase::InProgress {
             self.stream.connection.finish(self.stream.side, Wait::Write);
             self.stream.world.dropped();
         }
@@ -250,14 +262,14 @@ impl Drop for Write<'_> {
 }
 
 /// [`Stream::readable`].
-struct Readable<'a> {
+struct ReadableFuture<'a> {
     stream: &'a SimStream,
     /// When we resolve without cause.
     stale: Option<Due>,
-    phase: Phase,
+    phase: OperationPhase,
 }
 
-impl Readable<'_> {
+impl ReadableFuture<'_> {
     fn finish(&mut self) {
         self.stream.connection.finish(self.stream.side, Wait::Readable);
         if let Some(due) = self.stale.take() {
@@ -266,24 +278,24 @@ impl Readable<'_> {
     }
 }
 
-impl Future for Readable<'_> {
+impl Future for ReadableFuture<'_> {
     type Output = io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let SimStream { world, connection, side, .. } = this.stream;
-        if this.phase == Phase::New {
-            this.phase = Phase::UnderWay;
-            this.stream.start(Kind::Readable);
+        if this.phase == OperationPhase::New {
+            this.phase = OperationPhase::InProgress;
+            this.stream.start(OperationKind::Readable);
             if world.random.chance(world.faults.stale_readiness_permille) {
                 let later = if world.choose() { world.latency() } else { 0 };
-                let wake = Event::Wake(context.waker().clone());
+                let wake = SimEvent::Wake(context.waker().clone());
                 this.stale = Some(world.schedule_in(later, wake));
             }
         }
         let stale = this.stale.is_some_and(|due| due.at <= world.now());
         if stale || connection.is_readable(*side) {
-            this.phase = Phase::Done;
+            this.phase = OperationPhase::Done;
             this.finish();
             return Poll::Ready(Ok(()));
         }
@@ -292,9 +304,9 @@ impl Future for Readable<'_> {
     }
 }
 
-impl Drop for Readable<'_> {
+impl Drop for ReadableFuture<'_> {
     fn drop(&mut self) {
-        if self.phase == Phase::UnderWay {
+        if self.phase == OperationPhase::InProgress {
             self.finish();
         }
     }

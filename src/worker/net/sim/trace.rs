@@ -1,4 +1,4 @@
-//! What has happened in a run: always as a hash, on demand as text.
+//! Payload has happened in a run: always as a hash, on demand as text.
 //!
 //! Two runs of one seed must give the same hash; the text is for finding where they part, and for
 //! the message of a failed test.
@@ -9,14 +9,14 @@ use std::hash::{Hash, Hasher};
 use std::io;
 
 use super::Force;
-use super::connection::{Side, What};
+use super::connection::{ConnectionSide, Payload};
 
 /// Entries of history kept: the end of a run is what explains its failure.
 const HISTORY_MAX: usize = 10_000;
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug, Hash)]
-pub(super) enum Entry {
+pub(super) enum TraceEntry {
     /// Time has moved.
     Time(u64),
     /// A task of a host was started.
@@ -28,26 +28,26 @@ pub(super) enum Entry {
     /// A task panicked.
     Panic(usize),
     /// A host started an operation; with its number when the host is marked.
-    Start(Kind, usize, u64, Option<u64>, Option<Force>),
+    Start(OperationKind, usize, u64, Option<u64>, Option<Force>),
     /// A connection gave bytes to a side.
-    Read(u64, Side, usize),
+    Read(u64, ConnectionSide, usize),
     /// A connection took bytes from a side, which hash to that.
-    Wrote(u64, Side, usize, u64),
+    Wrote(u64, ConnectionSide, usize, u64),
     /// An operation of a connection's side failed.
-    Failed(u64, Side, io::ErrorKind),
+    Failed(u64, ConnectionSide, io::ErrorKind),
     /// Something of a connection came to a side.
-    Deliver(u64, Side, What),
+    Deliver(u64, ConnectionSide, Payload),
     /// A connection was given up by a side.
-    Abort(u64, Side),
+    Abort(u64, ConnectionSide),
     /// A connection was closed by a side.
-    Close(u64, Side),
+    Close(u64, ConnectionSide),
     /// A connection was made: its number, the ports of both sides.
     Connected(u64, u16, u16),
 }
 
-/// What an operation is.
+/// Payload an operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum OperationKind {
     Accept,
     Connect,
     Read,
@@ -58,12 +58,12 @@ pub(super) enum Kind {
 /// The record of a run.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
-    mix: Mix,
-    history: Option<VecDeque<Entry>>,
+    mix: TraceHasher,
+    history: Option<VecDeque<TraceEntry>>,
 }
 
 impl Trace {
-    pub(super) fn note(&mut self, entry: Entry) {
+    pub(super) fn note(&mut self, entry: TraceEntry) {
         entry.hash(&mut self.mix);
         if let Some(history) = &mut self.history {
             if history.len() == HISTORY_MAX {
@@ -93,23 +93,23 @@ impl Trace {
 
 /// The hash of `bytes`.
 pub(super) fn hash_of(bytes: &[u8]) -> u64 {
-    let mut mix = Mix::default();
+    let mut mix = TraceHasher::default();
     mix.write(bytes);
     mix.finish()
 }
 
 /// A hash that is the same on every machine and in every build of this code.
 #[derive(Debug, Default)]
-struct Mix(u64);
+struct TraceHasher(u64);
 
-impl Mix {
+impl TraceHasher {
     fn add(&mut self, value: u64) {
         let mixed = (self.0 ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.0 = (mixed ^ (mixed >> 32)).wrapping_add(1);
     }
 }
 
-impl Hasher for Mix {
+impl Hasher for TraceHasher {
     fn finish(&self) -> u64 {
         self.0
     }

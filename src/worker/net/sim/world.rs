@@ -1,4 +1,4 @@
-//! What all hosts of a simulation share: clock, chance, what is due, counts.
+//! Payload all hosts of a simulation share: clock, chance, what is due, counts.
 //!
 //! [`World`] is behind an `Rc` in every handle, and the tasks it holds have such handles: `Sim`,
 //! its owner, breaks that circle by [`World::close`]. None of its cells stays borrowed while
@@ -12,11 +12,11 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::thread;
 
-use super::connection::{Connection, Side};
+use super::connection::{ConnectionSide, SimConnection};
 use super::executor::{self, Tasks};
 use super::faults::{Faults, Random};
 use super::listener::{Dial, ListenQueue};
-use super::trace::{Entry, Kind, Trace};
+use super::trace::{OperationKind, Trace, TraceEntry};
 use super::{Force, SimNet};
 
 /// First of the ports that connections come from and that port 0 stands for; Linux's default.
@@ -25,17 +25,17 @@ const PORT_FIRST: u16 = 32_768;
 const PORT_COUNT: u16 = 28_232;
 
 /// Something that is going to happen.
-pub(super) enum Event {
+pub(super) enum SimEvent {
     /// A task has waited long enough.
     Wake(Waker),
-    /// What was sent to that side arrives.
-    Deliver(Rc<Connection>, Side),
+    /// Payload was sent to that side arrives.
+    Deliver(Rc<SimConnection>, ConnectionSide),
     /// The connection is reset, as that side sees it.
-    Break(Rc<Connection>, Side),
+    Break(Rc<SimConnection>, ConnectionSide),
     /// A request to connect arrives; how often it has been sent before.
     Syn(Rc<Dial>, u32),
     /// The answer to it arrives.
-    Answer(Rc<Dial>, Result<Rc<Connection>, io::ErrorKind>),
+    Answer(Rc<Dial>, Result<Rc<SimConnection>, io::ErrorKind>),
 }
 
 /// When something happens, in the order in which it does.
@@ -48,14 +48,14 @@ pub(super) struct Due {
 }
 
 #[derive(Debug)]
-pub(super) struct Host {
+pub(super) struct SimHost {
     /// A host with a name is marked.
     name: Option<String>,
     pub(super) open_streams: usize,
     pub(super) panics: u64,
 }
 
-impl Host {
+impl SimHost {
     pub(super) fn is(&self, name: &str) -> bool {
         self.name.as_deref() == Some(name)
     }
@@ -70,16 +70,16 @@ pub(super) struct World {
     pub(super) tasks: RefCell<Tasks>,
     pub(super) listeners: RefCell<BTreeMap<SocketAddr, Vec<Rc<ListenQueue>>>>,
     pub(super) black_holes: RefCell<BTreeSet<SocketAddr>>,
-    pub(super) hosts: RefCell<Vec<Host>>,
+    pub(super) hosts: RefCell<Vec<SimHost>>,
     pub(super) forced: RefCell<BTreeMap<u64, Force>>,
     pub(super) operations: Cell<u64>,
     pub(super) dropped_operations: Cell<u64>,
     /// Whether operations may be dropped under way.
-    pub(super) excused: Cell<bool>,
+    pub(super) drops_allowed: Cell<bool>,
     /// Whether `Sim` is gone.
     pub(super) closed: Cell<bool>,
     running: Cell<bool>,
-    events: RefCell<BTreeMap<Due, Event>>,
+    events: RefCell<BTreeMap<Due, SimEvent>>,
     events_made: Cell<u64>,
     connections_made: Cell<u64>,
     ports_taken: Cell<u16>,
@@ -101,7 +101,7 @@ impl World {
             forced: RefCell::default(),
             operations: Cell::default(),
             dropped_operations: Cell::default(),
-            excused: Cell::default(),
+            drops_allowed: Cell::default(),
             closed: Cell::default(),
             running: Cell::default(),
             events: RefCell::default(),
@@ -109,7 +109,7 @@ impl World {
             connections_made: Cell::default(),
             ports_taken: Cell::default(),
         });
-        executor::enlist(&world);
+        executor::register(&world);
         world
     }
 
@@ -118,7 +118,7 @@ impl World {
         let mut hosts = self.hosts.borrow_mut();
         let known = name.and_then(|name| hosts.iter().position(|host| host.is(name)));
         let host = known.unwrap_or_else(|| {
-            hosts.push(Host { name: name.map(str::to_owned), open_streams: 0, panics: 0 });
+            hosts.push(SimHost { name: name.map(str::to_owned), open_streams: 0, panics: 0 });
             hosts.len() - 1
         });
         let net = Ipv4Addr::new(10, 0, 0, 1).to_bits();
@@ -145,14 +145,14 @@ impl World {
         let events = self.events.take();
         let listeners = self.listeners.take();
         drop((events, listeners));
-        executor::strike(self);
+        executor::unregister(self);
     }
 
     pub(super) fn now(&self) -> u64 {
         self.clock.get()
     }
 
-    pub(super) fn note(&self, entry: Entry) {
+    pub(super) fn note(&self, entry: TraceEntry) {
         self.trace.borrow_mut().note(entry);
     }
 
@@ -171,7 +171,7 @@ impl World {
         }
     }
 
-    pub(super) fn schedule(&self, at: u64, event: Event) -> Due {
+    pub(super) fn schedule(&self, at: u64, event: SimEvent) -> Due {
         let number = count(&self.events_made);
         let tie = if self.faults.seeded_choices { self.random.next() } else { 0 };
         let due = Due { at, tie, number };
@@ -179,7 +179,7 @@ impl World {
         due
     }
 
-    pub(super) fn schedule_in(&self, micros: u64, event: Event) -> Due {
+    pub(super) fn schedule_in(&self, micros: u64, event: SimEvent) -> Due {
         self.schedule(self.now().saturating_add(micros), event)
     }
 
@@ -199,27 +199,27 @@ impl World {
             let event = self.events.borrow_mut().pop_first();
             match event {
                 None => return,
-                Some((_, Event::Wake(waker))) => waker.wake(),
-                Some((_, Event::Deliver(connection, side))) => connection.deliver(self, side),
-                Some((_, Event::Break(connection, side))) => connection.break_now(self, side),
-                Some((_, Event::Syn(dial, sent))) => dial.arrive(self, sent),
-                Some((_, Event::Answer(dial, answer))) => dial.answer(self, answer),
+                Some((_, SimEvent::Wake(waker))) => waker.wake(),
+                Some((_, SimEvent::Deliver(connection, side))) => connection.deliver(self, side),
+                Some((_, SimEvent::Break(connection, side))) => connection.break_now(self, side),
+                Some((_, SimEvent::Syn(dial, sent))) => dial.arrive(self, sent),
+                Some((_, SimEvent::Answer(dial, answer))) => dial.answer(self, answer),
             }
         }
     }
 
     /// Counts an operation that starts, and says what is to become of it.
-    pub(super) fn start(&self, kind: Kind, host: usize, connection: u64) -> Option<Force> {
+    pub(super) fn start(&self, kind: OperationKind, host: usize, connection: u64) -> Option<Force> {
         let marked = self.hosts.borrow().get(host).is_some_and(|host| host.name.is_some());
         let number = marked.then(|| count(&self.operations));
         let force = number.and_then(|number| self.forced.borrow_mut().remove(&number));
-        self.note(Entry::Start(kind, host, connection, number, force));
+        self.note(TraceEntry::Start(kind, host, connection, number, force));
         force
     }
 
     /// Counts an operation that was dropped under way.
     pub(super) fn dropped(&self) {
-        if !self.excused.get() && !thread::panicking() {
+        if !self.drops_allowed.get() && !thread::panicking() {
             count(&self.dropped_operations);
         }
     }
