@@ -324,8 +324,15 @@ impl Job {
                 Err(refused) => return (None, Err(refused)),
             },
         };
-        if self.wish == Wish::FileIfChanged && seen == self.seen {
-            return (seen, Ok(Made::Seen));
+        if self.wish == Wish::FileIfChanged {
+            // A writer may have begun after the change was told: then this is half of the next
+            // change, and another reading follows when the writer closes the file.
+            if self.file.as_ref().is_some_and(|it| it.is_being_written()) {
+                return (None, Ok(Made::Seen));
+            }
+            if seen == self.seen {
+                return (seen, Ok(Made::Seen));
+            }
         }
         if self.is_live(&sources) {
             return (seen, Ok(Made::Same));

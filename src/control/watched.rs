@@ -55,6 +55,12 @@ impl Watched {
             watching.problems = problems;
         }
     }
+
+    /// Whether a writer holds the file open, or one that it leads to. Its close is a change.
+    pub(crate) fn is_being_written(&self) -> bool {
+        let Some(watching) = &self.watch else { return false };
+        watching.lock().unwrap_or_else(PoisonError::into_inner).watch.is_being_written()
+    }
 }
 
 /// Takes what the file says when it has changed, for as long as this thread runs. Changes that come

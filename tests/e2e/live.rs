@@ -1,7 +1,8 @@
 //! Configuration that changes while the gateway serves.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -98,6 +99,29 @@ fn a_file_is_seen_to_change_in_place_by_rename_and_behind_a_link() {
     fs::rename(&link, path).unwrap();
     becomes("two");
     fs::remove_file(&beside).unwrap();
+    gateway.stop();
+}
+
+#[test]
+fn half_of_a_file_never_goes_live() {
+    let endpoint = Endpoint::ok();
+    let builder = Gateway::in_front_of(&[&endpoint]).admin();
+    let gateway = builder.start();
+    let one = "[routes.one]\nmatch = { path = \"/one\" }\nreply = { status = 201 }\n";
+    let two = "[routes.two]\nmatch = { path = \"/two\" }\nreply = { status = 202 }\n";
+    let mut client = gateway.client();
+    let mut file = fs::File::create(gateway.config_path()).unwrap();
+    file.write_all(builder.text().as_bytes()).unwrap();
+    // Each of these pauses is longer than a burst of changes may last.
+    for part in [one, two] {
+        let is_live = holds_within(Duration::from_millis(700), || client.get("/one").status == 201);
+        assert!(!is_live, "half of it is live");
+        file.write_all(part.as_bytes()).unwrap();
+    }
+    drop(file);
+    eventually("all of it is live", || client.get("/one").status == 201);
+    assert_eq!(client.get("/two").status, 202);
+    assert_eq!(gateway.metric("ringway_config_reloads_total", &["refused"]), 0.0);
     gateway.stop();
 }
 

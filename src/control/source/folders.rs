@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
+use glob::{MatchOptions, Pattern};
+
 /// Links that are followed on one way. The kernel follows 40.
 const LINKS_MAX: usize = 40;
 
@@ -15,12 +17,18 @@ const LINKS_MAX: usize = 40;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folders(BTreeMap<PathBuf, Names>);
 
-/// What matters in a folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Names {
-    These(BTreeSet<OsString>),
-    /// The folder was listed.
-    All,
+/// The names in a folder that matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Names {
+    exact: BTreeSet<OsString>,
+    /// The folder was listed, to find names like these.
+    patterns: BTreeSet<Pattern>,
+}
+
+impl Names {
+    fn contains(&self, name: &OsStr) -> bool {
+        self.exact.contains(name) || self.patterns.iter().any(|it| matches(it, name))
+    }
 }
 
 impl Folders {
@@ -36,25 +44,21 @@ impl Folders {
             return true;
         }
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
-        match self.0.get(folder) {
-            Some(Names::These(names)) => names.contains(name),
-            Some(Names::All) => true,
-            None => false,
-        }
+        self.0.get(folder).is_some_and(|names| names.contains(name))
     }
 
     /// Adds what decides which file `path` is, and what is in it.
     pub(super) fn file(&mut self, path: &Path) {
-        self.follow(path, false);
+        self.follow(path, None);
     }
 
-    /// Adds what decides which names are in the folder `path`.
-    pub(super) fn listing(&mut self, path: &Path) {
-        self.follow(path, true);
+    /// Adds what decides which names like `wanted` are in the folder `path`.
+    pub(super) fn listing(&mut self, path: &Path, wanted: &Pattern) {
+        self.follow(path, Some(wanted));
     }
 
     /// Goes along `path` as the kernel does, a name at a time.
-    fn follow(&mut self, path: &Path, is_listed: bool) {
+    fn follow(&mut self, path: &Path, listed: Option<&Pattern>) {
         // Without a current folder nothing relative can be found either.
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let Ok(path) = std::path::absolute(path) else { return };
@@ -85,25 +89,28 @@ impl Folders {
             }
         }
         // It leads to a folder.
-        if is_listed {
-            self.0.insert(at, Names::All);
+        if let Some(wanted) = listed {
+            self.0.entry(at).or_default().patterns.insert(wanted.clone());
         } else if let (Some(parent), Some(name)) = (at.parent(), at.file_name()) {
             self.name(parent, name);
         }
     }
 
     fn name(&mut self, folder: &Path, name: &OsStr) {
-        match self.0.get_mut(folder) {
-            Some(Names::These(names)) => {
-                names.insert(name.to_owned());
-            }
-            Some(Names::All) => {}
-            None => {
-                let names = BTreeSet::from([name.to_owned()]);
-                self.0.insert(folder.to_owned(), Names::These(names));
-            }
-        }
+        self.0.entry(folder.to_owned()).or_default().exact.insert(name.to_owned());
     }
+}
+
+/// Stars stand for parts of a name. As in a shell, none stands for a dot at the front of one.
+const STARS: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// Whether `name` in a folder is one that `wanted`, a part of a path, means.
+pub(super) fn matches(wanted: &Pattern, name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| wanted.matches_with(name, STARS))
 }
 
 /// A part of a path.
@@ -140,13 +147,9 @@ mod tests {
     fn shown(folders: &Folders, root: &Path) -> Vec<String> {
         let show = |(folder, names): (&PathBuf, &Names)| {
             let folder = folder.strip_prefix(root).unwrap().display().to_string();
-            match names {
-                Names::All => format!("{folder}: all"),
-                Names::These(names) => {
-                    let names: Vec<_> = names.iter().map(|it| it.to_str().unwrap()).collect();
-                    format!("{folder}: {}", names.join(" "))
-                }
-            }
+            let exact = names.exact.iter().map(|it| it.to_str().unwrap());
+            let names: Vec<_> = exact.chain(names.patterns.iter().map(Pattern::as_str)).collect();
+            format!("{folder}: {}", names.join(" "))
         };
         folders.0.iter().map(show).collect()
     }
@@ -180,13 +183,17 @@ mod tests {
     }
 
     #[test]
-    fn in_a_folder_that_is_listed_every_name_counts() {
+    fn in_a_folder_that_is_listed_the_names_count_that_were_looked_for() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         let mut folders = of(&root.join("file"));
-        folders.listing(&root);
-        folders.file(&root.join("file"));
-        assert_eq!(shown(&folders, &root), [": all"]);
-        assert!(folders.concerns(&root.join("anything")));
+        folders.listing(&root, &Pattern::new("*.toml").unwrap());
+        assert_eq!(shown(&folders, &root), [": file *.toml"]);
+        for name in ["file", "a.toml"] {
+            assert!(folders.concerns(&root.join(name)), "{name}");
+        }
+        for name in ["other", ".a.toml.swp", ".a.toml", "a.toml~"] {
+            assert!(!folders.concerns(&root.join(name)), "{name}");
+        }
     }
 }

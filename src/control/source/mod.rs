@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use engine::config::{
     ByteSize, References, SOURCE_BYTES_MAX, SOURCES_MAX, Sources, VALUE_BYTES_MAX, references,
 };
+use glob::Pattern;
 
 pub use folders::Folders;
 pub use watch::Watch;
@@ -194,9 +195,9 @@ impl Reader {
         Ok(bytes)
     }
 
-    /// The names in a folder, sorted.
-    fn list(&mut self, folder: &Path) -> io::Result<Vec<OsString>> {
-        self.folders.listing(folder);
+    /// The names in a folder, sorted, for somebody who looks for names like `wanted`.
+    fn list(&mut self, folder: &Path, wanted: &Pattern) -> io::Result<Vec<OsString>> {
+        self.folders.listing(folder, wanted);
         self.step()?;
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let mut names = Vec::new();

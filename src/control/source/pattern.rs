@@ -6,15 +6,10 @@
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
-use glob::{MatchOptions, Pattern};
+use glob::Pattern;
 
 use super::Reader;
-
-const OPTIONS: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
+use super::folders::matches;
 
 /// The files that `pattern` means, sorted. A path without stars means itself, if it is there.
 pub(super) fn expand(pattern: &Path, reader: &mut Reader) -> io::Result<Vec<PathBuf>> {
@@ -33,14 +28,12 @@ pub(super) fn expand(pattern: &Path, reader: &mut Reader) -> io::Result<Vec<Path
         let is_last = rest.peek().is_none();
         let mut matching = Vec::new();
         for folder in found {
-            let names = match reader.list(&folder) {
+            let names = match reader.list(&folder, &wanted) {
                 // Nothing is in a folder that is not there.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 names => names?,
             };
-            let names = names.into_iter().filter(|name| {
-                name.to_str().is_some_and(|name| wanted.matches_with(name, OPTIONS))
-            });
+            let names = names.into_iter().filter(|name| matches(&wanted, name));
             matching.extend(names.map(|name| folder.join(name)));
         }
         // A file is no folder to look into; and a folder is no file.

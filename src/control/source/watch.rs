@@ -1,12 +1,19 @@
 //! Says when a configuration may have changed.
 //!
-//! Which change it was is not said, and neither is whether the content differs: who is told reads
-//! again and compares. Bursts are one change: it is said when nothing has happened for 20 ms, and
-//! at the latest after 500 ms, so that a file which is written all the time is read all the same.
+//! It does not say which change it was, nor whether the content differs: the caller reads again and
+//! compares. A burst of changes counts as one. It is told when nothing has happened for 20 ms and no
+//! writer holds one of the files open, and at the latest after 500 ms, so that a file that is
+//! written again and again is read all the same.
 //!
-//! Invariant: what changes after [`Watch::replace`] is told, and what changed between the reading
-//! that named a folder and its being watched too: a folder that is watched anew counts as changed.
-//! (inotify does not see changes that another host makes on a network file system.)
+//! A file that a writer holds open is half of a configuration: `cat head > file`, a copy over a slow
+//! link, an editor that saves in place. inotify tells of the first write and of the close, so a file
+//! is being written from the one to the other. Some writers never close the file, and some ways to
+//! make a file have no close (`O_TMPFILE`), so a file at which nothing is written for 5 s counts as
+//! complete.
+//!
+//! Invariant: a change after [`Watch::replace`] is told, and so is a change between the reading that
+//! named a folder and the moment at which it is watched: a folder that is newly watched counts as
+//! changed. (inotify does not see changes that another host makes on a network file system.)
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,11 +21,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::Folders;
@@ -27,15 +34,22 @@ use super::Folders;
 /// milliseconds from the first write to the last.
 const QUIET: Duration = Duration::from_millis(20);
 
-/// A change is told at the latest so long after it began.
+/// A change is told at the latest so long after it began, unless a file is being written.
 const LATEST: Duration = Duration::from_millis(500);
+
+/// A writer that holds a file open and writes nothing for so long has written all of it.
+const WRITE_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// So many files of the watched folders are known to be written at once. The folders may be those of
+/// anybody, such as `/tmp`; a file beyond this counts as complete.
+const WRITTEN_MAX: usize = 1024;
 
 /// Watches folders, until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
     watcher: RecommendedWatcher,
-    /// What matters. Shared with the thread that hears of events.
-    folders: Arc<Mutex<Folders>>,
+    /// Shared with the threads that hear of events.
+    files: Arc<Mutex<Files>>,
     /// The folders that are watched, and which ones they are: device and inode.
     watched: BTreeMap<PathBuf, (u64, u64)>,
     bell: SyncSender<()>,
@@ -49,20 +63,26 @@ impl Watch {
     /// When the kernel gives no inotify instance or no thread.
     pub fn start(changed: impl FnMut() + Send + 'static) -> io::Result<Self> {
         let (bell, rung) = sync_channel(1);
+        let files = Arc::new(Mutex::new(Files::default()));
+        let written = Arc::clone(&files);
         thread::Builder::new()
             .name("config-watch".to_owned())
-            .spawn(move || gather(&rung, changed))?;
-        let folders = Arc::new(Mutex::new(Folders::default()));
-        let concerned = Concerned { folders: Arc::clone(&folders), bell: bell.clone() };
-        let on_event = move |event| concerned.on(event);
+            .spawn(move || gather(&rung, |now| lock(&written).complete_at(now), changed))?;
+        let events = Events { files: Arc::clone(&files), bell: bell.clone() };
+        let on_event = move |event| events.on(event);
         let watcher = RecommendedWatcher::new(on_event, Config::default()).map_err(plain)?;
-        Ok(Self { watcher, folders, watched: BTreeMap::new(), bell })
+        Ok(Self { watcher, files, watched: BTreeMap::new(), bell })
+    }
+
+    /// Whether a writer holds one of the files open. If so, a change will be told.
+    pub fn is_being_written(&self) -> bool {
+        lock(&self.files).complete_at(Instant::now()).is_some()
     }
 
     /// Watches these folders from now on, and no others. To be called after each reading with what
     /// it found. Returns what cannot be watched, a message each.
     pub fn replace(&mut self, folders: &Folders) -> Vec<String> {
-        folders.clone_into(&mut self.folders.lock().unwrap_or_else(PoisonError::into_inner));
+        folders.clone_into(&mut lock(&self.files).folders);
         let gone = self.watched.keys().filter(|it| !folders.iter().any(|folder| folder == *it));
         for folder in gone.cloned().collect::<Vec<_>>() {
             self.forget(&folder);
@@ -108,27 +128,103 @@ impl Watch {
     }
 }
 
-/// What hears of events.
-struct Concerned {
-    folders: Arc<Mutex<Folders>>,
-    bell: SyncSender<()>,
+/// The files that matter, and those that are being written.
+#[derive(Debug, Default)]
+struct Files {
+    folders: Folders,
+    /// Files of the watched folders that a writer holds open. Those that do not matter are among
+    /// them: a rename can make one of them matter.
+    written: BTreeMap<PathBuf, OpenFile>,
+    /// The first half of a rename: its number, and the file if it was being written.
+    moved: Option<(usize, OpenFile)>,
 }
 
-impl Concerned {
-    fn on(&self, event: notify::Result<Event>) {
-        // An error may have cost events, and so may a queue that was full.
-        let matters = event.map_or(true, |event| {
-            event.need_rescan() || is_change(event.kind) && self.concerns(&event)
-        });
-        if matters {
-            // A bell that has been rung already will do.
-            let _ = self.bell.try_send(());
+/// A file that is being written.
+#[derive(Clone, Copy, Debug)]
+struct OpenFile {
+    last: Instant,
+    /// The name is new and nothing is written yet.
+    is_new: bool,
+}
+
+impl Files {
+    /// Takes in an event. Whether it may change the configuration.
+    fn on(&mut self, event: &Event) -> bool {
+        if event.need_rescan() {
+            // Events were lost, a close perhaps.
+            self.written.clear();
+            return true;
+        }
+        for path in &event.paths {
+            self.note(event, path);
+        }
+        is_change(event.kind) && event.paths.iter().any(|path| self.folders.concerns(path))
+    }
+
+    /// Notes whether `path` is being written from now on.
+    fn note(&mut self, event: &Event, path: &Path) {
+        match event.kind {
+            EventKind::Create(_) => self.begin(path, true),
+            EventKind::Modify(ModifyKind::Data(_)) => self.begin(path, false),
+            // A rename comes as two events with one number, and then once more as a whole. The
+            // writer of a file that is renamed goes on writing it under the new name.
+            EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+                self.moved = event.tracker().zip(self.written.remove(path));
+            }
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+                self.written.remove(path);
+                let moved = self.moved.take().filter(|it| Some(it.0) == event.tracker());
+                if let Some((_, written)) = moved {
+                    self.written.insert(path.to_owned(), written);
+                }
+            }
+            EventKind::Remove(_) | EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+                self.written.remove(path);
+            }
+            _ => {}
         }
     }
 
-    fn concerns(&self, event: &Event) -> bool {
-        let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        event.paths.iter().any(|path| folders.concerns(path))
+    fn begin(&mut self, path: &Path, is_new: bool) {
+        if self.written.len() < WRITTEN_MAX || self.written.contains_key(path) {
+            self.written.insert(path.to_owned(), OpenFile { last: Instant::now(), is_new });
+        }
+    }
+
+    /// When the files that are being written now will count as complete, if nothing happens; none
+    /// when no writer holds one open.
+    fn complete_at(&mut self, now: Instant) -> Option<Instant> {
+        self.written.retain(|_, it| now < it.last + WRITE_PAUSE_MAX);
+        let matters = |(path, it): &(&PathBuf, &OpenFile)| {
+            self.folders.concerns(path) && (!it.is_new || is_made_by_writing(path))
+        };
+        self.written.iter().filter(matters).map(|(_, it)| it.last + WRITE_PAUSE_MAX).max()
+    }
+}
+
+/// Whether a new name will have a close: a link, a folder, and a further name of a file that was
+/// there before have none.
+fn is_made_by_writing(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|it| it.is_file() && it.nlink() == 1)
+}
+
+fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
+    files.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hears of events.
+struct Events {
+    files: Arc<Mutex<Files>>,
+    bell: SyncSender<()>,
+}
+
+impl Events {
+    fn on(&self, event: notify::Result<Event>) {
+        // An error may have cost events, and so may a queue that was full.
+        if event.map_or(true, |event| lock(&self.files).on(&event)) {
+            // A bell that has been rung already will do.
+            let _ = self.bell.try_send(());
+        }
     }
 }
 
@@ -137,23 +233,44 @@ fn is_change(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
-/// Waits for the bell and calls `changed` once it has been quiet, until nobody can ring any more.
-fn gather(rung: &Receiver<()>, mut changed: impl FnMut()) {
+/// Waits for the bell. Calls `changed` once the bell has been quiet and no file is being written,
+/// until nobody can ring any more. `complete_at` says until when to wait for the files that are
+/// being written, if any are.
+fn gather(
+    rung: &Receiver<()>,
+    complete_at: impl Fn(Instant) -> Option<Instant>,
+    mut changed: impl FnMut(),
+) {
     while rung.recv().is_ok() {
-        let latest = Instant::now() + LATEST;
         loop {
-            let left = latest.saturating_duration_since(Instant::now());
-            let rings = match rung.recv_timeout(QUIET.min(left)) {
-                Ok(()) => true,
-                // It may have rung while this thread had to wait for a CPU.
-                Err(RecvTimeoutError::Timeout) => rung.try_recv().is_ok(),
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if !rings || left.is_zero() {
-                break;
+            if settle(rung).is_err() {
+                return;
+            }
+            let now = Instant::now();
+            let Some(until) = complete_at(now) else { break };
+            // The next write and the close ring. Without either, the pause comes to its end.
+            if let Err(RecvTimeoutError::Disconnected) = rung.recv_timeout(until - now) {
+                return;
             }
         }
         changed();
+    }
+}
+
+/// Waits until the bell has been quiet, or has rung for long enough.
+fn settle(rung: &Receiver<()>) -> Result<(), RecvTimeoutError> {
+    let latest = Instant::now() + LATEST;
+    loop {
+        let left = latest.saturating_duration_since(Instant::now());
+        let rings = match rung.recv_timeout(QUIET.min(left)) {
+            Ok(()) => true,
+            // It may have rung while this thread had to wait for a CPU.
+            Err(RecvTimeoutError::Timeout) => rung.try_recv().is_ok(),
+            Err(disconnected) => return Err(disconnected),
+        };
+        if !rings || left.is_zero() {
+            return Ok(());
+        }
     }
 }
 
@@ -171,6 +288,7 @@ fn plain(error: notify::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::os::unix::fs::symlink;
     use std::sync::mpsc::channel;
 
@@ -334,6 +452,100 @@ mod tests {
         watched.until(|sources| sources.as_ref().unwrap().files().count() == 1);
     }
 
+    /// Nothing is told while a file is half written, for longer than a burst may last.
+    #[track_caller]
+    fn is_told_at_the_close_only(
+        watched: &mut Watched,
+        mut file: fs::File,
+        whole: impl Fn(&io::Result<Sources>) -> bool,
+    ) {
+        while watched.changes.recv_timeout(NOTHING).is_ok() {
+            assert!(whole(&watched.read()), "a half is told");
+        }
+        file.write_all(b"half").unwrap();
+        assert!(watched.changes.recv_timeout(2 * LATEST).is_err(), "a half is told");
+        file.write_all(b", whole").unwrap();
+        drop(file);
+        watched.until(whole);
+    }
+
+    #[test]
+    fn a_file_that_a_writer_holds_open_is_told_at_its_close() {
+        let mut watched = plain_file();
+        let name = watched.file.display().to_string();
+        let whole = |sources: &io::Result<Sources>| {
+            sources.as_ref().ok() == Some(&Sources::new(name.as_str(), "half, whole"))
+        };
+        // It is truncated first.
+        let file = fs::File::create(&watched.file).unwrap();
+        is_told_at_the_close_only(&mut watched, file, whole);
+        // It is new.
+        fs::remove_file(&watched.file).unwrap();
+        watched.until(Result::is_err);
+        let file = fs::File::create(&watched.file).unwrap();
+        is_told_at_the_close_only(&mut watched, file, whole);
+        // It has a second name.
+        fs::hard_link(&watched.file, watched.path("backup")).unwrap();
+        let file = fs::File::create(&watched.file).unwrap();
+        is_told_at_the_close_only(&mut watched, file, whole);
+        // It is renamed while it is being written.
+        let mut file = fs::File::create(watched.path("new")).unwrap();
+        file.write_all(b"").unwrap();
+        fs::rename(watched.path("new"), &watched.file).unwrap();
+        is_told_at_the_close_only(&mut watched, file, whole);
+    }
+
+    #[test]
+    fn a_file_behind_a_link_and_an_included_one_are_told_at_their_close() {
+        let main = "include = [\"routes/*.toml\"]";
+        let mut watched = watched("a.toml", |dir| {
+            fs::create_dir_all(dir.join("real/routes")).unwrap();
+            fs::create_dir(dir.join("routes")).unwrap();
+            fs::write(dir.join("real/a.toml"), "").unwrap();
+            symlink("real/a.toml", dir.join("a.toml")).unwrap();
+        });
+        let name = watched.file.display().to_string();
+        let file = fs::File::create(watched.path("real/a.toml")).unwrap();
+        is_told_at_the_close_only(&mut watched, file, |sources| {
+            sources.as_ref().ok() == Some(&Sources::new(name.as_str(), "half, whole"))
+        });
+        fs::write(watched.path("real/a.toml"), main).unwrap();
+        watched.until(Result::is_ok);
+        let file = fs::File::create(watched.path("routes/b.toml")).unwrap();
+        let b = watched.path("routes/b.toml").display().to_string();
+        is_told_at_the_close_only(&mut watched, file, |sources| {
+            sources.as_ref().is_ok_and(|it| it.bytes(&b) == Some(&b"half, whole"[..]))
+        });
+        // Other files in the folder may be open for as long as they like.
+        let _swap = fs::File::create(watched.path("routes/.b.toml.swp")).unwrap();
+        fs::write(watched.path("routes/b.toml"), "2").unwrap();
+        let told = Instant::now();
+        watched.until(|sources| sources.as_ref().is_ok_and(|it| it.bytes(&b) == Some(&b"2"[..])));
+        assert!(told.elapsed() < WRITE_PAUSE_MAX);
+    }
+
+    #[test]
+    fn a_file_that_is_never_closed_is_told_after_a_pause_and_a_link_at_once() {
+        let mut watched = plain_file();
+        let mut file = fs::File::create(&watched.file).unwrap();
+        file.write_all(b"2").unwrap();
+        let started = Instant::now();
+        watched.until_it_says("2");
+        assert!(started.elapsed() >= WRITE_PAUSE_MAX, "{:?}", started.elapsed());
+        let other = watched.path("other");
+        fs::write(&other, "3").unwrap();
+        fs::remove_file(&watched.file).unwrap();
+        watched.until(Result::is_err);
+        let started = Instant::now();
+        fs::hard_link(&other, &watched.file).unwrap();
+        watched.until_it_says("3");
+        fs::remove_file(&watched.file).unwrap();
+        watched.until(Result::is_err);
+        symlink(&other, &watched.file).unwrap();
+        watched.until_it_says("3");
+        assert!(started.elapsed() < WRITE_PAUSE_MAX, "{:?}", started.elapsed());
+    }
+
     #[test]
     fn a_file_that_vanishes_and_comes_back_is_seen() {
         let mut watched = plain_file();
@@ -385,7 +597,8 @@ mod tests {
     fn a_file_that_is_written_all_the_time_is_told_all_the_same() {
         let (bell, rung) = sync_channel(1);
         let (told, changes) = channel();
-        let gathering = thread::spawn(move || gather(&rung, || told.send(()).unwrap_or_default()));
+        let gathering =
+            thread::spawn(move || gather(&rung, |_| None, || told.send(()).unwrap_or_default()));
         let started = Instant::now();
         let (mut rung_at, mut pause) = (started, Duration::ZERO);
         // Rings without a pause that is long enough, unless somebody else has the CPU.
