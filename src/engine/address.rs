@@ -1,23 +1,23 @@
-//! Where connections go, and where they come from.
+//! The addresses that connections go to and come from.
 //!
-//! [`Address`] is a place to listen at or to connect to; the configuration, the table, the worker
-//! and the control thread all name it by this type. [`ClientAddress`] is where a client sits, as far
-//! as that is known, and [`Network`] a set of such places. How any of them becomes a socket is for
-//! the worker and the control thread.
+//! [`Address`] names a place to listen at or to connect to, in the configuration, the snapshot, the
+//! worker and the control thread. [`ClientAddress`] is the address of a client, as far as the
+//! gateway knows it, and [`Network`] is a set of client addresses. The worker and the control
+//! thread turn addresses into sockets.
 //!
-//! Invariant: an IPv4 address that comes in IPv6 clothes (`::ffff:192.0.2.1`, as a dual-stack
-//! socket gives it) is IPv4 in a [`ClientAddress`] and to a [`Network`].
+//! Invariant: a [`ClientAddress`] and a [`Network`] treat an IPv4 address that is written as IPv6
+//! (`::ffff:192.0.2.1`, as a dual-stack socket reports it) as IPv4.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-/// What the name of a Unix socket may have, of the 108 bytes of `sun_path`: a path ends with a
-/// zero, a name of the abstract namespace begins with one.
+/// The longest name of a Unix socket, of the 108 bytes of `sun_path`: a path ends with a zero byte,
+/// and a name of the abstract namespace begins with one.
 pub const SOCKET_NAME_BYTES_MAX: usize = 107;
 
-/// What a Unix socket is written with.
+/// The prefix of a written Unix socket.
 const UNIX: &str = "unix:";
 
 /// A place to listen at or to connect to.
@@ -39,7 +39,7 @@ impl Address {
         }
     }
 
-    /// The name that the kernel knows a Unix socket by: a path, or a zero byte and a name.
+    /// The kernel's name for a Unix socket: a path, or a zero byte and a name.
     #[must_use]
     pub fn kernel_name(name: &str) -> Cow<'_, str> {
         match name.strip_prefix('@') {
@@ -48,10 +48,10 @@ impl Address {
         }
     }
 
-    /// Reads what is behind `unix:`.
+    /// Reads the part behind `unix:`.
     ///
     /// # Errors
-    /// What is wrong with it, and the cure.
+    /// The mistake and the cure.
     pub(crate) fn parse_unix(name: &str) -> Result<Self, (String, String)> {
         let abstract_name = name.strip_prefix('@');
         let is_path = name.starts_with('/') && !name.ends_with('/');
@@ -66,7 +66,7 @@ impl Address {
         Ok(Self::Unix(name.into()))
     }
 
-    /// What is behind `unix:`, if this is written so.
+    /// The part behind `unix:`; `None` without that prefix.
     pub(crate) fn unix_part(text: &str) -> Option<&str> {
         text.strip_prefix(UNIX)
     }
@@ -104,12 +104,12 @@ impl FromStr for Address {
     }
 }
 
-/// Where a client is.
+/// The address of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAddress {
-    /// At an IP address, which is IPv4 where it can be; port 0 where only the address is known.
+    /// An IP address, as IPv4 where possible. The port is 0 if only the address is known.
     Ip(SocketAddr),
-    /// On this host, behind a Unix socket: it has no address.
+    /// A client on this host, behind a Unix socket. It has no address.
     Unix,
 }
 
@@ -140,22 +140,22 @@ impl From<SocketAddr> for ClientAddress {
     }
 }
 
-/// A block of addresses, as in `10.0.0.0/8`; or all Unix sockets.
+/// A block of addresses such as `10.0.0.0/8`, or all clients on Unix sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Network {
-    /// The addresses whose first bits are those of this one.
+    /// The addresses that begin with the same bits.
     Ip {
         /// The first address of the block.
         first: IpAddr,
-        /// How many bits count: 0 to 32 of IPv4, 0 to 128 of IPv6.
+        /// How many bits must be equal: 0 to 32 for IPv4, 0 to 128 for IPv6.
         prefix_bits: u8,
     },
-    /// Whoever comes by a Unix socket.
+    /// Every client that connects to a Unix socket.
     Unix,
 }
 
 impl Network {
-    /// Whether `client` is in it.
+    /// Whether `client` belongs to this network.
     #[must_use]
     pub fn contains(&self, client: ClientAddress) -> bool {
         match (*self, client) {
@@ -169,7 +169,7 @@ impl Network {
     }
 }
 
-/// An address as a number whose highest bit is its first one, and whether it is IPv4.
+/// An address as a number (the first bit of the address is the highest one), and whether it is IPv4.
 const fn bits(ip: IpAddr) -> (u128, bool) {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ((ip.to_bits() as u128) << 96, true),
@@ -177,7 +177,7 @@ const fn bits(ip: IpAddr) -> (u128, bool) {
     }
 }
 
-/// The first bits; the others are zero.
+/// The first `prefix_bits` bits; all others become zero.
 fn kept(bits: u128, prefix_bits: u8) -> u128 {
     bits & u128::MAX.checked_shl(128u32.saturating_sub(prefix_bits.into())).unwrap_or(0)
 }
@@ -194,8 +194,8 @@ impl fmt::Display for Network {
 impl FromStr for Network {
     type Err = (String, Option<String>);
 
-    /// Reads `10.0.0.0/8`, a single address, or `unix`. An error is what is wrong, and the cure
-    /// where it is plain.
+    /// Reads `10.0.0.0/8`, a single address, or `unix`. An error holds the mistake, and the cure
+    /// where it is obvious.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "unix" {
             return Ok(Self::Unix);
@@ -216,7 +216,8 @@ impl FromStr for Network {
                 bits.ok_or_else(wrong)?
             }
         };
-        // A block within ::ffff:0:0/96 is one of IPv4: that is what clients are compared as.
+        // A block within ::ffff:0:0/96 is a block of IPv4, because a client's address is compared as
+        // IPv4.
         let mapped = matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some()) && written >= 96;
         let (ip, prefix_bits) =
             if mapped { (ip.to_canonical(), written - 96) } else { (ip, written) };
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_written_as_it_is_read() {
+    fn an_address_is_written_in_the_form_in_which_it_is_read() {
         for text in ["127.0.0.1:80", "[::1]:80", "[::]:0", "unix:/run/x.sock", "unix:@name"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_knows_an_abstract_name_by_a_leading_zero() {
+    fn an_abstract_name_begins_with_a_zero_byte() {
         assert_eq!(Address::kernel_name("@a"), "\0a");
         assert_eq!(Address::kernel_name("/a"), "/a");
     }
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_contains_what_its_bits_say() {
+    fn a_network_contains_the_addresses_with_its_first_bits() {
         for (network, ip, expected) in [
             ("10.0.0.0/8", "10.255.1.2", true),
             ("10.0.0.0/8", "11.0.0.0", false),
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused_with_the_cure_where_that_is_plain() {
+    fn a_text_that_is_no_network_is_refused_with_a_cure_where_one_is_obvious() {
         for text in ["", "x", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/08", "10.0.0.0/", "::/129"] {
             assert_eq!(text.parse::<Network>().unwrap_err().1, None, "{text}");
         }

@@ -1,16 +1,17 @@
-//! Choosing an endpoint of an upstream.
+//! Chooses an endpoint of an upstream.
 //!
-//! One balancer lives on each core, per upstream; cores do not talk about it. Health, breakers and
-//! the connection are others' business: a caller names the endpoints that it has tried.
+//! Each core has one balancer per upstream, and the cores do not compare notes. Other modules look
+//! after health, breakers and the connection: the caller names the endpoints that it has tried.
 
 use crate::mix::mix;
 use crate::snapshot::Endpoint;
 
 /// Takes endpoints in turn, each as often as its weight says.
 ///
-/// First tries and further tries have a turn of their own. A retry that moved the turn of first
-/// tries would, with one dead endpoint of two, bring every request to the dead one first. And the
-/// load of a dead endpoint spreads over all others, not over its neighbour alone.
+/// First tries and further tries each have a [`Turn`]. If a retry moved the turn of the first
+/// tries, then with one dead endpoint of two, every request would meet the dead one first. The
+/// second turn also spreads the load of a dead endpoint over all others, not over its neighbour
+/// alone.
 #[derive(Debug)]
 pub struct RoundRobin {
     /// Decides where to start, so that the cores do not all call at the first endpoint.
@@ -22,17 +23,17 @@ pub struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// `seed` differs from core to core.
+    /// The caller gives each core another `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self { seed, made_for: 0, first: Turn::NONE, again: Turn::NONE }
     }
 
-    /// The index of the next endpoint that is not among `tried`; `None` when there is none left.
-    /// A try with an empty `tried` is a first one.
+    /// The index of the next endpoint that is not among `tried`; `None` when no such endpoint is
+    /// left. A try with an empty `tried` is a first one.
     ///
-    /// `endpoints` is the same set at each call: a changed upstream has another identity, and
-    /// with it a new balancer. After the first call nothing is allocated.
+    /// Every call passes the same `endpoints`: a changed upstream has another identity, and with it
+    /// a new balancer. Only the first call allocates.
     pub fn pick(&mut self, endpoints: &[Endpoint], tried: &[usize]) -> Option<usize> {
         if self.made_for != endpoints.len() {
             self.made_for = endpoints.len();
@@ -44,11 +45,12 @@ impl RoundRobin {
     }
 }
 
-/// Whose turn it is.
+/// The state that decides which endpoint is next.
 ///
-/// With equal weights a turn is a counter. With unequal ones it is the smooth scheme that nginx
-/// made known: each pick adds its weight to every endpoint's credit, takes the one with most
-/// credit and subtracts the sum from it, so that the picks of a heavy endpoint lie apart.
+/// With equal weights it is a counter. With unequal weights it is the smooth scheme that nginx made
+/// known: each pick adds to every endpoint's credit its weight, takes the endpoint with the most
+/// credit, and subtracts the sum of the weights from that credit. So the picks of a heavy endpoint
+/// lie apart.
 #[derive(Debug)]
 struct Turn {
     /// The endpoint whose turn is next, when weights are equal.
@@ -69,7 +71,7 @@ impl Turn {
         if weights().min() == weights().max() {
             return Self { next, credits: Vec::new() };
         }
-        // Any credits below the sum keep the shares right: they move the first few picks only.
+        // Start credits below the sum do not change the shares. They move the first few picks only.
         let sum: i64 = weights().map(i64::from).sum();
         let scatter = |index: usize| mix(seed.wrapping_add(index as u64)).cast_signed();
         let credits = (0..endpoints.len()).map(|index| scatter(index).rem_euclid(sum)).collect();
@@ -85,6 +87,7 @@ impl Turn {
     }
 
     fn take_next(&mut self, length: usize, tried: &[usize]) -> Option<usize> {
+        // One whole round at most: `tried` may hold every endpoint.
         for _ in 0..length {
             let index = self.next;
             self.next = if index + 1 < length { index + 1 } else { 0 };
@@ -96,6 +99,8 @@ impl Turn {
     }
 
     fn take_credit(&mut self, endpoints: &[Endpoint], tried: &[usize]) -> Option<usize> {
+        // Endpoints in `tried` neither gain nor pay credit, and do not count in the sum: so the others
+        // keep their shares among themselves.
         let mut sum = 0;
         let mut best: Option<(usize, &mut i64)> = None;
         for (index, (credit, endpoint)) in self.credits.iter_mut().zip(endpoints).enumerate() {

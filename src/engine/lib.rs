@@ -1,12 +1,13 @@
-//! What should happen: every decision of the gateway, and no deed.
+//! Decides what should happen, and does nothing.
 //!
 //! Configuration becomes a typed [`config::Model`], the model becomes an immutable
-//! [`snapshot::Snapshot`], and a worker asks the table and the modules beside it: which route
-//! ([`router`]), which endpoint ([`balance`]), whether to try again ([`retry`]), what to answer
-//! ([`reason`]).
+//! [`snapshot::Snapshot`]. A worker asks the snapshot and the modules beside it which route takes
+//! a request ([`router`]), which endpoint serves it ([`balance`]), whether to try again ([`retry`]),
+//! and what to answer ([`reason`]).
 //!
 //! Invariant: no I/O, no clock, no randomness. `now` and seeds are arguments, so each decision can
-//! be tested and replayed. The bytes on the wire are [`proto`]'s, moving them is the worker's.
+//! be tested and replayed. [`proto`] reads and writes the bytes of a message, and the worker moves
+//! them.
 
 #![forbid(unsafe_code)]
 pub mod address;

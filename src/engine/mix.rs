@@ -1,4 +1,4 @@
-//! Mixing of 64 bits, for spreading and for identifiers. Nothing here is secret.
+//! Mixes 64 bits, to spread load and to make identifiers. Nothing here is secret.
 
 /// 2^64 divided by the golden ratio: the step of splitmix64. Odd, so that counting by it visits
 /// every 64-bit value once.

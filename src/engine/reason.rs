@@ -1,8 +1,8 @@
-//! Why the gateway answered by itself, or gave an exchange up: one table.
+//! The reasons why the gateway answers by itself or ends an exchange early, in one table.
 //!
-//! A reason is a decision, not an accident. Its row holds the status, the token that stands in the
-//! body of the answer, in logs and in metrics, and the help text. `docs/reasons.md` is made from
-//! it. What goes wrong on the wire is described by [`Violation`] and carries its own row.
+//! A reason is a decision, not an accident. Its row holds the status, the help text, and the token
+//! for the body of the answer, for logs and for metrics. A test generates `docs/reasons.md` from
+//! the rows. A [`Violation`] describes a mistake on the wire and has a row of its own.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use proto::violation::Violation;
 
 macro_rules! reasons {
     ($($(#[doc = $help:literal])+ $name:ident = $status:literal $token:literal,)+) => {
-        /// Why the gateway answered by itself, or gave an exchange up.
+        /// The reason why the gateway answered by itself, or ended an exchange early.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
             /// The client broke the protocol.
@@ -19,11 +19,11 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// The reasons of the gateway itself, in the order of their status.
+            /// The gateway's own reasons, in the order of their status.
             const OWN: &[Self] = &[$(Self::$name),+];
 
-            /// The status of the answer. 499 is never sent: it marks in logs and metrics that
-            /// there was nobody left to answer.
+            /// The status of the answer. The gateway never sends 499: it marks in logs and metrics
+            /// that no client was left to answer.
             #[must_use]
             pub fn status(self) -> u16 {
                 match self {
@@ -32,7 +32,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// The word for it in answers, logs and metrics.
+            /// The word for this reason in answers, logs and metrics.
             #[must_use]
             pub fn token(self) -> &'static str {
                 match self {
@@ -41,7 +41,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// What it means and what to do about it, in a sentence or two.
+            /// The meaning and the cure, in a sentence or two.
             #[must_use]
             pub fn help(self) -> &'static str {
                 match self {
@@ -54,26 +54,25 @@ macro_rules! reasons {
     };
 }
 
-// The doc comment of a row is its help text: it is written for the person who reads an answer or
-// a log line.
+// The doc comment of a row is its help text, for the reader of an answer or a log line.
 reasons! {
     /// No route matches the host and path of the request. `ringway check` shows that the
-    /// configuration is sound, not that it covers this request: compare host and path prefix.
+    /// configuration is sound, not that it covers this request: compare the host and the path prefix.
     NoRoute = 404 "no_route",
-    /// Routes match the host and path of the request, but none its method. The `Allow` header of
-    /// the answer lists those that would do.
+    /// Routes match the host and path of the request, but none of them takes its method. The `Allow`
+    /// header of the answer lists the methods that they take.
     MethodNotAllowed = 405 "method_not_allowed",
     /// The client began a request and did not send the rest of it in time: see `timeouts.head`
     /// and `timeouts.body_idle` of the listener.
     ClientTimeout = 408 "client_timeout",
     /// The client did not read its response for as long as `timeouts.write_idle` of the listener
-    /// allows. Its connection was reset.
+    /// allows. The gateway reset its connection.
     ClientStalled = 408 "client_stalled",
-    /// No byte moved in a tunnel for as long as `timeouts.tunnel_idle` of the listener allows. Never
-    /// sent: the client has had its 101 long before.
+    /// No byte moved in a tunnel for as long as `timeouts.tunnel_idle` of the listener allows. The
+    /// gateway never sends this status: the client got its 101 long before.
     TunnelIdle = 408 "tunnel_idle",
-    /// The body of the request is longer than `limits.body_bytes_max` of the listener, as announced
-    /// or as it came. The endpoint has not been sent a body that looks complete.
+    /// The body of the request is longer than `limits.body_bytes_max` of the listener, by its announced
+    /// length or by the bytes that came. The endpoint did not get a body that looks complete.
     BodyTooLarge = 413 "body_too_large",
     /// The target of the request, path and query, is longer than `limits.target_bytes_max` of the
     /// listener.
@@ -81,60 +80,59 @@ reasons! {
     /// The head of the request is larger than `limits.head_bytes_max` of the listener.
     HeadTooLarge = 431 "head_too_large",
     /// The connection did not begin with a PROXY protocol header, and `proxy_protocol` of the listener
-    /// requires one. It was closed without an answer: whoever connects here must be a load balancer
-    /// that sends the header.
+    /// requires one. The gateway closed it without an answer. Only a load balancer that sends the
+    /// header may connect here.
     ProxyHeaderMissing = 400 "proxy_header_missing",
-    /// The connection began with a PROXY protocol header that is malformed. It was closed without an
+    /// The connection began with a malformed PROXY protocol header. The gateway closed it without an
     /// answer.
     ProxyHeaderMalformed = 400 "proxy_header_malformed",
     /// A PROXY protocol header began and was not complete within `timeouts.head` of the listener. The
-    /// connection was closed without an answer.
+    /// gateway closed the connection without an answer.
     ProxyHeaderTimeout = 408 "proxy_header_timeout",
-    /// The client closed its connection before it had its response. Never sent: it marks in logs
-    /// and metrics that nobody was left to answer.
+    /// The client closed its connection before it had its response. The gateway never sends this
+    /// status: it marks in logs and metrics that no client was left to answer.
     ClientGone = 499 "client_gone",
     /// The endpoint refused the connection or could not be reached. Is it running, and does it
     /// listen on the configured address?
     EndpointRefused = 502 "endpoint_refused",
-    /// The endpoint closed the connection before its response was complete, and the request
-    /// could not be sent again without risk of doing it twice.
+    /// The endpoint closed the connection before its response was complete. A second request might
+    /// have done its work twice, so the gateway did not send one.
     EndpointReset = 502 "endpoint_reset",
-    /// The endpoint sent something that is not HTTP/1.1, or a response whose end cannot be known
-    /// for certain.
+    /// The endpoint sent something that is not HTTP/1.1, or a response without a certain end.
     EndpointViolation = 502 "endpoint_violation",
-    /// The endpoint broke off, or stood still for `timeouts.between_bytes`, when its response had
-    /// already begun to go to the client. The client's connection was reset, so that the response
-    /// does not look complete.
+    /// The endpoint broke off, or sent nothing for `timeouts.between_bytes`, when its response had
+    /// already begun to go to the client. The gateway reset the client's connection, so that the
+    /// response does not look complete.
     ResponseTruncated = 502 "response_truncated",
     /// Every connection that `pool.connections_max` of the upstream allows is in use.
     PoolFull = 503 "pool_full",
     /// The gateway itself had no descriptor, memory or local port left for a connection to the
-    /// endpoint, though it had closed idle ones. `ringway_file_descriptors` shows whether it is
-    /// descriptors: raise the limit of open files (`LimitNOFILE=` of the unit).
+    /// endpoint, although it had closed idle connections. If `ringway_file_descriptors` is at its
+    /// limit, raise the limit of open files (`LimitNOFILE=` of the unit).
     OutOfResources = 503 "out_of_resources",
     /// The upstream has no endpoint left to try.
     NoEndpoint = 503 "no_endpoint",
-    /// No connection to the endpoint was made within `timeouts.connect` of the upstream.
+    /// The gateway could not connect to the endpoint within `timeouts.connect` of the upstream.
     ConnectTimeout = 504 "connect_timeout",
     /// The endpoint took the request and did not begin its response within `timeouts.first_byte`
     /// of the upstream.
     FirstByteTimeout = 504 "first_byte_timeout",
 }
 
-/// Of violations; which one it was is what the token says.
-const VIOLATION_HELP: &str = "The request is not HTTP as RFC 9110 and RFC 9112 write it, or a part \
-    of HTTP that is not served here. It is refused and the connection closed, since nobody can be \
-    certain where the next request begins.";
+/// The help text of every violation. The token names the violation.
+const VIOLATION_HELP: &str = "The request is not HTTP as RFC 9110 and RFC 9112 define it, or it \
+    needs a part of HTTP that the gateway does not serve. The gateway refuses it and closes the \
+    connection, because it is not certain where the next request begins.";
 
 impl Reason {
-    /// Every reason, each token once: those of the gateway itself, then violations.
+    /// Every reason, each token once: first the gateway's own reasons, then the violations.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::OWN.iter().copied().chain(violations().map(Self::Violation))
     }
 }
 
-/// The violations that a client can commit and that have no row of their own. Those of endpoints
-/// are all answered by [`Reason::EndpointViolation`].
+/// The violations that a client can commit and that have no row of their own. The gateway answers
+/// every violation of an endpoint with [`Reason::EndpointViolation`].
 fn violations() -> impl Iterator<Item = Violation> {
     Violation::ALL.iter().copied().filter(|it| it.status() != 502 && *it != Violation::HeadTooLarge)
 }
@@ -186,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_token_is_a_word_of_its_own() {
+    fn each_token_is_one_word_and_unique() {
         let mut seen = HashSet::new();
         for reason in Reason::all() {
             let token = reason.token();
@@ -199,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn each_status_says_whose_fault_it_is_and_never_500() {
+    fn each_status_blames_the_client_or_the_endpoint_and_none_is_500() {
         for reason in Reason::all() {
             assert!(matches!(reason.status(), 400..=499 | 501..=505), "{reason}");
         }

@@ -1,7 +1,7 @@
 //! Request identifiers: 128 bits as 32 lower-case hex digits.
 //!
-//! An identifier is for finding a request again, in logs and at endpoints. It is unique, not
-//! secret: who knows some of them can guess others.
+//! An identifier helps to find a request again, in logs and at endpoints. It is unique but not
+//! secret: somebody with a few of them can guess others.
 
 use crate::mix::{GOLDEN, mix};
 
@@ -32,8 +32,8 @@ impl Generator {
         let mut id = [0; 32];
         let halves = [mix(self.high), mix(self.low)];
         let quarters = halves.iter().flat_map(|half| [half >> 32, half & 0xffff_ffff]);
-        for (place, quarter) in id.as_chunks_mut::<8>().0.iter_mut().zip(quarters) {
-            *place = hex(quarter);
+        for (digits, quarter) in id.as_chunks_mut::<8>().0.iter_mut().zip(quarters) {
+            *digits = hex(quarter);
         }
         id
     }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_writes_what_the_formatter_writes() {
+    fn hex_agrees_with_the_formatter() {
         for value in [0, 1, 0x0123_4567, 0x89ab_cdef, 0xffff_ffff, 0xdead_beef, 0x9a9a_a9a9] {
             assert_eq!(hex(value), *format!("{value:08x}").as_bytes());
         }

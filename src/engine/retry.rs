@@ -1,11 +1,12 @@
-//! May a request be sent again?
+//! Decides whether the gateway may send a request again.
 //!
-//! Judged from the ledger of what went out and came in, never from the kind of error: what an
-//! endpoint may have acted on is known from bytes, while errors look alike.
+//! [`judge`] looks at a ledger of the bytes that went out and came in, never at the kind of error.
+//! Bytes tell whether an endpoint may have acted on a request; errors of different causes look
+//! alike.
 //!
-//! Ask when a connection or an attempt to connect **failed**, connect timeouts included. Do not
-//! ask when an endpoint was given its time and did not answer (first byte, between bytes): it may
-//! be at work still.
+//! Call it when a connection or an attempt to connect **failed**, connect timeouts included. Do not
+//! call it when an endpoint did not answer within its time (first byte, between bytes): the
+//! endpoint may still be at work.
 //!
 //! Invariant: a request that an endpoint may have seen is not sent twice unless its method is
 //! idempotent (RFC 9110 section 9.2.2); and no request is sent twice from a body that is gone.
@@ -14,24 +15,25 @@ use proto::head::Method;
 
 use crate::stage::Stage;
 
-/// How often a request goes out that an endpoint may have seen, the first time included. Twice
-/// replaces a pooled connection that had died; more would multiply the load of an upstream that
-/// fails as a whole. Tries that no endpoint has seen are not counted: each goes to another endpoint.
+/// How often the gateway sends a request that an endpoint may have seen, the first time included.
+/// Two sends make good for a pooled connection that had died. More sends would multiply the load of
+/// an upstream that fails as a whole. A try that no endpoint has seen does not count: the next one
+/// goes to another endpoint.
 pub const SENDS_MAX: u32 = 2;
 
-/// What has passed between the gateway and an endpoint for one exchange.
+/// The bytes that passed between the gateway and its endpoints for one exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// The connection of the last try came from the pool: the endpoint may have closed it before
-    /// it saw the request.
+    /// Whether the connection of the last try came from the pool. The endpoint may have closed such
+    /// a connection before it saw the request.
     pub reused: bool,
     /// Bytes of the request that the kernel took in the last try.
     pub bytes_out: u64,
-    /// The connection has ended, and its endpoint has not taken one of these bytes and never will:
-    /// it had closed before the first of them came.
+    /// Whether the connection ended before the endpoint took any of these bytes: the endpoint had
+    /// closed it before the first byte arrived.
     pub untaken: bool,
-    /// Bytes of the request's body that were handed on, in any try, and are not held any more:
-    /// they cannot be sent again.
+    /// Bytes of the request's body that some try handed on and the gateway no longer holds. It
+    /// cannot send them again.
     pub body_bytes_consumed: u64,
     /// Bytes of the response that came in, in any try.
     pub response_bytes: u64,
@@ -39,12 +41,12 @@ pub struct Ledger {
     pub tries: u32,
     /// Tries before the last one in which an endpoint may have seen the request.
     pub seen_before: u32,
-    /// An endpoint is left that was not tried, or that was tried on a pooled connection only.
+    /// Whether an endpoint is left that was not tried, or was tried on a pooled connection only.
     pub endpoint_left: bool,
 }
 
 impl Ledger {
-    /// Begins another try: nothing of the request has gone out in it yet.
+    /// Begins another try, in which no byte of the request has gone out yet.
     pub const fn begin_try(&mut self) {
         if self.may_be_seen() {
             self.seen_before += 1;
@@ -55,15 +57,15 @@ impl Ledger {
         self.untaken = false;
     }
 
-    /// Whether an endpoint may know of the request by the last try: bytes went out, and it is not
-    /// certain that none arrived.
+    /// Whether the last try may have shown the request to an endpoint: bytes went out, and it is not
+    /// certain that none of them arrived.
     #[must_use]
     pub const fn may_be_seen(&self) -> bool {
         self.bytes_out > 0 && !self.untaken
     }
 }
 
-/// What to do about a try that failed.
+/// The next step after a try that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Send the request again, from [`Stage::Select`] on.
@@ -75,22 +77,26 @@ pub enum Verdict {
 /// Judges a try that failed in `stage`.
 #[must_use]
 pub fn judge(ledger: &Ledger, method: Method, stage: Stage) -> Verdict {
+    // In every other stage the client or the gateway failed, and another endpoint would not help.
     let with_an_endpoint = matches!(stage, Stage::Connect | Stage::Forward | Stage::Respond);
+    // Once a byte of the response came, the client may have it, and a second response would contradict
+    // it. Without the whole body, the second request would not be the same request.
     let replayable = ledger.response_bytes == 0 && ledger.body_bytes_consumed == 0;
+    // Only sends that an endpoint may have seen use up the budget: see `SENDS_MAX`.
     let unseen = !ledger.may_be_seen();
     let sends = ledger.seen_before + u32::from(!unseen);
     if !with_an_endpoint || !replayable || !ledger.endpoint_left || sends >= SENDS_MAX {
         return Verdict::GiveUp;
     }
-    // The usual end of a pooled connection: the endpoint closed it, idle, while the request was
-    // on its way. "Usual" is not "certain", so the method decides. On a fresh connection an
-    // endpoint that goes away under a request may well go away because of it.
+    // A pooled connection usually ends because the endpoint closed it, idle, while the request was
+    // on its way. "Usually" is not "certainly", so the method decides. On a fresh connection the
+    // request itself may be the reason why the endpoint went away.
     let stale = ledger.reused && idempotent(method);
     if unseen || stale { Verdict::Retry } else { Verdict::GiveUp }
 }
 
-/// Whether sending the request twice asks for no more than sending it once. TRACE is idempotent
-/// too; we leave it out, since nobody needs it retried.
+/// Whether two requests with this method have the effect of one. TRACE is idempotent too. We leave it
+/// out, because no client needs a retry of it.
 const fn idempotent(method: Method) -> bool {
     matches!(method, Method::Get | Method::Head | Method::Options | Method::Put | Method::Delete)
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-/// Where an exchange is.
+/// The stage that an exchange has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Stage {
@@ -14,7 +14,7 @@ pub enum Stage {
     Accept,
     /// Who is it: PROXY header, TLS, ALPN?
     Handshake,
-    /// What is asked, and is the framing sound?
+    /// What does the client ask for, and is the framing sound?
     Decode,
     /// Which route of which snapshot?
     Route,

@@ -1,11 +1,11 @@
-//! The edges of the tree of hosts and paths: from a node, by a text, to a node.
+//! The edges of the tree of hosts and paths: each leads from a node, by a text, to a node.
 //!
-//! An open-addressing hash table over all nodes at once, with the texts in one array. The standard
-//! map would want a map per node or a key that owns its text, and either makes a copy of the tree
-//! a matter of ten thousands of allocations.
+//! One hash table with open addressing holds the edges of all nodes, and one array holds their
+//! texts. The map of the standard library would need a map per node, or keys that own their text.
+//! Either way, a copy of the tree would need tens of thousands of allocations.
 //!
-//! Invariant: no more than half of the slots are taken, so a search ends soon. Keys come from the
-//! configuration: clients only look up, and cannot fill a chain of slots.
+//! Invariant: at most half of the slots are in use, so a search ends soon. The keys come from the
+//! configuration. Clients only look up, so they cannot fill a chain of slots.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -14,30 +14,31 @@ use foldhash::fast::FixedState;
 /// All edges.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Edges {
-    /// A power of two of them, or none.
+    /// The hash table. Its length is a power of two, or 0.
     slots: Vec<EdgeSlot>,
+    /// The texts of all edges, one behind the other.
     texts: Vec<u8>,
     count: usize,
-    /// The length of the longest text.
+    /// The length of the longest text. A longer segment cannot match, so it is not hashed.
     text_bytes_max: usize,
 }
 
-/// Place for an edge.
+/// A slot for one edge.
 #[derive(Clone, Copy, Debug)]
 struct EdgeSlot {
     /// The low bits of the key's hash.
     hash: u32,
     from: u32,
-    /// 0 in a slot that is free: no edge leads to node 0.
+    /// 0 in a free slot: no edge leads to node 0.
     to: u32,
-    /// Where the text is.
+    /// The position of the text in [`Edges::texts`], and its length.
     start: u32,
     bytes: u32,
 }
 
 const FREE: EdgeSlot = EdgeSlot { hash: 0, from: 0, to: 0, start: 0, bytes: 0 };
 
-/// How many slots the first edge makes.
+/// The number of slots that the first edge makes.
 const SLOTS_MIN: usize = 8;
 
 impl Edges {
@@ -48,6 +49,8 @@ impl Edges {
             return None;
         }
         let hash = hash(from, text);
+        // A search begins at the slot that the hash names and goes on slot by slot. A free slot ends
+        // it, because edges are never removed. Half of the slots are free, so there is one.
         let mut at = hash as usize;
         loop {
             let slot = self.slots.get(at & self.mask())?;
@@ -61,7 +64,7 @@ impl Edges {
         }
     }
 
-    /// Adds an edge that is not there yet. `to` is not 0.
+    /// Adds an edge that does not exist yet. `to` is not 0.
     pub(super) fn insert(&mut self, from: u32, text: &[u8], to: u32) {
         debug_assert!(to != 0 && self.follow(from, text).is_none(), "an edge is added once");
         self.count += 1;
@@ -78,7 +81,7 @@ impl Edges {
         self.text_bytes_max = self.text_bytes_max.max(text.len());
     }
 
-    /// Puts a slot where a search for it looks first that is free.
+    /// Stores an edge in the first free slot that a search for it visits.
     fn place(&mut self, new: EdgeSlot) {
         let mask = self.mask();
         let mut at = new.hash as usize;
@@ -91,7 +94,7 @@ impl Edges {
         }
     }
 
-    /// Takes a hash to a slot; without slots, to none.
+    /// The bits of a hash that choose a slot. Without slots, the result of the mask is out of bounds.
     #[inline]
     fn mask(&self) -> usize {
         self.slots.len().wrapping_sub(1)
@@ -104,7 +107,7 @@ impl Edges {
     }
 }
 
-/// The seed is fixed: the same configuration gives the same table.
+/// The hash of a key. Its seed is fixed, so the same configuration gives the same table.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the low bits are all that is wanted")]
 fn hash(from: u32, text: &[u8]) -> u32 {

@@ -1,25 +1,25 @@
-//! Which route takes a request.
+//! Finds the route that takes a request.
 //!
-//! A route is for requests that match its host, its path and its method, all three. Where several
-//! routes match, the most specific one takes the request. They are compared
+//! A route takes requests that match its host, its path and its method, all three. If several routes
+//! match, the most specific one takes the request. The router compares them
 //!
 //! 1. by host: an exact host goes before a wildcard, a longer wildcard before a shorter one, and
-//!    those before routes for any host;
-//! 2. then by path: an exact path goes before a prefix, a longer prefix before a shorter one,
+//!    all of these before routes for any host;
+//! 2. then by path: an exact path goes before a prefix, and a longer prefix before a shorter one,
 //!    counted in whole segments;
-//! 3. then by method: a route that names the method goes before one that takes any.
+//! 3. then by method: a route that names the method goes before one that takes any method.
 //!
-//! So a host or a path that matches, but has no route for the whole request, does not end the
-//! search. Two routes that are equal in all three are an error of the configuration.
+//! So the search goes on when a host or a path matches but has no route for the whole request. Two
+//! routes that are equal in all three are an error of the configuration.
 //!
-//! All hosts and paths are in one tree: from a reserved node by a host to the root of its paths,
-//! from there by one segment to the next. Its edges are in one table (`edges`), so a copy of the
-//! tree for another core is a copy of a few arrays.
+//! One tree holds all hosts and paths. A host leads from a reserved node to the root of its paths,
+//! and from there each segment leads to the next node. One table holds all edges (`edges`), so a
+//! copy of the tree for another core is a copy of a few arrays.
 //!
-//! Invariant: a lookup allocates nothing, and whatever a client sends, its cost is linear in the
-//! length of host and path: how often each is looked at is bounded by the configuration (by the
-//! lengths that its wildcards have, and by how many of its hosts match). What to do with the route
-//! is not decided here.
+//! Invariant: a lookup allocates nothing, and for any request its cost is linear in the length of
+//! host and path. The configuration bounds how often a lookup reads each of them: by the lengths of
+//! its wildcards, and by the number of its hosts that match. Other modules decide what happens to
+//! the request.
 
 mod build;
 mod edges;
@@ -30,31 +30,31 @@ use std::cell::LazyCell;
 
 use edges::Edges;
 
-/// Names of hosts are at most this long (RFC 1035 section 2.3.4: 255 on the wire, 253 as text);
-/// longer ones match no host that could be configured.
+/// The longest name of a host (RFC 1035 section 2.3.4: 255 bytes on the wire, 253 as text). A longer
+/// name matches no host that a configuration can hold.
 pub(crate) const HOST_BYTES_MAX: usize = 253;
 
-/// The paths of routes for any host.
+/// The root of the paths of routes for any host.
 const ANY_HOST: u32 = 0;
 
-/// Not a node: where edges by an exact host begin.
+/// Not a node: the edges by an exact host begin here.
 const EXACT_HOSTS: u32 = u32::MAX;
 
-/// Not a node: where edges by what follows "*." begin.
+/// Not a node: the edges by the suffix behind "*." begin here.
 const WILDCARD_HOSTS: u32 = u32::MAX - 1;
 
-/// Which requests a route is for, one host and one method at a time.
+/// One combination of host, path and method that a route takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RouteRule<'r> {
     pub(crate) host: HostPattern<'r>,
     pub(crate) path: PathPattern<'r>,
-    /// In the case in which clients send it; `None` for any.
+    /// The method in the case in which clients send it; `None` for any method.
     pub(crate) method: Option<&'r str>,
     /// The number of the route.
     pub(crate) route: u32,
 }
 
-/// Which hosts a route is for.
+/// The hosts that a route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum HostPattern<'r> {
     /// This host.
@@ -72,22 +72,22 @@ impl<'r> HostPattern<'r> {
     }
 }
 
-/// Which paths a route is for. All begin with a slash.
+/// The paths that a route takes. All begin with a slash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum PathPattern<'r> {
-    /// This one, byte for byte.
+    /// This path, byte for byte.
     Exact(&'r str),
-    /// This one and what lies below it; a slash at its end does not count. "/" is for every path,
-    /// and for a target that is none ("*" of OPTIONS).
+    /// This path and all paths below it; a slash at its end does not count. "/" takes every path, and
+    /// a target that is no path ("*" of OPTIONS).
     Prefix(&'r str),
 }
 
-/// What a lookup finds.
+/// The result of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hit {
     /// The route with this number.
     Route(u32),
-    /// No route, but some for the same host and path with other methods.
+    /// No route, but there are routes for the same host and path with other methods.
     WrongMethod,
     /// No route.
     None,
@@ -97,38 +97,38 @@ pub(crate) enum Hit {
 #[derive(Clone, Debug)]
 pub(crate) struct Router {
     edges: Edges,
-    /// The root of the paths of any host first.
+    /// The nodes. The first one is the root of the paths for any host.
     nodes: Vec<TreeNode>,
     /// The methods that routes name, sorted.
     methods: Vec<Box<str>>,
-    /// Methods, as numbers of `methods`, and routes that name them; those of a place together,
-    /// sorted.
+    /// Pairs of a method, as an index into `methods`, and a route that names it. The pairs of one
+    /// [`MethodRoutes`] lie side by side, sorted by method.
     named: Vec<(u32, u32)>,
-    /// Whether any rule looks at the host.
+    /// Whether any rule names a host.
     has_hosts: bool,
     /// Bit n is set if there is a wildcard with n labels behind its star.
     wildcard_labels: u128,
 }
 
-/// What a beginning of a path leads to.
+/// The end of a path's beginning: the routes for it.
 #[derive(Clone, Debug, Default)]
 struct TreeNode {
-    /// For paths that end here.
+    /// The routes for paths that end here.
     exact: MethodRoutes,
-    /// For them and for those that go on.
+    /// The routes for paths that end here or go on.
     prefix: MethodRoutes,
-    /// No edge begins here.
+    /// Whether no edge begins here.
     is_leaf: bool,
 }
 
-/// The routes that differ in nothing but their methods.
+/// The routes that differ only in their methods.
 #[derive(Clone, Copy, Debug, Default)]
 struct MethodRoutes {
-    /// The one that takes any method.
+    /// The route that takes any method.
     any: Option<u32>,
-    /// Where those that name methods are in [`Router::named`]: from here on...
+    /// The first of the routes that name a method, as an index into [`Router::named`].
     named_from: u32,
-    /// ...to here.
+    /// The index behind the last one.
     named_to: u32,
 }
 
@@ -139,21 +139,24 @@ impl MethodRoutes {
 }
 
 impl Router {
-    /// What there is for `host` (as sent, without port; case does not matter), `path` (as sent,
-    /// without query) and `method` (as sent).
+    /// Looks up `host` (as sent, without port; case does not matter), `path` (as sent, without query)
+    /// and `method` (as sent).
     pub(crate) fn find(&self, host: &[u8], path: &[u8], method: &[u8]) -> Hit {
-        // Most places name no methods.
+        // Most nodes name no methods, so most lookups never need the number.
         let method = LazyCell::new(|| self.number(method));
         let mut other_methods = false;
         let route = self.on_hosts(host, |paths| {
             let mut best = None;
-            self.on_places(paths, path, |place| {
-                let mut route = place.any;
-                if place.names_methods() {
-                    route = method.and_then(|method| self.naming(place, method)).or(route);
+            self.on_path(paths, path, |routes| {
+                // A route that names the method goes before one that takes any. Where only other
+                // methods are named, the answer may become 405, but the search goes on: a shorter
+                // prefix, or a less specific host, may still take the request.
+                let mut route = routes.any;
+                if routes.names_methods() {
+                    route = method.and_then(|method| self.naming(routes, method)).or(route);
                     other_methods |= route.is_none();
                 }
-                // The places come with the best one last.
+                // The walk meets the most specific routes last, so a later find replaces this one.
                 best = route.or(best);
             });
             best
@@ -169,8 +172,8 @@ impl Router {
     pub(crate) fn methods(&self, host: &[u8], path: &[u8]) -> Vec<&str> {
         let mut numbers = Vec::new();
         let _: Option<()> = self.on_hosts(host, |paths| {
-            self.on_places(paths, path, |place| {
-                numbers.extend(self.named(place).iter().map(|&(method, _)| method));
+            self.on_path(paths, path, |routes| {
+                numbers.extend(self.named(routes).iter().map(|&(method, _)| method));
             });
             None
         });
@@ -179,13 +182,14 @@ impl Router {
         numbers.iter().filter_map(|&it| Some(&**self.methods.get(it as usize)?)).collect()
     }
 
-    /// Asks the paths of each host rule that `host` matches, the best one first, until there is an
-    /// answer.
+    /// Calls `ask` with the root of the paths of each host that `host` matches, the most specific one
+    /// first, until it gives a result.
     #[inline]
     fn on_hosts<T>(&self, host: &[u8], mut ask: impl FnMut(u32) -> Option<T>) -> Option<T> {
         if self.has_hosts {
             // "example.com." names the same host as "example.com".
             let host = host.strip_suffix(b".").unwrap_or(host);
+            // A longer name matches no host, only the routes for any host.
             let mut lower = [0; HOST_BYTES_MAX];
             if let Some(lower) = lower.get_mut(..host.len()) {
                 lower.copy_from_slice(host);
@@ -204,9 +208,11 @@ impl Router {
         ask(ANY_HOST)
     }
 
+    /// As [`Router::on_hosts`], for the wildcards alone.
     fn on_wildcards<T>(&self, host: &[u8], mut ask: impl FnMut(u32) -> Option<T>) -> Option<T> {
-        // Only suffixes with as many labels as a wildcard has are looked up, so a host full of
-        // dots costs no more than the configuration does.
+        // Cuts one label after another from the front, so longer suffixes come first. Only a suffix
+        // with as many labels as some wildcard is looked up: a host full of dots costs no more lookups
+        // than the configuration has lengths of wildcards.
         let mut labels = host.iter().filter(|&&byte| byte == b'.').count();
         let mut rest = host;
         while let Some(dot) = rest.iter().position(|&byte| byte == b'.') {
@@ -221,13 +227,16 @@ impl Router {
         None
     }
 
-    /// Visits the places below the root `paths` that `path` matches, the best one last.
+    /// Visits the routes below the root `paths` that match `path`, the most specific ones last.
     #[inline]
-    fn on_places(&self, paths: u32, path: &[u8], mut visit: impl FnMut(&MethodRoutes)) {
+    fn on_path(&self, paths: u32, path: &[u8], mut visit: impl FnMut(&MethodRoutes)) {
         let Some(mut node) = self.nodes.get(paths as usize) else { return };
+        // The prefix "/" takes every target, also one that is no path.
         visit(&node.prefix);
         let Some(mut rest) = path.strip_prefix(b"/") else { return };
         let mut from = paths;
+        // Each turn follows one segment. The walk ends where the tree knows no such segment, or where
+        // the path ends: only there can an exact path match.
         while !node.is_leaf {
             let slash = rest.iter().position(|&byte| byte == b'/');
             let (segment, behind) = match slash {
@@ -245,25 +254,25 @@ impl Router {
         }
     }
 
-    /// The number of a method that some route names.
+    /// The index of a method that some route names.
     fn number(&self, method: &[u8]) -> Option<u32> {
         let index = self.methods.binary_search_by(|it| it.as_bytes().cmp(method)).ok()?;
         u32::try_from(index).ok()
     }
 
-    /// The route in this place that names the method.
-    fn naming(&self, place: &MethodRoutes, method: u32) -> Option<u32> {
-        let named = self.named(place);
+    /// The route among `routes` that names the method.
+    fn naming(&self, routes: &MethodRoutes, method: u32) -> Option<u32> {
+        let named = self.named(routes);
         let index = named.binary_search_by_key(&method, |&(method, _)| method).ok()?;
         named.get(index).map(|&(_, route)| route)
     }
 
-    fn named(&self, place: &MethodRoutes) -> &[(u32, u32)] {
-        self.named.get(place.named_from as usize..place.named_to as usize).unwrap_or_default()
+    fn named(&self, routes: &MethodRoutes) -> &[(u32, u32)] {
+        self.named.get(routes.named_from as usize..routes.named_to as usize).unwrap_or_default()
     }
 }
 
-/// The bit for so many labels. A host with more than 127 of them would be longer than
+/// The bit for this number of labels. A host with more than 127 labels would be longer than
 /// [`HOST_BYTES_MAX`].
 fn label_bit(labels: usize) -> u128 {
     u32::try_from(labels).ok().and_then(|labels| 1_u128.checked_shl(labels)).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! What a lookup costs: `cargo test --release -p engine -- --ignored --nocapture lookup`.
+//! Measures a lookup: `cargo test --release -p engine -- --ignored --nocapture lookup`.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -31,13 +31,14 @@ fn router(routes: &[(String, String, Option<&str>)]) -> Router {
 #[test]
 #[ignore = "measures; for a release build on a quiet machine"]
 #[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement")]
-fn a_lookup_takes_so_long() {
+fn measure_a_lookup() {
     for count in [1, 10, 1_000, 10_000] {
         let routes = routes(count);
         let router = router(&routes);
         let requests: Vec<_> = (0..1 << 16)
             .map(|number: usize| {
-                // A step that is prime to all counts: every route, one far from the other.
+                // The step has no factor in common with the counts, so the requests visit every route,
+                // each far from the one before.
                 let (host, path, _) = &routes[number * 7_919 % count];
                 let host = match host.strip_prefix('*') {
                     Some(suffix) => format!("a{suffix}"),

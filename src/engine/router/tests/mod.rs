@@ -1,4 +1,4 @@
-//! The rules of the router one by one; against a linear scan in `model`; what it costs in `cost`.
+//! The rules of the router one by one. `model` compares it with a linear scan, `cost` measures it.
 
 mod cost;
 mod model;
@@ -16,7 +16,7 @@ fn rule(host: &str, path: &str, method: &str) -> WrittenRule {
     WrittenRule { host: text(host), path: path.to_owned(), is_exact, method: text(method) }
 }
 
-/// What the router and the linear scan find, numbered by the order of the rules.
+/// The result of the router and of the linear scan, which must agree. Rules are numbered in order.
 fn find(rules: &[WrittenRule], host: &str, path: &str, method: &str) -> Hit {
     let router = model::build(rules);
     let found = router.find(host.as_bytes(), path.as_bytes(), method.as_bytes());
@@ -71,7 +71,7 @@ fn the_host_counts_more_than_the_path_and_the_path_more_than_the_method() {
 }
 
 #[test]
-fn what_matches_but_has_no_route_for_the_request_leaves_it_to_the_next() {
+fn a_host_or_path_without_a_route_for_the_method_leaves_the_request_to_the_next() {
     let rules = [
         rule("a.b", "/x*", "PUT"),
         rule("a.b", "/x/y", "POST"),
@@ -90,7 +90,7 @@ fn what_matches_but_has_no_route_for_the_request_leaves_it_to_the_next() {
 }
 
 #[test]
-fn only_where_nothing_matches_another_method_is_asked_for() {
+fn the_answer_names_other_methods_only_if_no_route_takes_the_request() {
     let rules = [
         rule("a.b", "/x", "PUT"),
         rule("a.b", "/*", "GET"),

@@ -1,6 +1,6 @@
-//! The router against a linear scan, over random tables and requests.
+//! Compares the router with a linear scan, over random rules and requests.
 //!
-//! Both are made of few letters, and a request is often made from a rule, so that most requests
+//! Rules and requests use few letters, and many requests come from a rule, so that most requests
 //! match several rules. `ROUTER_CASES` sets the number of requests.
 
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::super::*;
 use crate::mix::{GOLDEN, mix};
 
-/// A rule as it is written.
+/// A rule as a configuration writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct WrittenRule {
     pub(super) host: Option<String>,
@@ -24,10 +24,10 @@ pub(super) struct Request {
     pub(super) method: String,
 }
 
-/// What the linear scan finds.
+/// The result of the linear scan.
 pub(super) struct Scanned<'r> {
     pub(super) hit: Hit,
-    /// How many rules match the whole request.
+    /// The number of rules that match the whole request.
     matching: usize,
     /// Methods of rules that match host and path, sorted.
     methods: Vec<&'r str>,
@@ -46,7 +46,7 @@ pub(super) fn build(rules: &[WrittenRule]) -> Router {
     }))
 }
 
-/// What the router means: look at every rule, keep the best.
+/// The meaning of the router: look at every rule and keep the best one.
 pub(super) fn scan<'r>(rules: &'r [WrittenRule], request: &Request) -> Scanned<'r> {
     let mut best = None;
     let (mut matching, mut methods) = (0, Vec::new());
@@ -181,7 +181,7 @@ impl Dice {
     }
 }
 
-/// Requests in CI, where the test takes about a second without optimisation.
+/// The number of requests in CI. The test takes about a second without optimisation.
 const CASES: usize = 200_000;
 
 const REQUESTS_PER_TABLE: usize = 100;
