@@ -1,34 +1,35 @@
-//! What happens to the requests of a route.
+//! The action that a route takes on its requests.
 //!
-//! Invariant: [`Redirect::location`] writes visible ASCII only, whatever a client has sent, so that
-//! nobody can break a header line with it.
+//! Invariant: [`Redirect::location`] writes visible ASCII only, for every possible request, so no
+//! client can break a header line with it.
 
 use super::UpstreamId;
 
-/// What happens to the requests of a route.
+/// The action that a route takes on its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// They go to this upstream.
+    /// Send them to this upstream.
     Upstream(UpstreamId),
-    /// Their clients are sent elsewhere.
+    /// Redirect their clients.
     Redirect(Redirect),
-    /// The gateway answers them.
+    /// Answer them in the gateway.
     Reply(StaticReply),
 }
 
-/// An answer that is written in the configuration.
+/// An answer from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticReply {
     /// The status, 200 to 599.
     pub status: u16,
     /// The body, at most 64 KiB; empty for a status that has none.
     pub body: Box<[u8]>,
-    /// Headers beside those that frame the message, as written: names are tokens, values visible
-    /// ASCII with spaces and tabs between. `content-type` is among them when there is a body.
+    /// The headers beside those that frame the message, as the configuration spells them. Names are
+    /// tokens; values are visible ASCII with spaces and tabs between. They include `content-type` if
+    /// there is a body.
     pub headers: Vec<(Box<str>, Box<[u8]>)>,
 }
 
-/// Where clients are sent instead.
+/// A redirect to another location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
     /// The status: 301, 302, 303, 307 or 308.
@@ -36,7 +37,7 @@ pub struct Redirect {
     target: Box<[LocationPart]>,
 }
 
-/// A part of the new place.
+/// A part of the new location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LocationPart {
     /// Visible ASCII.
@@ -55,8 +56,8 @@ impl Redirect {
     /// with this `host` without port (empty when there is none), `path`, and `query` without its
     /// question mark.
     ///
-    /// Returns false, and writes nothing, if the new place has the host of the request in it and
-    /// the request has none: without a host, what follows it would be taken for one.
+    /// Returns false, and writes nothing, if the location contains the request's host and the request
+    /// has none: a client would read the part behind the missing host as the host.
     #[must_use]
     pub fn location(
         &self,
@@ -72,7 +73,7 @@ impl Redirect {
             match piece {
                 LocationPart::Text(text) => out.extend_from_slice(text.as_bytes()),
                 LocationPart::Host => visible(host, out),
-                // "*" (of OPTIONS) is no path, and right behind a host it would belong to that.
+                // "*" (of OPTIONS) is no path. Right behind a host, it would become a part of the host.
                 LocationPart::Path if !path.starts_with(b"/") => out.push(b'/'),
                 LocationPart::Path => visible(path, out),
                 LocationPart::Query => {
@@ -87,8 +88,8 @@ impl Redirect {
     }
 }
 
-/// Writes bytes of a request; what is not visible ASCII percent-encoded (RFC 3986 section 2.1).
-/// Requests have been checked, so nothing else should come.
+/// Writes bytes of a request, and percent-encodes all but visible ASCII (RFC 3986 section 2.1). The
+/// request was checked, so visible ASCII is all that it should hold.
 fn visible(bytes: &[u8], out: &mut Vec<u8>) {
     for &byte in bytes {
         if byte.is_ascii_graphic() {

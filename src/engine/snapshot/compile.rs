@@ -1,4 +1,4 @@
-//! From the model to a table.
+//! Compiles a model into a snapshot.
 
 use std::hash::BuildHasher;
 
@@ -13,8 +13,7 @@ use super::{
 use crate::config::{self, Model};
 use crate::router::{HostPattern, PathPattern, RouteRule, Router};
 
-/// Makes version `number` of a model that [`config::parse`] gave: all that can be wrong with it has
-/// been said.
+/// Makes version `number` of a model from [`config::parse`], which has reported every mistake in it.
 #[must_use]
 pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snapshot {
     let document = &model.document;
@@ -25,7 +24,7 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
         .map(|(name, it)| listener(name, it, identities))
         .collect();
     listeners.sort_by_key(|it| it.id);
-    // In the order of their names: the same objects, written in another order, route the same.
+    // Sorted by name, so that the order of the objects in the text does not change the routing.
     let mut upstreams: Vec<_> =
         document.upstreams.objects.iter().map(|(name, it)| upstream(name, it)).collect();
     upstreams.sort_by(|one, other| one.name.cmp(&other.name));
@@ -50,7 +49,7 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
     Snapshot { number, listeners, routes, upstreams, records, router, by_identity }
 }
 
-/// A rule for each host and method.
+/// One rule for each combination of host and method.
 fn rules_of(matches: &config::Match, route: u32) -> impl Iterator<Item = RouteRule<'_>> {
     let path = match matches.path.as_deref() {
         Some(config::PathRule::Exact(path)) => PathPattern::Exact(path),
@@ -68,7 +67,7 @@ fn rules_of(matches: &config::Match, route: u32) -> impl Iterator<Item = RouteRu
     })
 }
 
-/// What a route does; `None` if that is to go to an upstream which does not exist.
+/// The action of a route; `None` if it names an upstream that does not exist.
 fn action(written: &config::Action, upstreams: &[Upstream]) -> Option<Action> {
     Some(match written {
         config::Action::Upstream(name) => {
@@ -100,14 +99,14 @@ fn static_reply(reply: &config::Reply) -> StaticReply {
         headers.push((CONTENT_TYPE.into(), TEXT.into()));
     }
     StaticReply {
-        // Its bounds are those of a status.
+        // The key's bounds are the bounds of a status.
         status: u16::try_from(reply.status).unwrap_or(503),
         body: reply.body.0.as_bytes().into(),
         headers,
     }
 }
 
-/// What a body is when the configuration does not say it.
+/// The type of a body if the configuration does not name one.
 const CONTENT_TYPE: &str = "content-type";
 const TEXT: &[u8] = b"text/plain; charset=utf-8";
 

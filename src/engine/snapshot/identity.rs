@@ -1,10 +1,10 @@
-//! What is the same from version to version.
+//! Ids that stay the same from version to version.
 //!
 //! The control thread keeps one [`Identities`] for the life of the process and compiles every
-//! version with it. An upstream needs no memory: its identity is a hash of what it says.
+//! version with it. An upstream needs no id: its identity is a hash of its content.
 //!
-//! Invariant: an id is never given to two listeners, so a name in a late report is that of the
-//! listener that counted.
+//! Invariant: no two listeners ever have the same id, so a late report names the listener that
+//! counted.
 
 use std::collections::HashMap;
 
@@ -16,26 +16,26 @@ use crate::address::Address;
 /// The ids of listeners, kept across versions.
 #[derive(Clone, Debug, Default)]
 pub struct Identities {
-    /// Listeners of the version in effect, and of those that were compiled since.
+    /// The listeners of the version in effect, and of all versions that were compiled since.
     listeners: HashMap<Box<str>, HashMap<Address, ListenerId, FixedState>, FixedState>,
-    /// The name of every listener there ever was, by its id. It grows with the changes of an
-    /// operator, by the length of a name each.
+    /// The name of every listener that ever existed, by its id. It grows by one name with each new
+    /// listener of an operator.
     names: Vec<Box<str>>,
 }
 
 impl Identities {
-    /// The name of a listener, also of one that no version has any more.
+    /// The name of a listener, even if no version has it any more.
     #[must_use]
     pub fn name(&self, id: ListenerId) -> Option<&str> {
         self.names.get(id.0 as usize).map(|name| &**name)
     }
 
-    /// Says that `table` has taken effect: listeners that it does not have are gone, and would be
-    /// others if they came back, so that they cannot be mixed up with what of them still drains.
-    /// Not to be called for a version that was refused: the listeners stay what they were.
-    pub fn settle(&mut self, table: &Snapshot) {
+    /// Forgets the listeners that `snapshot`, which has taken effect, does not have. If such a
+    /// listener comes back, it gets another id, so that nothing confuses it with the old one, which
+    /// may still drain. Do not call this for a version that was refused: its listeners never changed.
+    pub fn settle(&mut self, snapshot: &Snapshot) {
         let mut kept = HashMap::<_, HashMap<_, _, _>, _>::default();
-        for it in &table.listeners {
+        for it in &snapshot.listeners {
             kept.entry(it.name.clone()).or_default().insert(it.address.clone(), it.id);
         }
         self.listeners = kept;
@@ -57,28 +57,28 @@ impl Identities {
 mod tests {
     use super::*;
 
-    fn table(listeners: &[(&str, &str)], identities: &mut Identities) -> Snapshot {
+    fn snapshot(listeners: &[(&str, &str)], identities: &mut Identities) -> Snapshot {
         let listeners: String = listeners
             .iter()
             .map(|(name, address)| format!("[listeners.{name}]\naddress = \"{address}\"\n"))
             .collect();
-        super::super::tests::table(&listeners, identities)
+        super::super::tests::snapshot(&listeners, identities)
     }
 
-    fn ids(table: &Snapshot) -> Vec<(&str, u32)> {
-        table.listeners.iter().map(|it| (&*it.name, it.id.0)).collect()
+    fn ids(snapshot: &Snapshot) -> Vec<(&str, u32)> {
+        snapshot.listeners.iter().map(|it| (&*it.name, it.id.0)).collect()
     }
 
     #[test]
     fn a_listener_keeps_its_id_while_name_and_address_stay() {
         let mut known = Identities::default();
-        let first = table(&[("web", "127.0.0.1:1"), ("api", "127.0.0.1:2")], &mut known);
+        let first = snapshot(&[("web", "127.0.0.1:1"), ("api", "127.0.0.1:2")], &mut known);
         assert_eq!(ids(&first), [("web", 0), ("api", 1)]);
         known.settle(&first);
-        let second = table(&[("api", "127.0.0.1:2"), ("new", "127.0.0.1:1")], &mut known);
+        let second = snapshot(&[("api", "127.0.0.1:2"), ("new", "127.0.0.1:1")], &mut known);
         assert_eq!(ids(&second), [("api", 1), ("new", 2)]);
         known.settle(&second);
-        let third = table(&[("api", "127.0.0.1:3"), ("new", "127.0.0.1:1")], &mut known);
+        let third = snapshot(&[("api", "127.0.0.1:3"), ("new", "127.0.0.1:1")], &mut known);
         assert_eq!(ids(&third), [("new", 2), ("api", 3)]);
         assert_eq!(third.listener(ListenerId(3)).map(|it| &*it.name), Some("api"));
         assert_eq!(third.listener(ListenerId(1)), None);
@@ -89,9 +89,9 @@ mod tests {
         let mut known = Identities::default();
         let both = [("web", "127.0.0.1:1"), ("api", "127.0.0.1:2")];
         for (number, expected) in [(2, [0, 1].as_slice()), (1, &[0]), (2, &[0, 2])] {
-            let table = table(&both[..number], &mut known);
-            known.settle(&table);
-            assert_eq!(ids(&table).iter().map(|it| it.1).collect::<Vec<_>>(), expected);
+            let snapshot = snapshot(&both[..number], &mut known);
+            known.settle(&snapshot);
+            assert_eq!(ids(&snapshot).iter().map(|it| it.1).collect::<Vec<_>>(), expected);
         }
         assert_eq!(
             [0, 1, 2, 3].map(|id| known.name(ListenerId(id))),
@@ -102,11 +102,11 @@ mod tests {
     #[test]
     fn a_version_that_is_refused_changes_no_id() {
         let mut known = Identities::default();
-        let first = table(&[("web", "127.0.0.1:1"), ("api", "127.0.0.1:2")], &mut known);
+        let first = snapshot(&[("web", "127.0.0.1:1"), ("api", "127.0.0.1:2")], &mut known);
         known.settle(&first);
-        let refused = table(&[("api", "127.0.0.1:3")], &mut known);
+        let refused = snapshot(&[("api", "127.0.0.1:3")], &mut known);
         assert_eq!(ids(&refused), [("api", 2)]);
-        let next = table(&[("web", "127.0.0.1:1"), ("api", "127.0.0.1:2")], &mut known);
+        let next = snapshot(&[("web", "127.0.0.1:1"), ("api", "127.0.0.1:2")], &mut known);
         assert_eq!(ids(&next), ids(&first));
     }
 }

@@ -1,12 +1,11 @@
-//! A configuration as workers use it: numbered, compiled, immutable.
+//! A configuration as the workers use it: numbered, compiled, immutable.
 //!
-//! [`compile()`] makes a [`Snapshot`] from a model; each core gets its own copy, moved to it. Nothing
-//! in it is shared or counted, so a lookup touches the memory of one core only. What lives longer
-//! than a table (pools, balancers, counters) is kept by the worker, in slots keyed by
-//! [`Upstream::identity`]; sockets are kept by [`ListenerId`]. [`Identities`] is what compiling
-//! remembers from version to version.
+//! [`compile()`] makes a [`Snapshot`] from a model. Each core owns a copy, so a lookup touches the
+//! memory of one core only. Pools, balancers and counters live longer than a snapshot: the worker
+//! keeps them in slots that it finds by [`Upstream::identity`], and it finds sockets by
+//! [`ListenerId`]. [`Identities`] holds the ids that must stay the same from version to version.
 //!
-//! Invariant: every [`UpstreamId`] and [`RouteId`] in a table is an index into that table.
+//! Invariant: every [`UpstreamId`] and [`RouteId`] in a snapshot is an index into that snapshot.
 
 mod action;
 mod compile;
@@ -35,8 +34,8 @@ use crate::router::{Hit, Router};
 pub struct Snapshot {
     /// The version, counted from 1 by the control thread.
     pub number: u64,
-    /// The listeners, in the order of their ids. Of the first version that is the order in which
-    /// they are written.
+    /// The listeners, in the order of their ids. In the first version this is the order of the
+    /// configuration.
     pub listeners: Vec<ListenerSettings>,
     /// The routes, in the order of their names. A [`RouteId`] is an index into them.
     pub routes: Vec<Route>,
@@ -48,22 +47,22 @@ pub struct Snapshot {
     by_identity: HashMap<u64, UpstreamId, FixedState>,
 }
 
-/// What a table has for a request.
+/// The result of looking up a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found<'t> {
+pub enum Found<'s> {
     /// This route.
-    Route(RouteId, &'t Route),
-    /// Nothing, but there are routes for host and path with other methods: those that
-    /// [`Snapshot::allow`] names. The answer is 405.
+    Route(RouteId, &'s Route),
+    /// No route, but there are routes for host and path with other methods: [`Snapshot::allow`] lists
+    /// those. The answer is 405.
     WrongMethod,
-    /// Nothing. The answer is 404.
+    /// No route. The answer is 404.
     None,
 }
 
 impl Snapshot {
-    /// The route for a request: `host` as sent, without port (case does not matter; empty when
-    /// there is none), `path` settled, without query, `method` as sent. The order in which routes
-    /// go before each other is that of [`router`](crate::router). Allocates nothing.
+    /// The route for a request. `host` is the host as sent, without port (case does not matter; empty
+    /// when there is none), `path` the normalised path without query, `method` the method as sent.
+    /// [`router`](crate::router) says which of several routes goes first. Allocates nothing.
     #[must_use]
     pub fn route(&self, host: &[u8], path: &[u8], method: &[u8]) -> Found<'_> {
         match self.router.find(host, path, method) {
@@ -76,16 +75,16 @@ impl Snapshot {
         }
     }
 
-    /// The route of that name.
+    /// The route with this name.
     #[must_use]
     pub fn route_by_name(&self, name: &str) -> Option<RouteId> {
         let index = self.routes.binary_search_by(|it| (*it.name).cmp(name)).ok()?;
         u32::try_from(index).ok().map(RouteId)
     }
 
-    /// The value of `Allow` (RFC 9110 section 10.2.1) after [`Found::WrongMethod`] for the same
-    /// host and path: every method that a route takes there, in the order of the alphabet, with
-    /// ", " between. Written at the end of `out`.
+    /// Appends to `out` the value of `Allow` (RFC 9110 section 10.2.1) after [`Found::WrongMethod`]
+    /// for the same host and path: every method that a route takes there, in alphabetical order, with
+    /// ", " between.
     pub fn allow(&self, host: &[u8], path: &[u8], out: &mut Vec<u8>) {
         for (index, method) in self.router.methods(host, path).into_iter().enumerate() {
             if index > 0 {
@@ -102,69 +101,73 @@ impl Snapshot {
         self.listeners.get(index)
     }
 
-    /// The upstream that a route of this table names.
+    /// The upstream with this id, which a route of this snapshot holds.
     #[must_use]
-    #[expect(clippy::indexing_slicing, reason = "ids come from this table only: see the invariant")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "an id comes from this snapshot: see the invariant"
+    )]
     pub fn upstream(&self, id: UpstreamId) -> &Upstream {
         &self.upstreams[id.0 as usize]
     }
 
-    /// The upstream with this [`Upstream::identity`]: the one that another version had, if it is
-    /// in this one, unchanged.
+    /// The upstream with this [`Upstream::identity`]: the unchanged upstream of another version, if
+    /// this version has it.
     #[must_use]
     pub fn upstream_by_identity(&self, identity: u64) -> Option<UpstreamId> {
         self.by_identity.get(&identity).copied()
     }
 }
 
-/// A listener for as long as it is bound to the same address: the same in every version. Not used
-/// again for another one, nor for the same one after a version without it. See [`Identities`].
+/// The id of a listener, the same in every version for as long as it stays bound to the same address.
+/// No other listener ever gets it, not even the same one after a version without it. See
+/// [`Identities`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub u32);
 
 /// A bound address and its protocol settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
-    /// The same in every version.
+    /// Its id, the same in every version.
     pub id: ListenerId,
     /// Its name in the configuration.
     pub name: Box<str>,
-    /// Where it listens. Port 0 lets the kernel choose.
+    /// The address that it listens on. With port 0 the kernel chooses a port.
     pub address: Address,
     /// Whether its connections begin with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
-    /// Whose word on who the client is is taken.
+    /// The proxies whose forwarding headers the gateway trusts.
     pub trusted_proxies: Box<[Network]>,
-    /// What becomes of the paths of requests.
+    /// How it normalises the paths of requests.
     pub paths: path::Rules,
     /// How much its clients may ask for.
     pub limits: ListenerLimits,
-    /// How long a client may keep us waiting.
+    /// How long a client may keep the gateway waiting.
     pub timeouts: ListenerTimeouts,
 }
 
-/// A match rule and what happens to its requests. The rule itself is in the table's router.
+/// A route without its match rule, which is in the snapshot's router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Its name in the configuration.
     pub name: Box<str>,
-    /// What happens to its requests.
+    /// The action for its requests.
     pub action: Action,
-    /// Protocols that its clients may switch to.
+    /// The protocols that its clients may switch to.
     pub upgrades: Upgrades,
 }
 
-/// Protocols that the clients of a route may switch to (RFC 9110 section 7.8).
+/// The protocols that the clients of a route may switch to (RFC 9110 section 7.8).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upgrades {
-    /// WebSocket (RFC 6455) alone, as where nothing is said of it: most routes.
+    /// WebSocket (RFC 6455) alone: the default, which most routes use.
     WebSocket,
-    /// These, perhaps none.
+    /// These, or none if the list is empty.
     Listed(Box<[Box<str>]>),
 }
 
 impl Upgrades {
-    /// Whether clients may switch to `protocol`, as they name it.
+    /// Whether clients may switch to `protocol`, in their spelling.
     #[must_use]
     pub fn allow(&self, protocol: &[u8]) -> bool {
         match self {
@@ -174,15 +177,15 @@ impl Upgrades {
     }
 }
 
-/// Which route of a [`Snapshot`].
+/// The id of a route within its [`Snapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(pub u32);
 
-/// Which upstream of a [`Snapshot`].
+/// The id of an upstream within its [`Snapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamId(pub u32);
 
-/// A named group of endpoints that requests are balanced over.
+/// A named group of endpoints that share requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name in the configuration.

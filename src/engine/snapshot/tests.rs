@@ -1,12 +1,12 @@
-//! Tables from texts: what becomes of each key.
+//! Compiles texts and checks the snapshot that each key leads to.
 
 use std::time::Instant;
 
 use super::*;
 use crate::config::{Sources, parse};
 
-/// The table of a configuration, without its first line.
-pub(super) fn table(text: &str, identities: &mut Identities) -> Snapshot {
+/// The snapshot of a configuration, without its first line.
+pub(super) fn snapshot(text: &str, identities: &mut Identities) -> Snapshot {
     let sources = Sources::new("test.toml", format!("version = 1\n{text}"));
     compile(&parse(&sources).unwrap(), 7, identities)
 }
@@ -14,13 +14,13 @@ pub(super) fn table(text: &str, identities: &mut Identities) -> Snapshot {
 const LISTENER: &str = "[listeners.web]\naddress = \"127.0.0.1:8080\"\n";
 
 fn with_listener(text: &str) -> Snapshot {
-    table(&format!("{LISTENER}{text}"), &mut Identities::default())
+    snapshot(&format!("{LISTENER}{text}"), &mut Identities::default())
 }
 
-fn name<'t>(table: &'t Snapshot, host: &str, path: &str, method: &str) -> Result<&'t str, u16> {
-    match table.route(host.as_bytes(), path.as_bytes(), method.as_bytes()) {
+fn name<'t>(snapshot: &'t Snapshot, host: &str, path: &str, method: &str) -> Result<&'t str, u16> {
+    match snapshot.route(host.as_bytes(), path.as_bytes(), method.as_bytes()) {
         Found::Route(id, route) => {
-            assert_eq!(table.routes[id.0 as usize], *route);
+            assert_eq!(snapshot.routes[id.0 as usize], *route);
             Ok(&route.name)
         }
         Found::WrongMethod => Err(405),
@@ -29,21 +29,21 @@ fn name<'t>(table: &'t Snapshot, host: &str, path: &str, method: &str) -> Result
 }
 
 #[test]
-fn routes_match_by_all_that_they_name() {
-    let table = with_listener(
+fn a_route_matches_by_host_path_and_method() {
+    let snapshot = with_listener(
         "[routes.get]\nmatch = { hosts = [\"A.b\", \"*.c\"], path = \"/x\", methods = [\"POST\", \"GET\"] }\n\
          reply = { status = 200 }\n\
          [routes.below]\nmatch = { hosts = [\"a.b\"], path_prefix = \"/x\", methods = [\"PUT\"] }\n\
          reply = { status = 200 }\n",
     );
-    assert_eq!(name(&table, "a.b", "/x", "GET"), Ok("get"));
-    assert_eq!(name(&table, "d.c", "/x", "POST"), Ok("get"));
-    assert_eq!(name(&table, "a.b", "/x", "PUT"), Ok("below"));
-    assert_eq!(name(&table, "a.b", "/x/y", "PUT"), Ok("below"));
-    assert_eq!(name(&table, "a.b", "/x", "DELETE"), Err(405));
-    assert_eq!(name(&table, "d.c", "/x/y", "GET"), Err(404));
+    assert_eq!(name(&snapshot, "a.b", "/x", "GET"), Ok("get"));
+    assert_eq!(name(&snapshot, "d.c", "/x", "POST"), Ok("get"));
+    assert_eq!(name(&snapshot, "a.b", "/x", "PUT"), Ok("below"));
+    assert_eq!(name(&snapshot, "a.b", "/x/y", "PUT"), Ok("below"));
+    assert_eq!(name(&snapshot, "a.b", "/x", "DELETE"), Err(405));
+    assert_eq!(name(&snapshot, "d.c", "/x/y", "GET"), Err(404));
     let mut allow = b"Allow: ".to_vec();
-    table.allow(b"a.b", b"/x", &mut allow);
+    snapshot.allow(b"a.b", b"/x", &mut allow);
     assert_eq!(allow, b"Allow: GET, POST, PUT");
 }
 
@@ -62,7 +62,7 @@ fn the_order_of_the_text_changes_nothing_but_the_ids_of_listeners() {
 }
 
 #[test]
-fn an_upstream_is_known_again_by_its_identity_unless_something_changed() {
+fn an_unchanged_upstream_has_the_same_identity_in_the_next_version() {
     let of = |settings: &str| {
         with_listener(&format!("[upstreams.x]\nendpoints = [\"127.0.0.1:1\"]\n{settings}"))
     };
@@ -88,28 +88,29 @@ fn an_upstream_is_known_again_by_its_identity_unless_something_changed() {
 
 #[test]
 fn limits_that_are_off_are_larger_than_any() {
-    let table = table(
+    let snapshot = snapshot(
         "[listeners.a]\naddress = \"127.0.0.1:1\"\nlimits = { connections_max = \"off\" }\n\
          [listeners.b]\naddress = \"127.0.0.1:2\"\nlimits = { connections_max = 5 }\n\
          [upstreams.a]\nendpoints = [\"127.0.0.1:1\"]\n\
          [upstreams.b]\nendpoints = [\"127.0.0.1:1\"]\npool = { connections_max = 6 }\n",
         &mut Identities::default(),
     );
-    let of = |id| table.listener(ListenerId(id)).unwrap().limits.connections_max.count();
+    let of = |id| snapshot.listener(ListenerId(id)).unwrap().limits.connections_max.count();
     assert_eq!((of(0), of(1)), (usize::MAX, 5));
-    let pools: Vec<_> = table.upstreams.iter().map(|it| it.pool.connections_max.count()).collect();
+    let pools: Vec<_> =
+        snapshot.upstreams.iter().map(|it| it.pool.connections_max.count()).collect();
     assert_eq!(pools, [usize::MAX, 6]);
 }
 
 #[test]
-fn a_reply_says_what_its_body_is_unless_the_configuration_does() {
-    let table = with_listener(
+fn a_reply_has_a_default_content_type_unless_the_configuration_sets_one() {
+    let snapshot = with_listener(
         "[routes.a]\nmatch = { path = \"/a\" }\nreply = { status = 503, body = \"back soon\" }\n\
          [routes.b]\nmatch = { path = \"/b\" }\nreply = { status = 204 }\n\
          [routes.c]\nmatch = { path = \"/c\" }\n\
          reply = { status = 200, body = \"{}\", headers = { \"Content-Type\" = \"application/json\" } }\n",
     );
-    let replies: Vec<_> = table
+    let replies: Vec<_> = snapshot
         .routes
         .iter()
         .map(|route| {
@@ -129,17 +130,19 @@ fn a_reply_says_what_its_body_is_unless_the_configuration_does() {
 
 #[test]
 fn a_redirect_leads_where_the_configuration_says() {
-    let table = with_listener(
+    let snapshot = with_listener(
         "[routes.old]\nredirect = { to = \"https://{host}:8443/x{path}{query}#y\", status = 301 }\n",
     );
-    let Action::Redirect(redirect) = &table.routes[0].action else { panic!("{:?}", table.routes) };
+    let Action::Redirect(redirect) = &snapshot.routes[0].action else {
+        panic!("{:?}", snapshot.routes)
+    };
     let mut out = Vec::new();
     assert!(redirect.location(b"a.b", b"/c", Some(b"d"), &mut out));
     assert_eq!((redirect.status, out.as_slice()), (301, b"https://a.b:8443/x/c?d#y".as_slice()));
 }
 
 #[test]
-fn records_are_asked_for_by_an_access_log() {
+fn an_access_log_turns_records_on() {
     assert!(!with_listener("").records);
     assert!(with_listener("[access_log]\nto = \"stdout\"\n").records);
 }
@@ -147,7 +150,7 @@ fn records_are_asked_for_by_an_access_log() {
 #[test]
 #[ignore = "measures; for a release build on a quiet machine"]
 #[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement")]
-fn a_table_of_10_000_routes_is_compiled_and_copied_in_so_long() {
+fn measure_a_snapshot_of_10_000_routes() {
     let routes: String = (0..10_000)
         .map(|number| {
             format!(
@@ -163,10 +166,10 @@ fn a_table_of_10_000_routes_is_compiled_and_copied_in_so_long() {
         let start = Instant::now();
         let model = parse(&Sources::new("test.toml", text.clone())).unwrap();
         let parsed = start.elapsed();
-        let table = compile(&model, 1, &mut Identities::default());
+        let snapshot = compile(&model, 1, &mut Identities::default());
         let compiled = start.elapsed() - parsed;
         let start = Instant::now();
-        let copy = table.clone();
+        let copy = snapshot.clone();
         let copied = start.elapsed();
         let start = Instant::now();
         drop(copy);
