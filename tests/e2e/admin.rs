@@ -1,12 +1,14 @@
 //! The admin API of a running gateway, and `ringway status`.
 
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Client, Endpoint, Gateway, Process, config_file, eventually, ringway, run};
+use crate::harness::{
+    Client, Endpoint, Gateway, Process, config_file, eventually, free_address, ringway, run,
+};
 
 /// `ringway status` about a node: exit code, output, complaint.
 fn status(admin: &str, arguments: &[&str]) -> (i32, String, String) {
@@ -165,19 +167,65 @@ fn a_socket_is_served_and_goes_with_the_gateway() {
 }
 
 #[test]
-fn a_drain_is_said_by_readyz_while_it_lasts() {
-    let (endpoint, connections) = Endpoint::by_hand();
+fn a_drain_is_said_on_open_connections_and_the_address_is_free_for_the_next_process() {
+    for unix in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = format!("unix:{}", folder.path().join("admin.sock").display());
+        let admin = if unix { socket } else { free_address().to_string() };
+        let address = free_address();
+        let (endpoint, connections) = Endpoint::by_hand();
+        let text = Gateway::in_front_of(&[&endpoint])
+            .at(&address.to_string())
+            .and(&format!("[admin]\naddress = \"{admin}\""))
+            .text();
+        let first = Gateway::configured(&text);
+        let mut client = first.client();
+        client.send(crate::harness::GET);
+        let mut connection = connections.next();
+        connection.request();
+        let mut probe = match admin.strip_prefix("unix:") {
+            Some(path) => Client::connect_unix(Path::new(path)),
+            None => Client::connect(admin.parse().unwrap()),
+        };
+        assert_eq!(probe.get("/readyz").status, 200);
+        first.process.signal(Signal::SIGTERM);
+        let drains = first.process.stderr.wait_for(|line| line.contains("draining").then_some(()));
+        drains.expect("it says that it drains");
+        // At once, while the other one still has an exchange under way.
+        let second = Gateway::configured(&text);
+        assert_eq!(probe.get("/readyz").status, 503);
+        assert!(status(&admin, &[]).1.contains(": ready\n"));
+        let mut new_client = second.client();
+        new_client.send(crate::harness::GET);
+        let mut new_connection = connections.next();
+        new_connection.request();
+        new_connection.send(crate::harness::OK);
+        assert_eq!(new_client.response().text(), "ok");
+        connection.send(crate::harness::OK);
+        assert_eq!(client.response().text(), "ok");
+        first.wait();
+        // Its end leaves the socket file of the second one alone.
+        assert!(status(&admin, &[]).1.contains(": ready\n"));
+        second.stop();
+    }
+}
+
+#[test]
+fn a_health_check_needs_no_host_in_http_1_0_and_may_name_any() {
+    let endpoint = Endpoint::ok();
     let gateway = Gateway::in_front_of(&[&endpoint]).admin().start();
-    let admin: SocketAddr = gateway.admin_address();
-    let mut client = gateway.client();
-    client.send(crate::harness::GET);
-    let mut connection = connections.next();
-    connection.request();
-    assert_eq!(gateway.admin("GET", "/readyz", "").status, 200);
-    gateway.process.signal(Signal::SIGTERM);
-    eventually("it is not ready", || gateway.admin("GET", "/readyz", "").status == 503);
-    assert!(status(&admin.to_string(), &[]).1.contains(": draining\n"));
-    connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    assert_eq!(client.response().text(), "ok");
-    gateway.wait();
+    let admin = gateway.admin_address();
+    for path in ["/livez", "/readyz"] {
+        for head in ["HTTP/1.0\r\n", "HTTP/1.0\r\nHost: a.example\r\n", "HTTP/1.1\r\nHost: a\r\n"] {
+            for method in ["GET", "HEAD"] {
+                let mut client = Client::connect(admin);
+                client.send(format!("{method} {path} {head}\r\n"));
+                assert_eq!(client.head().word(1), "200", "{method} {path} {head}");
+            }
+        }
+    }
+    let mut client = Client::connect(admin);
+    client.send("GET /livez HTTP/1.1\r\n\r\n");
+    assert_eq!(client.head().word(1), "400", "HTTP/1.1 needs one");
+    gateway.stop();
 }

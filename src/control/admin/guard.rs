@@ -15,7 +15,7 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
-use hyper::{StatusCode, Uri};
+use hyper::{Method, StatusCode, Uri, Version};
 
 use super::answer::Problem;
 
@@ -41,7 +41,10 @@ impl Guard {
     pub(super) fn check(&self, request: &Parts) -> Result<(), Problem> {
         let headers = &request.headers;
         let host = host(request)?;
-        if !self.local && self.token.is_none() && !is_fixed(&host) {
+        // Without a Host it is no browser, and a health check knows the node by any name.
+        let is_safe = host.as_deref().is_none_or(is_fixed) || is_probe(request);
+        let host = host.unwrap_or_default();
+        if !self.local && self.token.is_none() && !is_safe {
             return Err(Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "host_not_allowed",
@@ -89,8 +92,15 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-/// Whom the request asks: host and perhaps port, in lower case.
-fn host(request: &Parts) -> Result<String, Problem> {
+/// Whether it is the question of a health check. The answers have nothing in them that a web page
+/// must not learn.
+fn is_probe(request: &Parts) -> bool {
+    matches!(request.method, Method::GET | Method::HEAD)
+        && matches!(request.uri.path(), "/livez" | "/readyz")
+}
+
+/// The host that the request asks, and perhaps port, in lower case. HTTP/1.0 needs none.
+fn host(request: &Parts) -> Result<Option<String>, Problem> {
     let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "host", detail);
     let mut sent = request.headers.get_all(HOST).iter();
     let (first, second) = (sent.next(), sent.next());
@@ -100,8 +110,11 @@ fn host(request: &Parts) -> Result<String, Problem> {
     let header = first.map(|it| it.to_str()).transpose().map_err(|_| bad("Host is not ASCII"))?;
     // The target goes before the header (RFC 9112 3.2.2).
     let target = request.uri.authority().map(Authority::as_str);
-    let host = target.or(header).ok_or_else(|| bad("there is no Host"))?;
-    Ok(host.trim().to_ascii_lowercase())
+    match target.or(header) {
+        Some(host) => Ok(Some(host.trim().to_ascii_lowercase())),
+        None if request.version <= Version::HTTP_10 => Ok(None),
+        None => Err(bad("there is no Host")),
+    }
 }
 
 /// Whether a name in DNS cannot be made to stand for it.
@@ -179,11 +192,33 @@ mod tests {
         ] {
             assert_eq!(refused(&guard, "/metrics", &[("host", bad)]), Some(421), "{bad}");
         }
-        assert_eq!(refused(&guard, "/livez", &[("host", "evil.example")]), Some(421));
-        assert_eq!(refused(&guard, "/livez", &[]), Some(400));
+        assert_eq!(refused(&guard, "/metrics", &[]), Some(400));
+        assert_eq!(refused(&guard, "/livez/", &[("host", "evil.example")]), Some(421));
         assert_eq!(refused(&guard, "/", &[("host", "localhost"), ("host", "evil")]), Some(400));
         let absolute = "http://evil.example/metrics";
         assert_eq!(refused(&guard, absolute, &[("host", "localhost")]), Some(421));
+    }
+
+    #[test]
+    fn a_health_check_names_any_host_and_http_1_0_needs_none() {
+        let guard = Guard::new(None, false);
+        for path in ["/livez", "/readyz"] {
+            for host in ["gateway-7.internal", "10.0.0.1:9901", ""] {
+                assert_eq!(refused(&guard, path, &[("host", host)]), None, "{path} {host}");
+            }
+            assert_eq!(refused(&guard, path, &[]), Some(400), "HTTP/1.1 needs a Host");
+            let origin = [("host", "evil.example"), ("origin", "http://other.example")];
+            assert_eq!(refused(&guard, path, &origin), Some(403));
+        }
+        let post = Request::post("/livez").header("host", "evil.example").body(()).unwrap();
+        assert!(guard.check(&post.into_parts().0).is_err());
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let request = Request::get(path).version(Version::HTTP_10).body(()).unwrap();
+            assert!(guard.check(&request.into_parts().0).is_ok(), "{path}");
+        }
+        let named =
+            Request::get("/metrics").version(Version::HTTP_10).header("host", "evil.example");
+        assert!(guard.check(&named.body(()).unwrap().into_parts().0).is_err());
     }
 
     #[test]

@@ -191,9 +191,8 @@ impl Plan {
         let sink = Box::new(self.export);
         let file = self.file.map(|path| Arc::new(Watched::start(path)));
         let control = Control::new(state, sink, mailboxes, file.clone(), self.options);
-        if let Some(admin) = self.admin {
-            spawn_local(admin.serve(token, Rc::new(control.clone()), counted));
-        }
+        let node = Rc::new(control.clone());
+        let admin = self.admin.map(|admin| spawn_local(admin.serve(token, node, counted)));
         signals.forward(&control, &events);
         if let Some(period) = systemd::watchdog() {
             spawn_local(keep_alive(control.clone(), period));
@@ -205,7 +204,7 @@ impl Plan {
             }
             ready();
         };
-        let outcome = Watch::new(cores).run(&control, &mut inbox, &mut reports, ready).await;
+        let outcome = Watch::new(cores, admin).run(&control, &mut inbox, &mut reports, ready).await;
         control.finish(FLUSH_TIMEOUT);
         outcome
     }

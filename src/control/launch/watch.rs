@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::select;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use worker::message::Report;
 use worker::telemetry::Totals;
@@ -78,11 +79,13 @@ pub(super) struct Watch {
     totals: Totals,
     /// Client connections cut at the drain deadline.
     cut: usize,
+    /// The task that accepts connections to the admin API.
+    admin: Option<JoinHandle<()>>,
 }
 
 impl Watch {
-    pub(super) fn new(cores: usize) -> Self {
-        Self { cores, ..Self::default() }
+    pub(super) fn new(cores: usize, admin: Option<JoinHandle<()>>) -> Self {
+        Self { cores, admin, ..Self::default() }
     }
 
     /// Waits until the workers have drained or one of them has died.
@@ -122,6 +125,12 @@ impl Watch {
                     systemd::ready(&control.line());
                 }
                 Step::Drain(signal) => {
+                    // The next process of this gateway may start now, and needs the address. A
+                    // connection that is open stays open, and learns that this process drains.
+                    if let Some(admin) = self.admin.take() {
+                        admin.abort();
+                        let _ = admin.await;
+                    }
                     let deadline = control.drain();
                     tracing::info!(
                         "{signal}: draining for {} s at most, a second signal stops at once",
@@ -222,7 +231,7 @@ mod tests {
     use crate::tests::control_of;
 
     fn watch() -> Watch {
-        Watch::new(2)
+        Watch::new(2, None)
     }
 
     fn drained(core: usize, requests: u64, cut: usize) -> Event {
