@@ -171,7 +171,7 @@ fn admit<N: Net>(
 ) {
     let seat = slot.seat();
     if slot.proxy_protocol.get() != ProxyProtocol::Off || seat.count_client(client) {
-        core.net.spawn(conn::h1::serve(Rc::clone(core), stream, client, seat));
+        core.net.spawn(conn::serve(Rc::clone(core), stream, client, seat));
     } else {
         core.counters.client_refused.add(1);
     }

@@ -18,15 +18,18 @@ pub mod conn;
 pub mod deadline;
 pub mod exchange;
 pub mod failure;
+pub mod h1;
 pub mod listener;
 pub mod mailbox;
 pub mod message;
 #[expect(unsafe_code, reason = "the network layer talks to the kernel; listed in tests/tidy.rs")]
 pub mod net;
 pub mod pressure;
+pub mod side;
 pub mod snapshot;
 pub mod state;
 pub mod telemetry;
+pub mod transport;
 pub mod upstream;
 
 pub mod wire;

@@ -1,40 +1,32 @@
-//! HTTP/1.1 messages on a stream, in either direction: reading and writing with a deadline, the
-//! body that comes in ([`Incoming`]) and the body that goes out ([`outgoing`]).
+//! Reading and writing on a transport, each operation with a deadline.
 //!
-//! Both sides of the gateway use this: a request comes in from a client as a response comes in
-//! from an endpoint. Framing itself is `proto`'s; RFC 9112 sections 6 and 7.
-//!
-//! A message is forwarded in the buffer that it came in: its head has been copied out, so the new
-//! head is written into the room that the old one left, right in front of the body.
+//! This knows no protocol: the framing of HTTP/1.1 is in [`h1`](crate::h1).
 
 use std::pin::pin;
 
 use engine::stage::Stage;
-use proto::h1::{BodyDecoder, chunk_size_line};
-use proto::head::{BodyLength, Headers};
 
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
-use crate::net::buffer::{Buf, BufferPool, HEADROOM, Size};
+use crate::net::buffer::{Buf, BufferPool};
 use crate::net::{Net, Stream};
+use crate::transport::Transport;
 
-/// The last chunk without trailers: RFC 9112 section 7.1.
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
-/// A stream with what an operation on it needs: the clock, a deadline, how long to wait.
+/// A transport with everything that an operation on it needs: the clock, buffers, a deadline, and
+/// how long to wait.
 ///
-/// The client's reads are cancelable, because the client must still be answered when one is given
-/// up; to give up anything else is to abort the stream.
+/// The client's reads are cancelable, because the client must still be answered when the gateway
+/// gives one up. It gives up any other operation by an abort of the transport.
 pub struct Wire<'a, N: Net> {
     /// The core's network.
     pub net: &'a N,
     /// The core's buffers.
     pub buffers: &'a BufferPool,
-    /// The stream itself.
-    pub stream: &'a N::Stream,
+    /// What the bytes travel on.
+    pub transport: &'a Transport<N>,
     /// The deadline of the direction that waits here.
     pub deadline: &'a Deadline,
-    /// Whose stream it is.
+    /// The party at its other end.
     pub side: Side,
     /// How long a read may take to bring a byte, in microseconds.
     pub read_micros: u64,
@@ -64,16 +56,16 @@ impl<N: Net> Wire<'_, N> {
             Side::Client => {
                 let give_up = || {
                     late = true;
-                    self.stream.cancel_read();
+                    self.transport.cancel_read();
                 };
-                self.deadline.guard(pin!(self.stream.read_cancelable(buf)), give_up).await
+                self.deadline.guard(pin!(self.transport.read_cancelable(buf)), give_up).await
             }
             Side::Endpoint => {
                 let give_up = || {
                     late = true;
-                    self.stream.abort();
+                    self.transport.abort();
                 };
-                self.deadline.guard(pin!(self.stream.read(buf)), give_up).await
+                self.deadline.guard(pin!(self.transport.read(buf)), give_up).await
             }
         };
         self.deadline.clear();
@@ -96,10 +88,10 @@ impl<N: Net> Wire<'_, N> {
             let mut late = false;
             let give_up = || {
                 late = true;
-                self.stream.abort();
+                self.transport.abort();
             };
             let written;
-            (written, buf) = self.deadline.guard(pin!(self.stream.write(buf)), give_up).await;
+            (written, buf) = self.deadline.guard(pin!(self.transport.write(buf)), give_up).await;
             if let Err(error) = written {
                 self.deadline.clear();
                 let kind = if late { Kind::Timeout } else { error.into() };
@@ -108,217 +100,5 @@ impl<N: Net> Wire<'_, N> {
         }
         self.deadline.clear();
         (Ok(()), buf)
-    }
-}
-
-/// A piece of a body. The buffer may be empty, and has room in front of it.
-#[derive(Debug)]
-pub struct Chunk {
-    /// The bytes.
-    pub buf: Buf,
-    /// Nothing of the body follows.
-    pub last: bool,
-    /// What follows the last chunk (RFC 9110 section 6.5).
-    pub trailers: Option<Box<Headers>>,
-}
-
-impl Chunk {
-    /// The last of a body, without trailers.
-    #[must_use]
-    pub const fn last(buf: Buf) -> Self {
-        Self { buf, last: true, trailers: None }
-    }
-}
-
-/// The body of a message that comes in.
-#[derive(Debug)]
-pub struct Incoming {
-    decoder: BodyDecoder,
-    length: BodyLength,
-    /// Bytes that were read and do not belong to the chunk handed out: the next message on this
-    /// connection, once the body is done.
-    ahead: Option<Buf>,
-    /// The last read filled its buffer: more is waiting, so the next one is large.
-    flowing: bool,
-}
-
-impl Incoming {
-    /// The body of `length` whose head was followed by the bytes in `ahead`.
-    #[must_use]
-    pub fn new(length: BodyLength, ahead: Buf) -> Self {
-        let flowing = ahead.room() == 0;
-        Self { decoder: BodyDecoder::new(length), length, ahead: Some(ahead), flowing }
-    }
-
-    /// The whole body has been handed out.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.decoder.is_done()
-    }
-
-    /// Whether only the end of the stream ends the body.
-    #[must_use]
-    pub fn ends_with_the_stream(&self) -> bool {
-        self.length == BodyLength::UntilClose
-    }
-
-    /// What arrived behind the body.
-    pub fn take_ahead(&mut self) -> Option<Buf> {
-        self.ahead.take().filter(|ahead| !ahead.is_empty())
-    }
-
-    /// Whether bytes arrived behind the body.
-    #[must_use]
-    pub fn has_ahead(&self) -> bool {
-        self.ahead.as_ref().is_some_and(|ahead| !ahead.is_empty())
-    }
-
-    /// What of the body arrived with its head, without waiting: perhaps nothing.
-    pub fn begin<N: Net>(&mut self, wire: &Wire<'_, N>, stage: Stage) -> Result<Chunk, Failure> {
-        match self.ahead.take() {
-            Some(buf) => self.decode(wire, stage, buf),
-            None => {
-                let buf = empty(wire.buffers, Size::Small);
-                Ok(Chunk { buf, last: self.is_done(), trailers: None })
-            }
-        }
-    }
-
-    /// The next bytes of the body; `last` with the final ones, or alone.
-    pub async fn next<N: Net>(
-        &mut self,
-        wire: &Wire<'_, N>,
-        stage: Stage,
-    ) -> Result<Chunk, Failure> {
-        loop {
-            if let Some(buf) =
-                self.ahead.take_if(|ahead| !ahead.is_empty() || self.decoder.is_done())
-            {
-                return self.decode(wire, stage, buf);
-            }
-            if self.is_done() {
-                return Ok(Chunk::last(empty(wire.buffers, Size::Small)));
-            }
-            let size = if self.flowing || matches!(self.length, BodyLength::Length(n) if n > BULK) {
-                Size::Large
-            } else {
-                Size::Medium
-            };
-            self.ahead = None;
-            let (read, buf) = wire.read(stage, empty(wire.buffers, size)).await;
-            if read? == 0 {
-                self.decoder.on_end().map_err(|_| wire.failure(stage, Kind::Closed))?;
-                return Ok(Chunk::last(buf));
-            }
-            self.flowing = buf.room() == 0;
-            let chunk = self.decode(wire, stage, buf)?;
-            if chunk.last || !chunk.buf.is_empty() {
-                return Ok(chunk);
-            }
-        }
-    }
-
-    fn decode<N: Net>(
-        &mut self,
-        wire: &Wire<'_, N>,
-        stage: Stage,
-        mut buf: Buf,
-    ) -> Result<Chunk, Failure> {
-        let step = self
-            .decoder
-            .decode(buf.filled_mut())
-            .map_err(|violation| wire.failure(stage, violation))?;
-        if step.consumed < buf.len() {
-            let rest = buf.filled().get(step.consumed..).unwrap_or_default();
-            let mut ahead = wire.buffers.take_at_least(rest.len() + HEADROOM);
-            ahead.clear(HEADROOM);
-            let _ = ahead.append(rest);
-            self.ahead = Some(ahead);
-        }
-        buf.truncate(step.data.end);
-        buf.consume(step.data.start);
-        let trailers = if step.done { self.decoder.take_trailers().map(Box::new) } else { None };
-        Ok(Chunk { buf, last: step.done, trailers })
-    }
-}
-
-/// A body announced longer than this is read in [`Size::Large`] buffers from the start.
-const BULK: u64 = 16 << 10;
-
-/// An empty buffer with room in front.
-#[must_use]
-pub fn empty(buffers: &BufferPool, size: Size) -> Buf {
-    let mut buf = buffers.take(size);
-    buf.clear(HEADROOM);
-    buf
-}
-
-/// The framing of a body that goes out.
-pub mod outgoing {
-    use super::{Buf, BufferPool, Chunk, HEADROOM, LAST_CHUNK, chunk_size_line};
-
-    /// Frames `chunk` as it goes out under `Transfer-Encoding: chunked`, in place.
-    #[must_use]
-    pub fn frame(buffers: &BufferPool, chunk: Chunk) -> Buf {
-        let Chunk { mut buf, last, trailers } = chunk;
-        let len = buf.len();
-        if len > 0 {
-            let mut line = [0; 20];
-            let used = chunk_size_line(len, &mut line);
-            let line = line.get(..used).unwrap_or_default();
-            buf = put_in_front(buffers, buf, line.len(), |out| {
-                out.get_mut(..line.len())?.copy_from_slice(line);
-                Some(line.len())
-            });
-            buf = put_behind(buf, b"\r\n");
-        }
-        match trailers {
-            _ if !last => buf,
-            None => put_behind(buf, LAST_CHUNK),
-            Some(trailers) => {
-                buf = put_behind(buf, b"0\r\n");
-                for (_, name, value) in trailers.iter() {
-                    for part in [name, b": ", value, b"\r\n"] {
-                        buf = put_behind(buf, part);
-                    }
-                }
-                put_behind(buf, b"\r\n")
-            }
-        }
-    }
-
-    /// Writes a head right before what is filled: in place where the room allows it, as it nearly
-    /// always does, else in a buffer that has the room. `encode` says `None` when the space it was
-    /// given is too small, which `len_max` bytes never are.
-    #[must_use]
-    pub fn put_in_front(
-        buffers: &BufferPool,
-        mut buf: Buf,
-        len_max: usize,
-        encode: impl Fn(&mut [u8]) -> Option<usize>,
-    ) -> Buf {
-        let front = buf.front_mut();
-        if let Some(n) = encode(front) {
-            let at = front.len() - n;
-            front.copy_within(..n, at);
-            buf.extend_front(n);
-            return buf;
-        }
-        let mut larger = buffers.take_at_least(HEADROOM + len_max + buf.len() + HEADROOM);
-        larger.clear(HEADROOM);
-        let n = encode(larger.spare_mut()).unwrap_or(0);
-        larger.advance(n);
-        let _ = larger.append(buf.filled());
-        larger
-    }
-
-    fn put_behind(mut buf: Buf, tail: &[u8]) -> Buf {
-        if buf.append(tail) {
-            return buf;
-        }
-        let bytes = HEADROOM + buf.len() + tail.len() + HEADROOM;
-        let mut larger = buf.grown(bytes);
-        let _ = larger.append(tail);
-        larger
     }
 }

@@ -51,4 +51,26 @@ impl BodyLength {
     pub const fn is_empty(self) -> bool {
         matches!(self, Self::None | Self::Length(0))
     }
+
+    /// How much body follows, for those who do not care how its end is known.
+    #[must_use]
+    pub const fn size(self) -> BodySize {
+        match self {
+            Self::None => BodySize::None,
+            Self::Length(bytes) => BodySize::Known(bytes),
+            Self::Chunked | Self::UntilClose => BodySize::Unknown,
+        }
+    }
+}
+
+/// How much body follows a head, whatever the protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BodySize {
+    /// There is no body, and nothing says so: see [`BodyLength::None`].
+    #[default]
+    None,
+    /// So many bytes; perhaps 0, which the head must then say.
+    Known(u64),
+    /// The head does not tell.
+    Unknown,
 }

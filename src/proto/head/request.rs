@@ -1,6 +1,6 @@
 //! The head of a request.
 
-use super::{BodyLength, HeaderId, Headers, Span, Version, is_token};
+use super::{BodyLength, BodySize, HeaderId, Headers, Span, Version, is_token};
 use crate::path::Rules;
 use crate::uri;
 use crate::violation::Violation;
@@ -207,6 +207,13 @@ impl RequestHead {
     #[must_use]
     pub const fn body_length(&self) -> BodyLength {
         self.length
+    }
+
+    /// How much body follows, whatever the protocol.
+    #[inline]
+    #[must_use]
+    pub const fn body_size(&self) -> BodySize {
+        self.length.size()
     }
 
     /// Whether the client wishes to keep the connection, RFC 9112 9.3. Survives the removal of

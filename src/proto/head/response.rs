@@ -1,6 +1,6 @@
 //! The head of a response.
 
-use super::{BodyLength, Headers, Span, Version};
+use super::{BodyLength, BodySize, Headers, Span, Version};
 
 /// The head of a response.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +57,13 @@ impl ResponseHead {
     #[must_use]
     pub const fn body_length(&self) -> BodyLength {
         self.length
+    }
+
+    /// How much body follows, whatever the protocol.
+    #[inline]
+    #[must_use]
+    pub const fn body_size(&self) -> BodySize {
+        self.length.size()
     }
 
     /// Whether the connection can carry another response after this one, RFC 9112 9.3: the endpoint

@@ -16,15 +16,16 @@ use proto::proxy_protocol::{Says, Step, parse};
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
 use crate::net::buffer::{Buf, HEADROOM, Size};
-use crate::wire::{Wire, empty};
+use crate::side::empty;
+use crate::wire::Wire;
 
 /// What came of it.
-pub(super) enum Introduced {
+pub(super) enum Handshake {
     /// The connection stands for itself. What came of its first request is in the buffer.
-    AsItIs(Buf),
+    Unchanged(Buf),
     /// The client is at the address, and connected to that port if one is known. What came of its
     /// first request is in the buffer.
-    By(ClientAddress, Option<u16>, Buf),
+    Client(ClientAddress, Option<u16>, Buf),
     /// No byte came for a while.
     Nothing,
     /// The client ended, or broke off.
@@ -39,7 +40,7 @@ pub(super) async fn run<N: Net>(
     mut wire: Wire<'_, N>,
     mode: ProxyProtocol,
     head_micros: u64,
-) -> Introduced {
+) -> Handshake {
     let mut buf = empty(wire.buffers, Size::Small);
     let mut began = None;
     loop {
@@ -51,20 +52,20 @@ pub(super) async fn run<N: Net>(
                 Ok(Step::Header { len, says }) => {
                     buf.consume(len);
                     return match says {
-                        Says::Nothing => Introduced::AsItIs(buf),
-                        Says::Unix => Introduced::By(ClientAddress::Unix, None, buf),
+                        Says::Nothing => Handshake::Unchanged(buf),
+                        Says::Unix => Handshake::Client(ClientAddress::Unix, None, buf),
                         Says::Ip { source, destination } => {
-                            Introduced::By(source.into(), Some(destination.port()), buf)
+                            Handshake::Client(source.into(), Some(destination.port()), buf)
                         }
                     };
                 }
                 Ok(Step::NoHeader) if mode != ProxyProtocol::Required => {
-                    return Introduced::AsItIs(buf);
+                    return Handshake::Unchanged(buf);
                 }
                 Ok(Step::NoHeader) => {
-                    return Introduced::Refused(Reason::ProxyHeaderMissing, began);
+                    return Handshake::Refused(Reason::ProxyHeaderMissing, began);
                 }
-                Err(_) => return Introduced::Refused(Reason::ProxyHeaderMalformed, began),
+                Err(_) => return Handshake::Refused(Reason::ProxyHeaderMalformed, began),
             }
             wire.read_micros = began.plus_micros(head_micros).micros_since(now).max(1);
         }
@@ -76,12 +77,12 @@ pub(super) async fn run<N: Net>(
         (read, buf) = wire.read(Stage::Handshake, buf).await;
         match (read, began) {
             (Ok(n), _) if n > 0 => {}
-            (Err(Failure { kind: Kind::Timeout, .. }), None) => return Introduced::Nothing,
+            (Err(Failure { kind: Kind::Timeout, .. }), None) => return Handshake::Nothing,
             (Err(Failure { kind: Kind::Timeout, .. }), Some(began)) => {
-                return Introduced::Refused(Reason::ProxyHeaderTimeout, began);
+                return Handshake::Refused(Reason::ProxyHeaderTimeout, began);
             }
             // A connection that ends before it has said anything is how a port is probed.
-            _ => return Introduced::Ended,
+            _ => return Handshake::Ended,
         }
     }
 }

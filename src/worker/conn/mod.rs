@@ -1,6 +1,301 @@
-//! The client sides: what happens on a connection between its accept and its close.
+//! A client's connection: everything that holds whatever protocol the client speaks.
+//!
+//! A connection is either *quiet* or *busy*. A quiet one is a small future that waits for
+//! readiness: it holds no buffer, no head, no exchange. Bytes make it busy: a boxed future that
+//! takes the PROXY header of a new connection (stage 2, [`handshake`]), and then runs the client's
+//! protocol ([`h1`]). When no next request comes for [`LINGER_MICROS`], the connection falls quiet
+//! again, and everything that it held goes home.
 
-mod decode;
-pub mod h1;
-
+mod h1;
 mod handshake;
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use engine::address::ClientAddress;
+use engine::snapshot::ProxyProtocol;
+use engine::stage::Stage;
+
+use handshake::Handshake;
+
+use crate::deadline::Deadline;
+use crate::exchange::{Caller, Context, Exchange, Forwarded, Tunnel, TunnelEnd};
+use crate::failure::Side;
+use crate::listener::{ListenerSlot, Open, Seat};
+use crate::net::buffer::{Buf, Size};
+use crate::net::{Net, Stream, StreamState};
+use crate::state::Core;
+use crate::transport::Transport;
+use crate::wire::Wire;
+
+/// How long a connection stays busy after a response, with a read armed, in microseconds. A client
+/// that asks more often than this never pays for falling quiet and waking again.
+const LINGER_MICROS: u64 = 500_000;
+/// Buffers lent on a core above which a connection does not linger: reading by readiness costs some
+/// 5 % more a request, and thousands of lingering connections would hold 3.5 KiB each.
+const LINGER_BUFFERS_MAX: usize = 1024;
+/// How often a connection looks again that waits for buffers before it becomes busy, in
+/// microseconds.
+const WANT_OF_BUFFERS_MICROS: u64 = 20_000;
+/// How long a closing connection still reads what the client sends, so that the client reads our
+/// answer before a reset destroys it, in microseconds; and how much, which bounds the work for a
+/// client that never stops.
+const LINGERING_CLOSE_MICROS: u64 = 2_000_000;
+const LINGERING_CLOSE_BYTES: usize = 64 << 20;
+
+/// Serves a client's connection to its end.
+///
+/// Not an `async fn`, which would keep its arguments twice: this future is the price of a quiet
+/// connection.
+pub fn serve<N: Net>(
+    core: Rc<Core<N>>,
+    stream: N::Stream,
+    client: ClientAddress,
+    seat: Seat,
+) -> impl Future<Output = ()> {
+    let (deadline, upload) = (core.wheel.deadline(), core.wheel.deadline());
+    let transport = Transport::Plain(stream);
+    let open = Open::count(core, seat);
+    let port = Cell::new(open.listener().port);
+    let is_new = Cell::new(true);
+    let client = Cell::new(client);
+    let connection = Connection { open, transport, client, port, is_new, deadline, upload };
+    async move { connection.live().await }
+}
+
+struct Connection<N: Net> {
+    open: Open<N>,
+    transport: Transport<N>,
+    /// The client's address. A PROXY header may change it.
+    client: Cell<ClientAddress>,
+    /// The port that the client connected to, if there is one.
+    port: Cell<Option<u16>>,
+    /// No byte has been looked at yet.
+    is_new: Cell<bool>,
+    /// The deadline of every wait but those of an upload.
+    deadline: Deadline,
+    /// The deadline of the direction towards an endpoint, while an exchange runs.
+    upload: Deadline,
+}
+
+/// What a busy connection becomes.
+enum Next<N: Net> {
+    Quiet,
+    Closed,
+    Tunnel(Box<Tunnel<N>>),
+}
+
+impl<N: Net> Connection<N> {
+    fn core(&self) -> &Core<N> {
+        &self.open.core
+    }
+
+    fn listener(&self) -> &ListenerSlot {
+        self.open.listener()
+    }
+
+    /// Whether the connection takes no further request.
+    fn ends(&self) -> bool {
+        self.core().draining.get() || self.listener().closing.get()
+    }
+
+    /// Whether the connection may stay busy, with a read armed, while nothing comes. Where
+    /// descriptors or buffers are short it falls quiet: then it holds no buffer, and can be closed
+    /// for another.
+    fn may_linger(&self) -> bool {
+        let core = self.core();
+        core.buffers.lent() < LINGER_BUFFERS_MAX && core.buffers.has_slack() && !core.pressed.get()
+    }
+
+    /// The connection's bytes, for operations under `deadline`.
+    fn wire<'a>(
+        &'a self,
+        deadline: &'a Deadline,
+        read_micros: u64,
+        write_micros: u64,
+    ) -> Wire<'a, N> {
+        Wire {
+            net: &self.core().net,
+            buffers: &self.core().buffers,
+            transport: &self.transport,
+            deadline,
+            side: Side::Client,
+            read_micros,
+            write_micros,
+        }
+    }
+
+    /// What the gateway tells endpoints of this connection.
+    fn forwarded(&self) -> Forwarded {
+        Forwarded::plain(self.client.get(), self.port.get())
+    }
+
+    /// What an exchange on this connection runs with.
+    fn context<'a>(&'a self, forwarded: &'a Forwarded) -> Context<'a, N> {
+        Context {
+            core: self.core(),
+            listener: self.listener(),
+            forwarded,
+            upload: &self.upload,
+            download: &self.deadline,
+        }
+    }
+
+    async fn live(&self) {
+        // A new connection mostly has its request right behind it.
+        let mut served = 0;
+        let mut busy = self.may_linger();
+        while busy || self.quiet(served == 0).await {
+            busy = false;
+            // The future of the busy connection is gone before a tunnel begins.
+            let next = Box::pin(self.busy(&mut served)).await;
+            match next {
+                Next::Quiet => {}
+                Next::Closed => return,
+                Next::Tunnel(tunnel) => return Box::pin(self.tunnel(tunnel)).await,
+            }
+        }
+    }
+
+    /// Waits for bytes, holding nothing. `false` when the connection is to be closed.
+    async fn quiet(&self, first: bool) -> bool {
+        let core = self.core();
+        let timeouts = self.listener().timeouts.get();
+        let patience = if first { timeouts.head.0 } else { timeouts.idle.0 };
+        let give_up_at = core.net.now().plus_micros(patience);
+        self.deadline.arm(core.net.now(), patience);
+        let idle = self.listener().idle.enter(&self.deadline, core.net.now());
+        let mut readable = pin!(self.transport.readable());
+        let came = poll_fn(|cx| {
+            // A request that is already here is still served.
+            if self.ends() {
+                return Poll::Ready(self.transport.state() == StreamState::Readable);
+            }
+            if let Poll::Ready(ready) = readable.as_mut().poll(cx) {
+                return Poll::Ready(ready.is_ok());
+            }
+            if self.deadline.poll_fired(cx) { Poll::Ready(false) } else { Poll::Pending }
+        })
+        .await;
+        if !came && idle.is_shed() {
+            core.counters.client_shed.add(1);
+        }
+        drop(idle);
+        while came && !core.buffers.has_room() {
+            if core.net.now() >= give_up_at {
+                return false;
+            }
+            self.deadline.arm(core.net.now(), WANT_OF_BUFFERS_MICROS);
+            self.deadline.passed().await;
+        }
+        self.deadline.clear();
+        came
+    }
+
+    /// Takes the PROXY header of a new connection; then serves requests for as long as they keep
+    /// coming.
+    async fn busy(&self, served: &mut u32) -> Next<N> {
+        let mut ahead = None;
+        if self.is_new.get() {
+            let mode = self.listener().proxy_protocol.get();
+            if mode != ProxyProtocol::Off {
+                // Once per connection, and large.
+                match Box::pin(self.read_proxy_header(mode)).await {
+                    Ok(buf) => ahead = Some(buf),
+                    Err(next) => return next,
+                }
+            }
+            self.is_new.set(false);
+        }
+        h1::serve(self, ahead, served).await
+    }
+
+    /// Stage 2: takes the PROXY header off the connection. Gives the bytes behind it, or says what
+    /// becomes of the connection.
+    async fn read_proxy_header(&self, mode: ProxyProtocol) -> Result<Buf, Next<N>> {
+        let core = self.core();
+        let head_micros = self.listener().timeouts.get().head.0;
+        let counted = |buf| {
+            if self.open.seat.count_client(self.client.get()) {
+                return Ok(buf);
+            }
+            core.counters.client_refused.add(1);
+            Err(Next::Closed)
+        };
+        let wire = self.wire(&self.deadline, LINGER_MICROS, 0);
+        match handshake::run(wire, mode, head_micros).await {
+            Handshake::Unchanged(buf) => counted(buf),
+            Handshake::Client(client, port, buf) => {
+                self.client.set(client);
+                self.port.set(port);
+                counted(buf)
+            }
+            Handshake::Nothing => Err(self.fall_quiet()),
+            Handshake::Ended => Err(Next::Closed),
+            Handshake::Refused(reason, began) => {
+                let forwarded = self.forwarded();
+                let caller = Caller::of_connection(self.client.get());
+                let exchange = Exchange::new(self.context(&forwarded), caller, began);
+                exchange.close_unanswered(&core.request_heads.take(), reason);
+                Err(Next::Closed)
+            }
+        }
+    }
+
+    /// Lets go of everything that a cancelable read keeps, so that a quiet connection costs least.
+    fn fall_quiet(&self) -> Next<N> {
+        self.transport.cancel_read();
+        Next::Quiet
+    }
+
+    /// The client's side of a tunnel, to its end.
+    async fn tunnel(&self, tunnel: Box<Tunnel<N>>) {
+        let Self { transport, deadline, upload, .. } = self;
+        let end = tunnel.run(self.core(), self.listener(), transport, deadline, upload).await;
+        if end == TunnelEnd::ClientUnread {
+            self.close_politely().await;
+        }
+    }
+
+    /// Ends our direction and reads on for a while before closing (RFC 9112 section 9.6).
+    async fn close_politely(&self) {
+        let core = self.core();
+        self.transport.shutdown_write();
+        let give_up_at = core.net.now().plus_micros(LINGERING_CLOSE_MICROS);
+        let mut buf = core.buffers.take(Size::Medium);
+        let mut left = LINGERING_CLOSE_BYTES;
+        while left > 0 {
+            let read_micros = give_up_at.micros_since(core.net.now());
+            if read_micros == 0 {
+                return;
+            }
+            buf.clear(0);
+            let read;
+            (read, buf) = self.wire(&self.deadline, read_micros, 0).read(Stage::Finish, buf).await;
+            match read {
+                Ok(n) if n > 0 => left = left.saturating_sub(n),
+                _ => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::monoio::{MonoioNet, MonoioStream};
+
+    #[test]
+    fn a_quiet_connection_is_a_small_future() {
+        fn size<F>(
+            _: impl FnOnce(Rc<Core<MonoioNet>>, MonoioStream, ClientAddress, Seat) -> F,
+        ) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size(serve::<MonoioNet>);
+        assert!(bytes <= 512, "{bytes} bytes");
+    }
+}

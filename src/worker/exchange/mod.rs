@@ -42,47 +42,6 @@ pub use caller::Caller;
 pub use notes::Notes;
 pub use tunnel::{Left, Tunnel};
 
-/// Where a request comes from and its response goes to. An exchange uses the two directions at the
-/// same time, as [`ClientSide::split`] hands them out.
-pub trait ClientSide {
-    /// The direction that the request's body comes in.
-    type Source<'a>: RequestSource
-    where
-        Self: 'a;
-    /// The direction that the response goes out in.
-    type Sink<'a>: ResponseSink
-    where
-        Self: 'a;
-    /// Asks and tells while both directions are under way.
-    type Handle<'a>: ClientHandle
-    where
-        Self: 'a;
-
-    /// Both directions and the handle. `upload` is the deadline of the first, `download` that of
-    /// the second.
-    fn split<'a>(
-        &'a mut self,
-        upload: &'a Deadline,
-        download: &'a Deadline,
-    ) -> (Self::Source<'a>, Self::Sink<'a>, Self::Handle<'a>);
-
-    /// What of the request's body came with its head.
-    ///
-    /// # Errors
-    ///
-    /// When that is malformed.
-    fn begin(&mut self) -> Result<Chunk, Failure>;
-
-    /// The protocol that the client speaks.
-    fn version(&self) -> Version;
-}
-
-/// The incoming direction of an exchange with a client.
-pub trait RequestSource {
-    /// More of the body; `last` with the final bytes, or alone.
-    fn next(&mut self) -> impl Future<Output = Result<Chunk, Failure>>;
-}
-
 /// What becomes of the client's connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
@@ -94,37 +53,6 @@ pub enum After {
     Tunnel,
     /// It has been given up, and must end with a reset.
     Aborted,
-}
-
-/// The outgoing direction of an exchange with a client.
-pub trait ResponseSink {
-    /// Sends a 1xx head.
-    fn interim(&mut self, head: &ResponseHead) -> impl Future<Output = Result<(), Failure>>;
-
-    /// Sends the final head and the first of the body, in one piece.
-    fn head(
-        &mut self,
-        head: &ResponseHead,
-        length: BodyLength,
-        after: After,
-        first: Chunk,
-    ) -> impl Future<Output = Result<(), Failure>>;
-
-    /// Sends more of the body.
-    fn chunk(&mut self, chunk: Chunk) -> impl Future<Output = Result<(), Failure>>;
-}
-
-/// The client's connection or stream, beside its two directions.
-pub trait ClientHandle {
-    /// Whether the client is still there, asked without waiting while no response byte was sent. A
-    /// client that has only ended its own direction is.
-    fn is_there(&self) -> bool;
-
-    /// Makes a pending [`RequestSource::next`] fail with [`Kind::Abandoned`].
-    fn cancel_upload(&self);
-
-    /// Resets the connection or stream, so that what was sent does not look complete.
-    fn abort(&self);
 }
 
 /// An exchange and what it runs with.

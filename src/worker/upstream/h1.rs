@@ -7,17 +7,21 @@ use std::rc::Rc;
 use engine::stage::Stage;
 use engine::time::Instant;
 use proto::h1::{Scanner, encode_request, encoded_len_max, parse_response};
-use proto::head::{BodyLength, Method, RequestHead, ResponseHead};
+use proto::head::{BodyLength, BodySize, Method, RequestHead, ResponseHead};
 use proto::violation::Violation;
 
 use super::pool::{Counted, Pool};
-use super::side::{EndpointHandle, EndpointSide, RequestSink, ResponseSource, Unsent};
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
+use crate::h1::{Incoming, outgoing};
 use crate::net::buffer::{Buf, HEADROOM, Size, TAILROOM};
 use crate::net::{Net, Stream, StreamState};
+use crate::side::{
+    Chunk, EndpointHandle, EndpointSide, RequestSink, ResponseSource, Unsent, empty,
+};
 use crate::state::Core;
-use crate::wire::{Chunk, Incoming, Wire, empty, outgoing};
+use crate::transport::Transport;
+use crate::wire::Wire;
 
 /// How long a response head may be. Endpoints are trusted more than clients, but not with memory:
 /// nginx refuses at 4 or 8 KiB (`proxy_buffer_size`), Envoy at 60 KiB.
@@ -44,7 +48,7 @@ pub struct Lease<N: Net> {
 pub(super) struct Connection<N: Net> {
     net: N,
     buffers: crate::net::buffer::BufferPool,
-    pub(super) stream: N::Stream,
+    pub(super) transport: Transport<N>,
     /// Counts it for as long as it lives.
     _counted: Counted,
     /// It has carried a request before, so that it may turn out dead.
@@ -70,6 +74,8 @@ struct State {
     chunked_out: bool,
     /// The response's head was read and lets the connection live.
     keep_alive: bool,
+    /// How the end of the response's body is known.
+    length: BodyLength,
     begun: bool,
     /// A write failed. The kernel reports a reset once: reads see a clean end after it, which must
     /// not pass for the end of a body that ends with the connection.
@@ -80,11 +86,11 @@ struct State {
 }
 
 impl<N: Net> Connection<N> {
-    pub(super) fn new(core: &Core<N>, stream: N::Stream, counted: Counted) -> Self {
+    pub(super) fn new(core: &Core<N>, transport: Transport<N>, counted: Counted) -> Self {
         Self {
             net: core.net.clone(),
             buffers: core.buffers.clone(),
-            stream,
+            transport,
             _counted: counted,
             reused: false,
             bulky: false,
@@ -99,7 +105,7 @@ impl<N: Net> Connection<N> {
 impl<N: Net> Drop for Connection<N> {
     fn drop(&mut self) {
         if self.abrupt {
-            self.stream.abort();
+            self.transport.abort();
         }
     }
 }
@@ -135,15 +141,15 @@ impl<N: Net> Lease<N> {
     /// of any byte, and its kernel has answered the bytes by a reset, which may take until now. An
     /// endpoint that ends its direction and still reads acknowledges what it takes.
     pub async fn is_untaken(&self, deadline: &Deadline) -> bool {
-        let Connection { net, stream, state, .. } = &*self.connection;
+        let Connection { net, transport, state, .. } = &*self.connection;
         let bytes_out = state.bytes_out.get();
         if !state.sent.get() || state.broken.get() {
             return false;
         }
         let give_up_at = net.now().plus_micros(UNTAKEN_MICROS);
         loop {
-            let ended = stream.state() == StreamState::Gone;
-            if stream.unacknowledged() != Some(bytes_out) {
+            let ended = transport.state() == StreamState::Gone;
+            if transport.unacknowledged() != Some(bytes_out) {
                 return false;
             }
             if ended || net.now() >= give_up_at {
@@ -183,13 +189,13 @@ impl<N: Net> EndpointSide for Lease<N> {
         let wire = Wire {
             net: &connection.net,
             buffers: &connection.buffers,
-            stream: &connection.stream,
+            transport: &connection.transport,
             deadline: upload,
             side: Side::Endpoint,
             read_micros: connection.between_bytes_micros,
             write_micros: connection.between_bytes_micros,
         };
-        let State { sent, bytes_out, chunked_out, keep_alive, begun, broken, ahead, body } =
+        let State { sent, bytes_out, chunked_out, keep_alive, length, begun, broken, ahead, body } =
             &mut connection.state;
         let (sent, broken): (&Cell<bool>, &Cell<bool>) = (sent, broken);
         let reused = connection.reused;
@@ -199,26 +205,27 @@ impl<N: Net> EndpointSide for Lease<N> {
             first_byte_micros: connection.first_byte_micros,
             bulky: &mut connection.bulky,
             keep_alive,
+            length,
             begun,
             broken,
             sent,
             ahead,
             body,
         };
-        (sink, source, Handle(&connection.stream))
+        (sink, source, Handle(&connection.transport))
     }
 
-    type Raw = N::Stream;
+    type Raw = Transport<N>;
 
-    fn raw(&mut self) -> (&N::Stream, Option<Buf>) {
+    fn raw(&mut self) -> (&Transport<N>, Option<Buf>) {
         // Who takes it over ends it.
         self.connection.abrupt = false;
-        (&self.connection.stream, self.connection.state.ahead.take())
+        (&self.connection.transport, self.connection.state.ahead.take())
     }
 }
 
 /// The connection beside its directions.
-pub struct Handle<'a, N: Net>(&'a N::Stream);
+pub struct Handle<'a, N: Net>(&'a Transport<N>);
 
 impl<N: Net> EndpointHandle for Handle<'_, N> {
     fn abort(&self) {
@@ -251,9 +258,14 @@ impl<N: Net> RequestSink for Sink<'_, N> {
     async fn head(
         &mut self,
         head: &RequestHead,
-        length: BodyLength,
+        size: BodySize,
         first: Chunk,
     ) -> Result<Option<Chunk>, Unsent> {
+        let length = match size {
+            BodySize::None => BodyLength::None,
+            BodySize::Known(bytes) => BodyLength::Length(bytes),
+            BodySize::Unknown => BodyLength::Chunked,
+        };
         *self.chunked = length == BodyLength::Chunked;
         let last = first.last;
         let body_len = first.buf.len();
@@ -305,6 +317,7 @@ pub struct Source<'a, N: Net> {
     first_byte_micros: u64,
     bulky: &'a mut bool,
     keep_alive: &'a mut bool,
+    length: &'a mut BodyLength,
     begun: &'a mut bool,
     broken: &'a Cell<bool>,
     sent: &'a Cell<bool>,
@@ -320,7 +333,7 @@ impl<N: Net> Source<'_, N> {
         give_up_at: &mut Instant,
         while_waiting: &mut impl FnMut() -> bool,
     ) -> (Result<usize, Failure>, Buf) {
-        let Wire { net, deadline, stream, .. } = self.wire;
+        let Wire { net, deadline, transport, .. } = self.wire;
         let look_around = |now: Instant, give_up_at: Instant| {
             deadline.arm(now, give_up_at.micros_since(now).min(LOOK_AROUND_MICROS));
         };
@@ -340,9 +353,9 @@ impl<N: Net> Source<'_, N> {
                 look_around(now, *give_up_at);
                 return;
             }
-            stream.abort();
+            transport.abort();
         };
-        let (read, buf) = deadline.guard(pin!(stream.read(buf)), on_fire).await;
+        let (read, buf) = deadline.guard(pin!(transport.read(buf)), on_fire).await;
         deadline.clear();
         let read = match (read, ended) {
             (Ok(n), _) if n > 0 => Ok(n),
@@ -404,6 +417,7 @@ impl<N: Net> ResponseSource for Source<'_, N> {
         *self.bulky = buf.len() + HEADROOM + TAILROOM >= Size::Medium.bytes();
         buf.consume(head_len);
         *self.keep_alive = into.keep_alive();
+        *self.length = into.body_length();
         *self.ahead = Some(buf);
         Ok(())
     }
@@ -412,9 +426,9 @@ impl<N: Net> ResponseSource for Source<'_, N> {
         *self.begun
     }
 
-    fn begin(&mut self, length: BodyLength) -> Result<Chunk, Failure> {
+    fn begin(&mut self) -> Result<Chunk, Failure> {
         let ahead = self.ahead.take().unwrap_or_else(|| empty(self.wire.buffers, Size::Small));
-        self.body.insert(Incoming::new(length, ahead)).begin(&self.wire, Stage::Respond)
+        self.body.insert(Incoming::new(*self.length, ahead)).begin(&self.wire, Stage::Respond)
     }
 
     async fn next(&mut self) -> Result<Chunk, Failure> {

@@ -10,9 +10,7 @@
 pub mod endpoint;
 pub mod h1;
 pub mod pool;
-pub mod side;
 
 pub use endpoint::UpstreamSlot;
 pub use h1::Lease;
 pub use pool::Pool;
-pub use side::{EndpointHandle, EndpointSide, RequestSink, ResponseSource, Unsent};

@@ -15,6 +15,7 @@ use crate::failure::{Failure, Kind};
 use crate::net::{Net, Stream, StreamState};
 use crate::pressure::exhausted;
 use crate::state::{Core, Place};
+use crate::transport::Transport;
 
 /// The idle connections of one endpoint on one core, the one used last on top.
 pub struct Pool<N: Net> {
@@ -82,7 +83,7 @@ impl<N: Net> Pool<N> {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
             let fit = now.micros_since(idle.since) < self.idle_micros
-                && idle.connection.stream.is_quiet();
+                && idle.connection.transport.is_quiet();
             if fit {
                 core.counters.endpoint_reused.add(1);
                 return Some(Lease::new(Rc::clone(self), idle.connection));
@@ -127,7 +128,7 @@ impl<N: Net> Pool<N> {
         match connected {
             Some(Ok(stream)) => {
                 core.counters.endpoint_opened.add(1);
-                let connection = Box::new(h1::Connection::new(core, stream, counted));
+                let connection = Box::new(h1::Connection::new(core, Transport::Plain(stream), counted));
                 Ok(Lease::new(Rc::clone(self), connection))
             }
             Some(Err(error)) if exhausted(&error).is_some() => {
@@ -154,7 +155,7 @@ impl<N: Net> Pool<N> {
         self.idle.borrow_mut().retain(|idle| {
             let age = now.micros_since(idle.since);
             age < QUIET_CHECK_AFTER
-                || (age < self.idle_micros && idle.connection.stream.state() == StreamState::Quiet)
+                || (age < self.idle_micros && idle.connection.transport.state() == StreamState::Quiet)
         });
     }
 
