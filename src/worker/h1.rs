@@ -9,7 +9,7 @@
 
 use engine::stage::Stage;
 use proto::h1::{BodyDecoder, chunk_size_line};
-use proto::head::{BodyLength, BodySize};
+use proto::head::BodyLength;
 
 use crate::failure::{Failure, Kind};
 use crate::net::Net;

@@ -44,8 +44,9 @@ const CIRCLES: &[(&str, &[&str])] = &[
          To be opened.",
         &[
             "src/worker/accept.rs",
-            "src/worker/conn/h1.rs",
-            "src/worker/conn/handshake.rs",
+            "src/worker/conn/h1/mod.rs",
+            "src/worker/conn/h1/side.rs",
+            "src/worker/conn/mod.rs",
             "src/worker/exchange/admit.rs",
             "src/worker/exchange/caller.rs",
             "src/worker/exchange/connect.rs",
@@ -64,8 +65,7 @@ const CIRCLES: &[(&str, &[&str])] = &[
             "src/worker/upstream/endpoint.rs",
             "src/worker/upstream/h1.rs",
             "src/worker/upstream/pool.rs",
-            "src/worker/upstream/side.rs",
-            "src/worker/wire.rs",
+            "src/worker/h1.rs",
         ],
     ),
     (

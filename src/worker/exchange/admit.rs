@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use engine::address::ClientAddress;
 use proto::h1::strip_hop_by_hop;
-use proto::head::{HeaderId, Headers, RequestHead, Version};
+use proto::head::{HeaderId, Headers, RequestHead};
 use proto::uri::check_authority;
 
 use super::Exchange;
@@ -54,10 +54,6 @@ impl<N: Net> Exchange<'_, N> {
     /// Prepares `head` for the endpoint.
     pub(super) fn prepare(&self, head: &mut RequestHead) {
         strip_hop_by_hop(&mut head.headers);
-        if head.version == Version::Http10 {
-            // RFC 9110 section 10.1.1: it means nothing there, and we speak 1.1 for the client.
-            head.headers.remove(HeaderId::Expect);
-        }
         if self.caller.by_proxy {
             self.add_to_what_a_proxy_says(head);
         } else {

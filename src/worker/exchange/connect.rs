@@ -8,14 +8,14 @@ use engine::retry::{Ledger, Verdict, judge};
 use engine::snapshot::UpstreamId;
 use engine::stage::Stage;
 use engine::time::Micros;
-use proto::head::BodyLength;
+use proto::head::BodySize;
 
 use super::{End, Exchange, Request, end_of};
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
 use crate::net::buffer::Size;
-use crate::upstream::{EndpointSide, Lease, Pool, RequestSink, UpstreamSlot};
-use crate::wire::{Chunk, empty};
+use crate::side::{Chunk, EndpointSide, RequestSink, empty};
+use crate::upstream::{Lease, Pool, UpstreamSlot};
 
 /// The attempts of one exchange to get its request to an endpoint.
 pub(super) struct Attempts<N: Net> {
@@ -90,7 +90,7 @@ impl<N: Net> Attempts<N> {
                         lease.may_switch();
                     }
                     let (mut sink, _, _) = lease.split(exchange.upload, exchange.download);
-                    let unsent = match sink.head(request.head, request.length, first).await {
+                    let unsent = match sink.head(request.head, request.size, first).await {
                         Ok(held) => {
                             self.ledger.bytes_out = 1;
                             self.first = held;
@@ -99,7 +99,7 @@ impl<N: Net> Attempts<N> {
                         Err(unsent) => unsent,
                     };
                     self.ledger.bytes_out = unsent.bytes_out;
-                    if unsent.chunk.is_none() && request.length != BodyLength::None {
+                    if unsent.chunk.is_none() && request.size != BodySize::None {
                         // Some of the body went out with the head, and is not held any more.
                         self.ledger.body_bytes_consumed = 1;
                     }

@@ -2,14 +2,14 @@
 
 use engine::reason::Reason;
 use engine::snapshot::{Action, RouteId};
-use proto::head::{BodyLength, HeaderId, Method, RequestHead, ResponseHead};
+use proto::head::{BodySize, HeaderId, Method, RequestHead, ResponseHead};
 use proto::violation::Violation;
 
-use super::{After, ClientSide, Exchange, ResponseSink};
+use super::{Ended, Exchange};
 use crate::net::Net;
 use crate::net::buffer::{Buf, HEADROOM, Size};
+use crate::side::{Chunk, ClientSide, ResponseSink, Upload, empty};
 use crate::state::Shelved;
-use crate::wire::{Chunk, empty};
 
 /// Seconds after which a client may try again when no endpoint can be had now. Health checks, as
 /// other gateways run them by default, need about that long to see a recovery.
@@ -21,8 +21,8 @@ pub(super) async fn reply<N: Net, C: ClientSide>(
     client: &mut C,
     request: &RequestHead,
     reason: Reason,
-    after: After,
-) -> After {
+    upload: Upload,
+) -> Ended {
     let status = reason.status();
     let mut head = exchange.core.response_heads.take();
     let mut buf = empty(&exchange.core.buffers, Size::Small);
@@ -49,7 +49,7 @@ pub(super) async fn reply<N: Net, C: ClientSide>(
         exchange.snapshot.table().allow(request.host(), request.path(), &mut allow);
         head.headers.push(HeaderId::Allow, &allow);
     }
-    send(exchange, client, request, status, head, buf, after).await
+    send(exchange, client, request, status, head, buf, upload).await
 }
 
 /// Answers as `route` says.
@@ -58,8 +58,8 @@ pub(super) async fn answer<N: Net, C: ClientSide>(
     client: &mut C,
     request: &RequestHead,
     route: RouteId,
-    after: After,
-) -> After {
+    upload: Upload,
+) -> Ended {
     let mut head = exchange.core.response_heads.take();
     let route = exchange.snapshot.table().routes.get(route.0 as usize);
     let (status, body) = match route.map(|route| &route.action) {
@@ -68,7 +68,7 @@ pub(super) async fn answer<N: Net, C: ClientSide>(
             if !redirect.location(request.host(), request.path(), request.query(), &mut location) {
                 let reason = Reason::Violation(Violation::HostMissing);
                 drop(head);
-                return reply(exchange, client, request, reason, After::Close).await;
+                return reply(exchange, client, request, reason, upload).await;
             }
             head.headers.push(HeaderId::Location, &location);
             (redirect.status, &[][..])
@@ -79,12 +79,12 @@ pub(super) async fn answer<N: Net, C: ClientSide>(
             }
             (reply.status, &*reply.body)
         }
-        Some(Action::Upstream(_)) | None => return After::Close,
+        Some(Action::Upstream(_)) | None => return Ended::ClientGone,
     };
     let mut buf = exchange.core.buffers.take_at_least(body.len() + 2 * HEADROOM);
     buf.clear(HEADROOM);
     let _ = buf.append(body);
-    send(exchange, client, request, status, head, buf, after).await
+    send(exchange, client, request, status, head, buf, upload).await
 }
 
 /// Sends a response of the gateway's own.
@@ -95,26 +95,25 @@ async fn send<N: Net, C: ClientSide>(
     status: u16,
     mut head: Shelved<'_, ResponseHead>,
     mut body: Buf,
-    after: After,
-) -> After {
+    upload: Upload,
+) -> Ended {
     head.set_status(status, proto::head::phrase(status));
     let date = proto::date::imf_fixdate(exchange.core.net.unix_micros() / 1_000_000);
     head.headers.push(HeaderId::Date, &date);
     // RFC 9110 section 8.6: no Content-Length with a 204; RFC 9112 section 6.3: neither has a body.
-    let length = match status {
-        204 | 304 => BodyLength::None,
-        _ => BodyLength::Length(body.len() as u64),
+    let size = match status {
+        204 | 304 => BodySize::None,
+        _ => BodySize::Known(body.len() as u64),
     };
-    if request.method == Method::Head || length == BodyLength::None {
+    if request.method == Method::Head || size == BodySize::None {
         body.truncate(0);
     }
     exchange.notes.status.set(status);
     exchange.notes.add_out(body.len());
-    let after = if exchange.ends() { After::Close } else { after };
     let (_, mut sink, _) = client.split(exchange.upload, exchange.download);
-    match sink.head(&head, length, after, Chunk::last(body)).await {
-        Ok(()) => after,
-        Err(_) => After::Close,
+    match sink.head(&head, size, upload, Chunk::last(body)).await {
+        Ok(()) => Ended::Answered,
+        Err(_) => Ended::ClientGone,
     }
 }
 

@@ -1,9 +1,9 @@
 //! Stage 8, forward, for a request whose body is still coming: the upload is a pump of its own
 //! beside the response's, both polled in the exchange's task.
 //!
-//! The two end in any order. An endpoint may answer early; then what is left of the upload is read
-//! and thrown away within a bound, so that a client that writes everything before it reads gets
-//! the answer. A client may stall or leave; then the endpoint is released.
+//! The two end in any order. An endpoint may answer early: then the exchange is over, and the
+//! client's side deals with the rest of the upload. A client may stall or leave: then the endpoint
+//! is released.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -13,28 +13,22 @@ use std::task::Poll;
 use engine::reason::Reason;
 use engine::stage::Stage;
 
-use super::respond::{self, CHUNKS_PER_TURN};
-use super::{After, ClientHandle, ClientSide, End, Exchange, Request, RequestSource, end_of};
+use super::{End, Exchange, Request, end_of, respond};
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
-use crate::upstream::{EndpointHandle, EndpointSide, RequestSink};
+use crate::side::{
+    CHUNKS_PER_TURN, ClientHandle, ClientSide, EndpointHandle, EndpointSide, RequestSink,
+    RequestSource, Upload,
+};
 
-/// How much of an upload that nobody wants is read and thrown away after an early answer: about
-/// what a client can have under way, as send and receive buffers stand by default.
-const DISCARD_BYTES_MAX: usize = 4 << 20;
-
-/// What the two pumps tell each other.
+/// The news that one pump has for the other.
 #[derive(Default)]
-struct Between {
+struct PumpProgress {
     /// The endpoint has the whole request.
     sent: Cell<bool>,
-    /// The rest of the upload is thrown away.
-    discard: Cell<bool>,
-    /// Nothing more is read of the upload: what could be cancelled was. A read that begins after
-    /// that would wait for a client that waits for us.
+    /// The response is complete, or there will be none: the upload must start no further read. One
+    /// that begins after the cancel would wait for a client that waits for us.
     over: Cell<bool>,
-    /// A byte of the body has come since the head.
-    moved: Cell<bool>,
 }
 
 /// Runs both pumps to their ends.
@@ -43,53 +37,38 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
     lease: &mut E,
     client: &mut C,
     request: &Request<'_>,
-) -> Result<After, End> {
-    let between = Between::default();
-    let version = client.version();
+) -> Result<(), End> {
+    let progress = PumpProgress::default();
     let (from_client, mut to_client, client) = client.split(exchange.upload, exchange.download);
     let (to_endpoint, mut from_endpoint, endpoint) =
         lease.split(exchange.upload, exchange.download);
     let mut response = exchange.core.response_heads.take();
 
     let mut up =
-        pin!(pump_up(exchange, from_client, to_endpoint, request.body_bytes_max, &between));
+        pin!(pump_up(exchange, from_client, to_endpoint, request.body_bytes_max, &progress));
     let mut down = pin!(async {
-        respond::head(&mut from_endpoint, &mut to_client, &client, request, version, &mut response)
+        respond::head(&mut from_endpoint, &mut to_client, &client, request, &mut response)
             .await
             .map_err(end_of)?;
         exchange.note_time(|times| &mut times.first_byte);
-        // An endpoint that refuses a request before its end will not read the rest, and neither do
-        // we. And a client that waited for 100 (Continue) may send its body now or not.
-        let waits_for_continue = request.expects_continue && !between.moved.get();
-        let refused_early = !between.sent.get() && (response.status >= 400 || waits_for_continue);
-        respond::body(
-            exchange,
-            &mut from_endpoint,
-            &mut to_client,
-            request,
-            version,
-            response,
-            refused_early,
-        )
-        .await
+        // An endpoint that refuses a request before its end will not read the rest.
+        let refused_early = !progress.sent.get() && response.status >= 400;
+        let upload = if refused_early { Upload::Unwanted } else { Upload::Wanted };
+        respond::body(exchange, &mut from_endpoint, &mut to_client, response, upload).await
     });
 
     let mut uploaded: Option<Result<(), Failure>> = None;
-    let mut responded: Option<Result<After, End>> = None;
+    let mut responded: Option<Result<(), End>> = None;
     poll_fn(|cx| {
         if responded.is_none()
             && let Poll::Ready(done) = down.as_mut().poll(cx)
         {
             if uploaded.is_none() {
-                // Whatever the upload waits for ends now: a write to the endpoint by the abort, a
-                // read from the client by the cancel where there is nothing to wait for.
-                between.discard.set(true);
+                // The upload is at one of two awaits: a write to the endpoint, which the abort ends,
+                // or a read from the client, which the cancel ends. `over` keeps it from another.
+                progress.over.set(true);
                 endpoint.abort();
-                let waits_for_continue = request.expects_continue && !between.moved.get();
-                if !matches!(done, Ok(After::KeepAlive)) || waits_for_continue {
-                    between.over.set(true);
-                    client.cancel_upload();
-                }
+                client.cancel_upload();
             }
             responded = Some(done);
         }
@@ -109,9 +88,9 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
     })
     .await;
     match (uploaded, responded) {
-        (Some(Ok(())), Some(responded)) => responded,
-        (Some(Err(_)), Some(Ok(_))) => Ok(After::Close),
-        // The endpoint failed because the client did.
+        // The client has its response. Whether its upload came to an end is its side's business.
+        (_, Some(Ok(()))) => Ok(()),
+        // The endpoint failed because the client did: the client's failure is the cause.
         (Some(Err(failure)), Some(Err(End::Reply(_)))) if failure.kind != Kind::Abandoned => {
             Err(end_of(failure))
         }
@@ -119,7 +98,7 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
             Err(End::Abort(Reason::BodyTooLarge))
         }
         (_, Some(Err(end))) => Err(end),
-        (_, None) | (None, _) => Err(End::Abort(Reason::ResponseTruncated)),
+        (_, None) => Err(End::Abort(Reason::ResponseTruncated)),
     }
 }
 
@@ -129,34 +108,31 @@ async fn pump_up<N: Net, S: RequestSource, K: RequestSink>(
     mut from_client: S,
     mut to_endpoint: K,
     body_bytes_max: u64,
-    between: &Between,
+    progress: &PumpProgress,
 ) -> Result<(), Failure> {
-    let mut discarded = 0;
+    // The endpoint takes no more of the body.
+    let mut refused = false;
     let mut chunks = 0u32;
     loop {
-        if between.over.get() {
+        if progress.over.get() {
             return Err(Failure::client(Stage::Forward, Kind::Abandoned));
         }
-        let chunk = from_client.next().await?;
-        between.moved.set(true);
-        exchange.notes.add_in(&chunk);
-        if exchange.notes.bytes_in() > body_bytes_max {
-            // What was sent of it stays without its end: the endpoint is given up.
-            return Err(Failure::client(Stage::Forward, Kind::BodyTooLarge));
-        }
-        let last = chunk.last;
-        if between.discard.get() {
-            discarded += chunk.buf.len();
-            if discarded > DISCARD_BYTES_MAX {
-                return Err(Failure::client(Stage::Forward, Kind::Abandoned));
-            }
-        } else if to_endpoint.chunk(chunk).await.is_err() {
-            // The endpoint takes no more, perhaps because it has answered. The other pump will
-            // tell; the client is read on, so that it comes to read that answer.
-            between.discard.set(true);
+        let last = if refused {
+            from_client.discard().await?
         } else {
-            between.sent.set(last);
-        }
+            let chunk = from_client.next().await?;
+            exchange.notes.add_in(&chunk);
+            if exchange.notes.bytes_in() > body_bytes_max {
+                // The part that was sent stays without its end: the endpoint is given up.
+                return Err(Failure::client(Stage::Forward, Kind::BodyTooLarge));
+            }
+            let last = chunk.last;
+            // An endpoint that takes no more has perhaps answered: the other pump will tell. The
+            // client is read on, so that it comes to read that answer.
+            refused = to_endpoint.chunk(chunk).await.is_err();
+            progress.sent.set(last && !refused);
+            last
+        };
         if last {
             return Ok(());
         }

@@ -1,13 +1,13 @@
 //! The exchange: one request and its response, stages 4 to 10 of the life of a request.
 //!
-//! It knows neither h1 nor h2: it sees a [`ClientSide`], and an
-//! [`EndpointSide`](crate::upstream::EndpointSide) lent by a pool. A request without a body, or
+//! It knows neither h1 nor h2: it sees a [`ClientSide`], and an [`EndpointSide`] lent by a pool. It
+//! reports how it ended; the sides decide what becomes of their connections. A request without a body, or
 //! whose body came with its head, is one straight run: send, await the head, stream the body.
 //! Otherwise the upload is a second pump beside that run, polled in the same task (see
 //! [`forward`]).
 //!
-//! What one exchange holds is bounded: a chunk in each direction (68 KiB each), and the head of
-//! what comes in next. Invariant: an operation that was started is awaited, on every path out.
+//! An exchange holds a bounded amount of memory: a chunk in each direction (68 KiB each), and the
+//! head of the next message. Invariant: an operation that was started is awaited, on every path out.
 
 mod admit;
 mod caller;
@@ -20,87 +20,99 @@ mod tunnel;
 mod upgrade;
 
 use std::cell::Cell;
+use std::ops::Deref;
 use std::rc::Rc;
 
 use engine::reason::Reason;
 use engine::snapshot::{Action, Found, RouteId, UpstreamId};
 use engine::stage::Stage;
 use engine::time::Instant;
-use proto::head::{BodyLength, RequestHead, ResponseHead, Version};
+use proto::head::{BodySize, RequestHead};
 
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
 use crate::listener::ListenerSlot;
 use crate::net::Net;
+use crate::side::{Chunk, ClientHandle, ClientSide, EndpointSide, ResponseSource, Upload};
 use crate::snapshot::CoreSnapshot;
 use crate::state::Core;
-use crate::upstream::{EndpointSide, Lease, ResponseSource};
-use crate::wire::Chunk;
+use crate::upstream::Lease;
 
 pub use admit::Forwarded;
 pub use caller::Caller;
 pub use notes::Notes;
-pub use tunnel::{Left, Tunnel};
+pub use tunnel::{Tunnel, TunnelEnd};
 
-/// What becomes of the client's connection after a response.
+/// How an exchange ended. The client's side decides what becomes of its connection or stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    /// The next request may come.
-    KeepAlive,
-    /// The connection ends with this response.
-    Close,
+pub enum Ended {
+    /// The client was sent a whole response.
+    Answered,
     /// The endpoint has agreed to another protocol: see [`Exchange::into_tunnel`].
-    Tunnel,
-    /// It has been given up, and must end with a reset.
+    Switched,
+    /// The client has left, or takes no more.
+    ClientGone,
+    /// The response had begun and could not be finished: the client's side was reset.
     Aborted,
 }
 
-/// An exchange and what it runs with.
-pub struct Exchange<'a, N: Net> {
+/// What an exchange runs with: its core, its listener, its connection or stream. The deadlines
+/// belong to this exchange alone while it runs.
+pub struct Context<'a, N: Net> {
     /// The core it runs on.
     pub core: &'a Core<N>,
-    /// The version of the configuration that it started with.
-    pub snapshot: Rc<CoreSnapshot<N>>,
     /// Where it came in.
     pub listener: &'a ListenerSlot,
-    /// Who asks.
-    pub caller: Caller,
-    /// The deadline of the direction towards the client.
-    pub download: &'a Deadline,
-    /// The deadline of the direction towards the endpoint.
-    pub upload: &'a Deadline,
     /// What the gateway adds to a request.
     pub forwarded: &'a Forwarded,
-    /// Its name in logs, in answers, and towards the endpoint, unless it came with one: see
-    /// [`Exchange::request_id`].
-    pub own_request_id: [u8; 32],
-    /// The connection ends with it, whatever the client wants.
-    pub is_last: bool,
-    /// When its head began to arrive.
-    pub began: Instant,
-    /// What is noted on the way, to be counted and recorded at its end.
-    pub notes: Notes,
-    /// The endpoint's side of a tunnel that is to begin.
-    pub switched: Cell<Option<Lease<N>>>,
+    /// The deadline of the direction towards the endpoint.
+    pub upload: &'a Deadline,
+    /// The deadline of the direction towards the client.
+    pub download: &'a Deadline,
 }
 
-/// What an exchange knows of its request beside the head.
+impl<N: Net> Clone for Context<'_, N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<N: Net> Copy for Context<'_, N> {}
+
+/// One request and its response. It borrows nothing but its [`Context`], so a task of its own can
+/// own that and run it: then a panic costs this exchange alone.
+pub struct Exchange<'a, N: Net> {
+    context: Context<'a, N>,
+    /// The version of the configuration that it started with.
+    snapshot: Rc<CoreSnapshot<N>>,
+    /// The client that sent the request.
+    caller: Caller,
+    /// Its name in logs, in answers, and towards the endpoint, unless it came with one: see
+    /// [`Exchange::request_id`].
+    own_request_id: [u8; 32],
+    /// When its head began to arrive.
+    began: Instant,
+    /// Noted on the way, to be counted and recorded at the end.
+    notes: Notes,
+    /// The endpoint's side of a tunnel that is to begin.
+    switched: Cell<Option<Lease<N>>>,
+}
+
+/// The facts about a request beside its head.
 struct Request<'a> {
     head: &'a mut RequestHead,
-    length: BodyLength,
-    wants_keep_alive: bool,
-    expects_continue: bool,
+    size: BodySize,
     /// The protocol that the endpoint is asked to switch to.
     switch_to: Option<Box<[u8]>>,
     /// How long its body may be, in bytes.
     body_bytes_max: u64,
 }
 
-/// How an exchange ended that sent no complete response of an endpoint.
+/// How an exchange ends that has no complete response of an endpoint.
 enum End {
     /// Nothing was sent to the client yet: it gets an answer with this reason.
     Reply(Reason),
-    /// The route itself says what to answer.
+    /// The route itself has the answer.
     Answer(RouteId),
     /// The response had begun: it must not look complete.
     Abort(Reason),
@@ -108,94 +120,114 @@ enum End {
     ClientGone,
 }
 
-impl<N: Net> Exchange<'_, N> {
-    /// Runs the exchange to its end and says whether the client's connection goes on.
-    pub async fn run<C: ClientSide>(&self, client: &mut C, head: &mut RequestHead) -> After {
+impl<'a, N: Net> Deref for Exchange<'a, N> {
+    type Target = Context<'a, N>;
+
+    fn deref(&self) -> &Context<'a, N> {
+        &self.context
+    }
+}
+
+impl<'a, N: Net> Exchange<'a, N> {
+    /// An exchange whose request's head is here, or cannot be had. The head began to arrive at
+    /// `began`. The exchange keeps the version of the configuration that is live now: not before
+    /// the head is here, because a version must not wait for a client.
+    pub fn new(context: Context<'a, N>, caller: Caller, began: Instant) -> Self {
+        let core = context.core;
+        let exchange = Self {
+            context,
+            snapshot: core.snapshot(),
+            caller,
+            own_request_id: core.request_ids.borrow_mut().next(),
+            began,
+            notes: Notes::default(),
+            switched: Cell::new(None),
+        };
+        exchange.note_time(|times| &mut times.head);
+        exchange
+    }
+
+    /// Runs the exchange to its end.
+    pub async fn run<C: ClientSide>(&self, client: &mut C, head: &mut RequestHead) -> Ended {
         let request = Request {
-            length: head.body_length(),
-            wants_keep_alive: head.keep_alive() && !self.ends(),
-            expects_continue: head.expects_continue(),
+            size: head.body_size(),
             switch_to: None,
             body_bytes_max: self.listener.limits.get().body_bytes_max.value().0,
             head,
         };
-        let (after, reason) = match self.route_and_send(client, request).await {
-            // It is told of at its end.
-            Ok(After::Tunnel) => return After::Tunnel,
-            Ok(after) => (after, None),
-            Err((End::Reply(reason), after)) => {
+        // An own answer does not read the rest of a body that has not come with its head.
+        let mut upload = Upload::Unwanted;
+        let (ended, reason) = match self.route_and_send(client, request, &mut upload).await {
+            // The tunnel is counted and recorded when it ends.
+            Ok(Ended::Switched) => return Ended::Switched,
+            Ok(ended) => (ended, None),
+            Err(End::Reply(reason)) => {
                 self.core.counters.replies.add(1);
-                (Box::pin(finish::reply(self, client, head, reason, after)).await, Some(reason))
+                (Box::pin(finish::reply(self, client, head, reason, upload)).await, Some(reason))
             }
-            Err((End::Answer(route), after)) => {
-                (Box::pin(finish::answer(self, client, head, route, after)).await, None)
+            Err(End::Answer(route)) => {
+                (Box::pin(finish::answer(self, client, head, route, upload)).await, None)
             }
-            Err((End::Abort(reason), _)) => {
+            Err(End::Abort(reason)) => {
                 self.core.counters.broken.add(1);
                 client.split(self.upload, self.download).2.abort();
-                (After::Aborted, Some(reason))
+                (Ended::Aborted, Some(reason))
             }
-            Err((End::ClientGone, _)) => {
+            Err(End::ClientGone) => {
                 self.core.counters.broken.add(1);
-                (After::Close, Some(Reason::ClientGone))
+                (Ended::ClientGone, Some(Reason::ClientGone))
             }
         };
         self.count_and_record(head, reason);
-        after
+        ended
     }
 
-    /// Answers a request that could not be decoded. The connection ends with it: where the next
-    /// request would begin is not known.
+    /// Answers a request that could not be decoded.
     pub async fn refuse<C: ClientSide>(
         &self,
         client: &mut C,
         head: &RequestHead,
         reason: Reason,
-    ) -> After {
+    ) -> Ended {
         self.core.counters.replies.add(1);
-        let after = Box::pin(finish::reply(self, client, head, reason, After::Close)).await;
+        let ended = Box::pin(finish::reply(self, client, head, reason, Upload::Unwanted)).await;
         self.count_and_record(head, Some(reason));
-        after
+        ended
     }
 
-    /// After [`After::Tunnel`]: what goes on of the exchange, which lets everything else go.
+    /// After [`Ended::Switched`]: the tunnel that goes on, and holds nothing else of the exchange.
     pub fn into_tunnel(self, head: &RequestHead) -> Option<Box<Tunnel<N>>> {
         let lease = self.switched.take()?;
         Some(Box::new(Tunnel { lease, account: self.account(head), client_ahead: None }))
     }
 
-    /// Ends a connection that did not come to a request, without an answer: `reason` is counted
-    /// and recorded.
-    pub fn turn_away(&self, head: &RequestHead, reason: Reason) {
+    /// Counts and records a connection that ends without an answer, before any request: `reason`
+    /// says why.
+    pub fn close_unanswered(&self, head: &RequestHead, reason: Reason) {
         self.core.counters.broken.add(1);
         self.notes.status.set(reason.status());
         self.count_and_record(head, Some(reason));
     }
 
-    /// Whether the client's connection ends with this exchange.
-    fn ends(&self) -> bool {
-        self.is_last || self.core.draining.get() || self.listener.closing.get()
-    }
-
-    /// Stages 4 to 9. An error says how to end, and whether the connection may live on after it.
+    /// Stages 4 to 9. An error says how to end; `upload` then says whether the request was read to
+    /// its end.
     async fn route_and_send<C: ClientSide>(
         &self,
         client: &mut C,
         mut request: Request<'_>,
-    ) -> Result<After, (End, After)> {
-        let first = client.begin().map_err(|failure| (end_of(failure), After::Close))?;
-        // An answer of our own does not read the rest of a body: it ends the connection instead.
-        let after = match first.last && request.wants_keep_alive {
-            true => After::KeepAlive,
-            false => After::Close,
-        };
+        upload: &mut Upload,
+    ) -> Result<Ended, End> {
+        let first = client.begin().map_err(end_of)?;
+        if first.last {
+            *upload = Upload::Wanted;
+        }
         self.notes.add_in(&first);
-        let announced = match request.length {
-            BodyLength::Length(bytes) => bytes,
-            _ => self.notes.bytes_in(),
+        let announced = match request.size {
+            BodySize::Known(bytes) => bytes,
+            BodySize::None | BodySize::Unknown => self.notes.bytes_in(),
         };
         if announced > request.body_bytes_max {
-            return Err((End::Reply(Reason::BodyTooLarge), after));
+            return Err(End::Reply(Reason::BodyTooLarge));
         }
         let method = request.head.method_bytes();
         let table = self.snapshot.table();
@@ -205,24 +237,21 @@ impl<N: Net> Exchange<'_, N> {
                 request.switch_to = upgrade::wanted(request.head, &route.upgrades);
                 match route.action {
                     Action::Upstream(upstream) => upstream,
-                    Action::Redirect(_) | Action::Reply(_) => {
-                        return Err((End::Answer(id), after));
-                    }
+                    Action::Redirect(_) | Action::Reply(_) => return Err(End::Answer(id)),
                 }
             }
-            Found::WrongMethod => return Err((End::Reply(Reason::MethodNotAllowed), after)),
-            Found::None => return Err((End::Reply(Reason::NoRoute), after)),
+            Found::WrongMethod => return Err(End::Reply(Reason::MethodNotAllowed)),
+            Found::None => return Err(End::Reply(Reason::NoRoute)),
         };
         self.prepare(request.head);
         if let Some(protocol) = &request.switch_to {
             upgrade::ask(request.head, protocol);
         }
-        let ended = if first.last {
+        if first.last {
             self.send_whole(client, &mut request, upstream, first).await
         } else {
             Box::pin(self.send_while_it_comes(client, &mut request, upstream, first)).await
-        };
-        ended.map_err(|end| (end, after))
+        }
     }
 
     /// The whole request is here: sends it, perhaps a second time, and forwards the response.
@@ -232,8 +261,7 @@ impl<N: Net> Exchange<'_, N> {
         request: &mut Request<'_>,
         upstream: UpstreamId,
         first: Chunk,
-    ) -> Result<After, End> {
-        let version = client.version();
+    ) -> Result<Ended, End> {
         let body_bytes = first.buf.len() as u64;
         let mut attempts = connect::Attempts::new(self, upstream, first)?;
         let mut response = self.core.response_heads.take();
@@ -244,9 +272,7 @@ impl<N: Net> Exchange<'_, N> {
             }
             let (_, mut sink, handle) = client.split(self.upload, self.download);
             let (_, mut source, _) = lease.split(self.upload, self.download);
-            let head =
-                respond::head(&mut source, &mut sink, &handle, request, version, &mut response)
-                    .await;
+            let head = respond::head(&mut source, &mut sink, &handle, request, &mut response).await;
             if let Err(failure) = head {
                 attempts.ledger.response_bytes = u64::from(source.has_begun());
                 if failure.kind == Kind::Abandoned || failure.side == Side::Client {
@@ -261,15 +287,13 @@ impl<N: Net> Exchange<'_, N> {
             drop(attempts.take_body());
             self.note_time(|times| &mut times.first_byte);
             if let (101, Some(protocol)) = (response.status, &request.switch_to) {
-                let after = upgrade::accept(self, &mut sink, protocol, &mut response).await?;
+                upgrade::accept(self, &mut sink, protocol, &mut response).await?;
                 self.switched.set(Some(lease));
-                return Ok(after);
+                return Ok(Ended::Switched);
             }
-            let after =
-                respond::body(self, &mut source, &mut sink, request, version, response, false)
-                    .await?;
+            respond::body(self, &mut source, &mut sink, response, Upload::Wanted).await?;
             lease.give_back(self.core.net.now());
-            return Ok(after);
+            return Ok(Ended::Answered);
         }
     }
 
@@ -280,12 +304,12 @@ impl<N: Net> Exchange<'_, N> {
         request: &mut Request<'_>,
         upstream: UpstreamId,
         first: Chunk,
-    ) -> Result<After, End> {
+    ) -> Result<Ended, End> {
         let mut attempts = connect::Attempts::new(self, upstream, first)?;
         let mut lease = attempts.send(self, request).await?;
-        let after = forward::both_ways(self, &mut lease, client, request).await?;
+        forward::both_ways(self, &mut lease, client, request).await?;
         lease.give_back(self.core.net.now());
-        Ok(after)
+        Ok(Ended::Answered)
     }
 }
 

@@ -11,9 +11,9 @@ use proto::head::{HeaderId, RequestHead, Version};
 
 use super::Exchange;
 use crate::net::Net;
+use crate::side::Chunk;
 use crate::state::Core;
 use crate::telemetry::record::{Destination, EndpointAddress, Key, Record, Records, Times};
-use crate::wire::Chunk;
 
 /// See the module. Both pumps write here, hence the cells.
 #[derive(Debug, Default)]

@@ -23,15 +23,15 @@ use engine::reason::Reason;
 use engine::time::Instant;
 
 use super::notes::Account;
-use super::respond::CHUNKS_PER_TURN;
 use crate::deadline::Deadline;
 use crate::failure::Side;
 use crate::listener::ListenerSlot;
 use crate::net::buffer::{Buf, Size};
 use crate::net::{Net, Stream, StreamState};
+use crate::side::{CHUNKS_PER_TURN, EndpointSide};
 use crate::state::Core;
 use crate::telemetry::Counter;
-use crate::upstream::{EndpointSide, Lease};
+use crate::upstream::Lease;
 
 /// How long a pump keeps a read armed with a buffer, in microseconds: a conversation that goes on
 /// faster than this costs one operation a read, not two.
@@ -57,12 +57,12 @@ pub struct Tunnel<N: Net> {
 
 /// How a tunnel leaves the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
+pub enum TunnelEnd {
     /// Nothing is to be done but to close it.
     Done,
     /// The client has been sent its end and sends on, to nobody: it should come to read all that it
     /// was sent before a reset destroys it.
-    Unread,
+    ClientUnread,
 }
 
 impl<N: Net> Tunnel<N> {
@@ -75,18 +75,18 @@ impl<N: Net> Tunnel<N> {
         client: &C,
         watch: &Deadline,
         linger: &Deadline,
-    ) -> Left {
+    ) -> TunnelEnd {
         let _open = listener.open_tunnel();
         core.counters.tunnels.add(1);
         let client_ahead = self.client_ahead.take();
         let (endpoint, endpoint_ahead) = self.lease.raw();
-        let tunnel = Between {
+        let tunnel = Splice {
             core,
             listener,
             over: Cell::new(None),
             moved: Cell::new(core.net.now()),
-            up: Way::new(&core.counters.tunnel_bytes_in),
-            down: Way::new(&core.counters.tunnel_bytes_out),
+            up: Direction::new(&core.counters.tunnel_bytes_in),
+            down: Direction::new(&core.counters.tunnel_bytes_out),
         };
         let other_linger = core.wheel.deadline();
         let left = tunnel
@@ -106,7 +106,7 @@ impl<N: Net> Tunnel<N> {
 
 /// Why a tunnel is given up, both ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Over {
+enum Cause {
     /// This side has reset, or takes no more.
     Reset(Side),
     /// No byte has moved for as long as that may be.
@@ -115,7 +115,7 @@ enum Over {
     Cut,
 }
 
-impl Over {
+impl Cause {
     /// What is told of it. That the gateway has stopped is told elsewhere.
     const fn reason(self) -> Option<Reason> {
         match self {
@@ -128,7 +128,7 @@ impl Over {
 }
 
 /// One direction of a tunnel.
-struct Way<'a> {
+struct Direction<'a> {
     /// What it has passed on.
     bytes: Cell<u64>,
     counter: &'a Counter,
@@ -149,7 +149,7 @@ enum Failed {
     Refused,
 }
 
-impl<'a> Way<'a> {
+impl<'a> Direction<'a> {
     const fn new(counter: &'a Counter) -> Self {
         let [writing, ended, refused] = [const { Cell::new(false) }; 3];
         Self { bytes: Cell::new(0), counter, writing, ended, refused }
@@ -162,20 +162,20 @@ impl<'a> Way<'a> {
 }
 
 /// What both pumps of a tunnel share.
-struct Between<'a, N: Net> {
+struct Splice<'a, N: Net> {
     core: &'a Core<N>,
     listener: &'a ListenerSlot,
     /// Both pumps come to their ends.
-    over: Cell<Option<Over>>,
+    over: Cell<Option<Cause>>,
     /// When a byte last moved.
     moved: Cell<Instant>,
     /// From the client to the endpoint.
-    up: Way<'a>,
+    up: Direction<'a>,
     /// From the endpoint to the client.
-    down: Way<'a>,
+    down: Direction<'a>,
 }
 
-impl<N: Net> Between<'_, N> {
+impl<N: Net> Splice<'_, N> {
     async fn both_ways<C: Stream, E: Stream>(
         &self,
         client: &C,
@@ -183,7 +183,7 @@ impl<N: Net> Between<'_, N> {
         [client_ahead, endpoint_ahead]: [Option<Buf>; 2],
         watch: &Deadline,
         [linger_up, linger_down]: [&Deadline; 2],
-    ) -> Left {
+    ) -> TunnelEnd {
         let mut up = pin!(self.pump(
             (client, Side::Client),
             (endpoint, Side::Endpoint),
@@ -198,15 +198,15 @@ impl<N: Net> Between<'_, N> {
             endpoint_ahead,
             linger_down,
         ));
-        let give_up = |over: Over| {
+        let give_up = |over: Cause| {
             if self.over.get().is_none() {
                 self.over.set(Some(over));
                 client.abort();
                 endpoint.abort();
             }
         };
-        let failed = |way: &Way<'_>, failed: Failed| match failed {
-            Failed::Reset(side) => give_up(Over::Reset(side)),
+        let failed = |way: &Direction<'_>, failed: Failed| match failed {
+            Failed::Reset(side) => give_up(Cause::Reset(side)),
             Failed::Refused => {
                 way.refused.set(true);
                 way.ended.set(true);
@@ -231,7 +231,7 @@ impl<N: Net> Between<'_, N> {
                     return Poll::Ready(());
                 }
                 if self.core.cut.get() {
-                    give_up(Over::Cut);
+                    give_up(Cause::Cut);
                 }
                 if watch.poll_fired(cx) {
                     watch.clear();
@@ -252,7 +252,11 @@ impl<N: Net> Between<'_, N> {
         })
         .await;
         watch.clear();
-        if self.up.refused.get() && self.over.get().is_none() { Left::Unread } else { Left::Done }
+        if self.up.refused.get() && self.over.get().is_none() {
+            TunnelEnd::ClientUnread
+        } else {
+            TunnelEnd::Done
+        }
     }
 
     /// What is told of the end.
@@ -277,15 +281,15 @@ impl<N: Net> Between<'_, N> {
     }
 
     /// Why the tunnel is over, if it is.
-    fn look<C: Stream, E: Stream>(&self, client: &C, endpoint: &E) -> Option<Over> {
+    fn look<C: Stream, E: Stream>(&self, client: &C, endpoint: &E) -> Option<Cause> {
         let idle = self.core.net.now().micros_since(self.moved.get());
         if idle >= self.listener.timeouts.get().tunnel_idle.value().0 {
-            return Some(Over::Idle);
+            return Some(Cause::Idle);
         }
         if is_missed(client, &self.up, &self.down) {
-            return Some(Over::Reset(Side::Client));
+            return Some(Cause::Reset(Side::Client));
         }
-        is_missed(endpoint, &self.down, &self.up).then_some(Over::Reset(Side::Endpoint))
+        is_missed(endpoint, &self.down, &self.up).then_some(Cause::Reset(Side::Endpoint))
     }
 
     /// Moves bytes from one side to the other until the first has ended, and ends the other's
@@ -294,7 +298,7 @@ impl<N: Net> Between<'_, N> {
         &self,
         (from, from_side): (&F, Side),
         (to, to_side): (&T, Side),
-        [way, back]: [&Way<'_>; 2],
+        [way, back]: [&Direction<'_>; 2],
         ahead: Option<Buf>,
         linger: &Deadline,
     ) -> Result<(), Failed> {
@@ -391,7 +395,7 @@ impl<N: Net> Between<'_, N> {
 
 /// Whether a side has reset that nobody reads from at the moment. `way` is its direction, `back`
 /// the other's.
-fn is_missed<S: Stream>(side: &S, way: &Way<'_>, back: &Way<'_>) -> bool {
+fn is_missed<S: Stream>(side: &S, way: &Direction<'_>, back: &Direction<'_>) -> bool {
     // Where both directions have ended, so has the connection: that is no reset.
     if back.ended.get() || side.state() != StreamState::Gone {
         return false;

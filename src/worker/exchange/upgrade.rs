@@ -8,18 +8,19 @@
 
 use engine::snapshot::Upgrades;
 use proto::h1::strip_hop_by_hop;
-use proto::head::{BodyLength, HeaderId, RequestHead, ResponseHead};
+use proto::head::{BodySize, HeaderId, RequestHead, ResponseHead};
 use proto::upgrade::{is_same, protocols};
 
-use super::{After, End, Exchange, ResponseSink};
+use super::{End, Exchange};
 use crate::net::Net;
+use crate::side::ResponseSink;
 
 /// The protocol to ask the endpoint for: the first that the client names and the route allows. None
 /// with a body: the other protocol would begin behind it, before the endpoint has agreed.
 pub(super) fn wanted(head: &RequestHead, allowed: &Upgrades) -> Option<Box<[u8]>> {
     let listed = head.upgrade()?;
-    match head.body_length() {
-        BodyLength::None | BodyLength::Length(0) => {
+    match head.body_size() {
+        BodySize::None | BodySize::Known(0) => {
             protocols(listed).find(|protocol| allowed.allow(protocol)).map(Box::from)
         }
         _ => None,
@@ -45,13 +46,12 @@ pub(super) async fn accept<N: Net, K: ResponseSink>(
     sink: &mut K,
     protocol: &[u8],
     response: &mut ResponseHead,
-) -> Result<After, End> {
+) -> Result<(), End> {
     strip_hop_by_hop(&mut response.headers);
     response.headers.push(HeaderId::Connection, b"upgrade");
     response.headers.push(HeaderId::Upgrade, protocol);
     exchange.notes.status.set(response.status);
-    sink.interim(response).await.map_err(|_| End::ClientGone)?;
-    Ok(After::Tunnel)
+    sink.interim(response).await.map_err(|_| End::ClientGone)
 }
 
 #[cfg(test)]

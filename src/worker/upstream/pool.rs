@@ -128,7 +128,8 @@ impl<N: Net> Pool<N> {
         match connected {
             Some(Ok(stream)) => {
                 core.counters.endpoint_opened.add(1);
-                let connection = Box::new(h1::Connection::new(core, Transport::Plain(stream), counted));
+                let connection =
+                    Box::new(h1::Connection::new(core, Transport::Plain(stream), counted));
                 Ok(Lease::new(Rc::clone(self), connection))
             }
             Some(Err(error)) if exhausted(&error).is_some() => {
@@ -155,7 +156,8 @@ impl<N: Net> Pool<N> {
         self.idle.borrow_mut().retain(|idle| {
             let age = now.micros_since(idle.since);
             age < QUIET_CHECK_AFTER
-                || (age < self.idle_micros && idle.connection.transport.state() == StreamState::Quiet)
+                || (age < self.idle_micros
+                    && idle.connection.transport.state() == StreamState::Quiet)
         });
     }
 

@@ -33,11 +33,11 @@ pub(super) struct Client<'a, N: Net> {
     body_idle_micros: u64,
     write_idle_micros: u64,
     body: Incoming,
-    state: State,
+    state: SideState,
 }
 
 /// The things that both directions of a side read or write.
-struct State {
+struct SideState {
     /// The version that the client speaks.
     version: Version,
     /// The connection goes on after this exchange, as far as is known. The head of the response
@@ -72,7 +72,7 @@ impl<'a, N: Net> Client<'a, N> {
             body_idle_micros: timeouts.body_idle.0,
             write_idle_micros: timeouts.write_idle.0,
             body: Incoming::new(head.body_length(), ahead),
-            state: State {
+            state: SideState {
                 version: head.version,
                 keep_alive: Cell::new(head.keep_alive() && !is_last),
                 awaits_continue: Cell::new(head.expects_continue()),
@@ -163,7 +163,7 @@ impl<N: Net> ClientSide for Client<'_, N> {
     }
 }
 
-impl State {
+impl SideState {
     /// Notes how far the upload has come.
     fn note_upload(&self, chunk: Result<Chunk, Failure>) -> Result<Chunk, Failure> {
         match &chunk {
@@ -184,7 +184,7 @@ impl State {
 pub(super) struct Source<'a, N: Net> {
     wire: Wire<'a, N>,
     body: &'a mut Incoming,
-    state: &'a State,
+    state: &'a SideState,
 }
 
 impl<N: Net> RequestSource for Source<'_, N> {
@@ -208,7 +208,7 @@ impl<N: Net> RequestSource for Source<'_, N> {
 pub(super) struct Sink<'a, N: Net> {
     wire: Wire<'a, N>,
     connection: &'a Connection<N>,
-    state: &'a State,
+    state: &'a SideState,
 }
 
 impl<N: Net> Sink<'_, N> {
@@ -239,8 +239,8 @@ impl<N: Net> Sink<'_, N> {
         let state = self.state;
         // An upload that nobody wants any more is not read to its end: the next request cannot be
         // found behind it. An upload that goes on may still fail; then the connection ends too.
-        let unread = !state.upload_read.get()
-            && (upload == Upload::Unwanted || state.awaits_continue.get());
+        let unread =
+            !state.upload_read.get() && (upload == Upload::Unwanted || state.awaits_continue.get());
         let goes_on = state.keep_alive.get()
             && length != BodyLength::UntilClose
             && !unread
@@ -291,7 +291,7 @@ impl<N: Net> ResponseSink for Sink<'_, N> {
 
 pub(super) struct Handle<'a, N: Net> {
     transport: &'a crate::transport::Transport<N>,
-    state: &'a State,
+    state: &'a SideState,
 }
 
 impl<N: Net> ClientHandle for Handle<'_, N> {
