@@ -32,6 +32,7 @@ mod e2e {
     mod drain;
     mod drivers;
     mod early;
+    mod examples;
     mod expect;
     mod headers;
     mod live;

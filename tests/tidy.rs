@@ -19,6 +19,7 @@ mod tidy {
     pub(crate) mod circles;
     mod english;
     pub(crate) mod ledger;
+    mod links;
     mod names;
     pub(crate) mod source;
 }
