@@ -1,36 +1,36 @@
-//! A core's buffers: fixed sizes, lent by a pool that counts their bytes against a budget.
+//! A core's buffers: a pool lends them in fixed sizes and counts their bytes against a budget.
 //!
-//! A [`Buf`] goes home when it is dropped. The pool never refuses one: an exchange that has
-//! started must be able to end. Instead, [`BufferPool::has_room`] is asked before an exchange starts,
-//! and what one exchange can hold is bounded (see `exchange`), so the budget is exceeded by no
-//! more than that.
+//! A [`Buf`] returns to its pool when it is dropped. The pool never refuses one, because an exchange
+//! that has started must be able to end. Instead, the worker asks [`BufferPool::has_room`] before it
+//! starts an exchange. The bytes that one exchange can hold are bounded (see `exchange`), and so is
+//! the excess over the budget.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// The sizes a buffer comes in.
+/// The size classes of buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// 3.5 KiB: waiting for a head that has not begun to arrive. Not a power of two: the first
-    /// bytes of hundreds of buffers, 4 KiB apart, would share a few sets of the processor's caches.
+    /// 3.5 KiB, to wait for a head that has not begun to arrive. Not a power of two: the first bytes
+    /// of hundreds of buffers, 4 KiB apart, would share a few sets of the processor's caches.
     Small,
-    /// 16 KiB: heads, and messages that come in one piece.
+    /// 16 KiB, for heads and for messages that come in one piece.
     Medium,
-    /// 68 KiB: bodies. The largest that a read fills at once on loopback and on a 10 GbE path, as
-    /// the kernel's receive window stands by default, is 64 KiB; with it fit the head in front and
-    /// the framing behind.
+    /// 68 KiB, for bodies. With the kernel's default receive window, one read brings at most 64 KiB on
+    /// loopback and on a 10 GbE path. The rest holds the head in front and the framing behind.
     Large,
 }
 
-/// Bytes kept free at the front of a buffer before it is read into. A message is encoded in front
-/// of its body in the buffer it came in: the room is that of the old head and this, which takes
-/// what the gateway adds to a head (some 200 bytes) or the size line of a chunk.
+/// Bytes that stay free at the front of a buffer when a read fills it. The gateway encodes a head in
+/// front of its body, in the buffer in which both came. The new head has the room of the old one and
+/// these bytes, which are enough for the fields that the gateway adds (some 200 bytes) or for the size
+/// line of a chunk.
 pub const HEADROOM: usize = 256;
 /// Bytes that reads leave free at the end of a buffer, for "\r\n0\r\n\r\n".
 pub const TAILROOM: usize = 16;
 
-/// Free buffers that a size class keeps for reuse; more are given back to the allocator. 512
-/// Medium buffers are 8 MiB per core: what a burst of that many exchanges needs at once.
+/// Free buffers that a size class keeps for reuse; it returns more to the allocator. 512 Medium buffers
+/// are 8 MiB per core, enough for a burst of 512 exchanges.
 const FREE_MAX: usize = 512;
 
 impl Size {
@@ -59,7 +59,7 @@ struct PoolState {
     large: Free,
 }
 
-/// The free buffers of one size, the one used last on top.
+/// The free buffers of one size; the one that was used last is on top.
 type Free = RefCell<Vec<Box<Memory>>>;
 
 impl PoolState {
@@ -86,15 +86,15 @@ impl BufferPool {
         }))
     }
 
-    /// Lends an empty buffer, the one that came home last if there is one.
+    /// Lends an empty buffer: the one that came back last, if there is one.
     #[must_use]
     pub fn take(&self, size: Size) -> Buf {
         let memory = self.0.free(size).borrow_mut().pop();
         self.lend(memory.unwrap_or_else(|| Memory::new(size.bytes())))
     }
 
-    /// Lends a buffer of at least `bytes` bytes, outside the size classes where it must be: for a
-    /// head longer than [`Size::Large`], which a listener may allow.
+    /// Lends a buffer of at least `bytes` bytes. It is outside the size classes if `bytes` is more than
+    /// [`Size::Large`]: a listener may allow heads of that length.
     #[must_use]
     pub fn take_at_least(&self, bytes: usize) -> Buf {
         match [Size::Small, Size::Medium, Size::Large].into_iter().find(|s| s.bytes() >= bytes) {
@@ -109,25 +109,25 @@ impl BufferPool {
         self.0.lent_bytes.get() < self.0.budget
     }
 
-    /// Whether half of the budget is left: room to keep a buffer for what may come.
+    /// Whether half of the budget is left, so that an idle connection may keep a buffer.
     #[must_use]
     pub fn has_slack(&self) -> bool {
         self.0.lent_bytes.get() < self.0.budget / 2
     }
 
-    /// Buffers that are lent now.
+    /// The number of buffers that are lent now.
     #[must_use]
     pub fn lent(&self) -> usize {
         self.0.lent.get()
     }
 
-    /// Bytes that are lent now.
+    /// The bytes that are lent now.
     #[must_use]
     pub fn lent_bytes(&self) -> usize {
         self.0.lent_bytes.get()
     }
 
-    /// Bytes that wait to be lent again.
+    /// The bytes of free buffers.
     #[must_use]
     pub fn idle_bytes(&self) -> usize {
         let idle = |size: Size| self.0.free(size).borrow().len() * size.bytes();
@@ -142,13 +142,13 @@ impl BufferPool {
     }
 }
 
-/// Memory of a fixed size of which `start..end` is filled.
+/// Memory of a fixed size; `start..end` is the filled part.
 #[derive(Debug)]
 struct Memory {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
-    /// Who lends it; nobody while it is at home.
+    /// The pool that lends it; `None` while it is free.
     pool: Option<BufferPool>,
 }
 
@@ -160,11 +160,12 @@ impl Memory {
 
 /// A lent buffer: reads append at the end of the filled part, writes consume from its start.
 ///
-/// One pointer, because it moves through many futures. LLVM keeps what is larger than two words in
-/// memory, and then copies the futures that it moves into whole (some 4 KiB per exchange).
+/// It is one pointer, because it moves through many futures. LLVM keeps values of more than two words
+/// in memory, and then copies whole futures when such a value moves into them (some 4 KiB per
+/// exchange).
 #[derive(Debug)]
 pub struct Buf(
-    /// `None` while it is dropped.
+    /// `None` only during the drop.
     Option<Box<Memory>>,
 );
 
@@ -175,13 +176,13 @@ impl Buf {
         self.0.as_deref().and_then(|it| it.bytes.get(it.start..it.end)).unwrap_or_default()
     }
 
-    /// The filled part, to be changed in place.
+    /// The filled part, to change it in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
         let it = self.0.as_deref_mut();
         it.and_then(|it| it.bytes.get_mut(it.start..it.end)).unwrap_or_default()
     }
 
-    /// The free end up to [`TAILROOM`], to be written before [`Buf::advance`].
+    /// The free end up to [`TAILROOM`]. Write there, then call [`Buf::advance`].
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let it = self.0.as_deref_mut();
         it.and_then(|it| {
@@ -191,8 +192,8 @@ impl Buf {
         .unwrap_or_default()
     }
 
-    /// The free front, written before [`Buf::extend_front`]; the last byte of it is the one right before
-    /// the filled part.
+    /// The free front; its last byte is right before the filled part. Write there, then call
+    /// [`Buf::extend_front`].
     pub fn front_mut(&mut self) -> &mut [u8] {
         let it = self.0.as_deref_mut();
         it.and_then(|it| it.bytes.get_mut(..it.start)).unwrap_or_default()
@@ -229,7 +230,7 @@ impl Buf {
         }
     }
 
-    /// Appends `bytes`, into [`TAILROOM`] too; `false`, and nothing appended, when they do not fit.
+    /// Appends `bytes`, also into [`TAILROOM`]. If they do not fit, appends nothing and returns `false`.
     #[must_use]
     pub fn append(&mut self, bytes: &[u8]) -> bool {
         let Some(it) = &mut self.0 else { return false };
@@ -243,7 +244,7 @@ impl Buf {
         }
     }
 
-    /// Empties the buffer and sets where the next byte goes: `headroom` bytes from the front.
+    /// Empties the buffer, and leaves `headroom` bytes free in front of the next byte.
     pub fn clear(&mut self, headroom: usize) {
         if let Some(it) = &mut self.0 {
             it.start = headroom.min(it.bytes.len());
@@ -251,8 +252,8 @@ impl Buf {
         }
     }
 
-    /// This buffer's filled part in a buffer of at least `bytes` bytes of the same pool, behind
-    /// [`HEADROOM`].
+    /// Moves the filled part into a buffer of at least `bytes` bytes from the same pool, behind
+    /// [`HEADROOM`], and gives this buffer back.
     #[must_use]
     pub fn grown(self, bytes: usize) -> Self {
         debug_assert!(bytes >= HEADROOM + self.len(), "the filled part fits");
@@ -265,7 +266,7 @@ impl Buf {
         larger
     }
 
-    /// Filled bytes.
+    /// The number of filled bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |it| it.end - it.start)
@@ -277,7 +278,7 @@ impl Buf {
         self.len() == 0
     }
 
-    /// Bytes that a read can still add: the length of [`Buf::spare_mut`].
+    /// The number of bytes that a read can still add: the length of [`Buf::spare_mut`].
     #[must_use]
     pub fn room(&self) -> usize {
         let it = self.0.as_ref();
@@ -291,6 +292,7 @@ impl Drop for Buf {
         let Some(BufferPool(shared)) = memory.pool.take() else { return };
         shared.lent_bytes.set(shared.lent_bytes.get() - memory.bytes.len());
         shared.lent.set(shared.lent.get() - 1);
+        // Memory outside the size classes goes back to the allocator.
         let class = match memory.bytes.len() {
             n if n == Size::Small.bytes() => Size::Small,
             n if n == Size::Medium.bytes() => Size::Medium,
@@ -311,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_buffer_comes_home_and_is_lent_again() {
+    fn a_dropped_buffer_goes_back_to_its_pool_and_is_lent_again() {
         let pool = BufferPool::new(1 << 20);
         let mut buf = pool.take(Size::Medium);
         assert!(buf.append(b"abc"));
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_seen_before_an_exchange_starts() {
+    fn a_pool_has_no_room_once_its_budget_is_lent() {
         let pool = BufferPool::new(Size::Medium.bytes());
         assert!(pool.has_room());
         let held = pool.take(Size::Medium);

@@ -1,14 +1,14 @@
-//! The network as the worker sees it: streams, listeners, a clock, tasks.
+//! The worker's network: streams, listeners, a clock, tasks.
 //!
-//! This is the only module that names monoio. Everything above is written against [`Net`], which
-//! has two implementations: [`monoio`] (io_uring, or epoll) and [`sim`] (a simulated network with
-//! virtual time and seeded faults). Dispatch is static; an operation costs no allocation.
+//! This is the only module that names monoio. The code above it uses [`Net`], which has two
+//! implementations: [`monoio`] (io_uring, or epoll) and [`sim`] (a simulated network with virtual
+//! time and seeded faults). Dispatch is static, and an operation allocates nothing.
 //!
-//! The rule that everything here keeps: **an operation owns its buffer and its descriptor until it
-//! completes.** Whoever wants to give up asks for it ([`Stream::cancel_read`], [`Stream::abort`])
-//! and then awaits the operation, which resolves with an error or with the bytes that won the
-//! race. Only readiness waits ([`Stream::readable`], [`Net::connect`], [`Net::sleep_until`],
-//! [`Net::yield_now`]) may be dropped: they hold no bytes.
+//! One rule holds everywhere here: **an operation owns its buffer and its descriptor until it
+//! completes.** To give up, request the cancellation ([`Stream::cancel_read`], [`Stream::abort`]),
+//! then await the operation. It resolves with an error, or with the bytes that won the race. A task
+//! may drop only a wait that holds no bytes ([`Stream::readable`], [`Net::connect`],
+//! [`Net::sleep_until`], [`Net::yield_now`]).
 
 pub mod buffer;
 pub mod monoio;
@@ -37,65 +37,65 @@ pub trait Net: Clone + 'static {
     /// CPU time that this core's thread has used, in microseconds.
     fn cpu_micros(&self) -> u64;
 
-    /// Connects to `to`. May be dropped: the half-open socket is then closed.
+    /// Connects to `to`. May be dropped, which closes the half-open socket.
     fn connect(&self, to: impl Into<Address>) -> impl Future<Output = io::Result<Self::Stream>>;
 
-    /// Runs `task` on this core. A panic inside it is caught: the task is dropped, with
-    /// everything it owns, [`Net::panics`] counts it, and the core serves on.
+    /// Runs `task` on this core. A panic in it drops the task with everything it owns and adds to
+    /// [`Net::panics`]; the core serves on.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
 
-    /// How many tasks have panicked on this core.
+    /// The number of tasks that have panicked on this core.
     fn panics(&self) -> u64;
 
-    /// Resolves at `at` or up to 1 ms later. May be dropped. Only the deadline wheel's ticker
-    /// calls this: everything else arms a [`crate::deadline::Deadline`].
+    /// Resolves at `at` or up to 1 ms later. May be dropped. Only the deadline wheel's ticker calls
+    /// this; all other code arms a [`crate::deadline::Deadline`].
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()>;
 
-    /// Lets every other runnable task, and completions that have arrived, go first.
+    /// Lets every other runnable task go first, and every completion that has arrived.
     fn yield_now(&self) -> impl Future<Output = ()>;
 }
 
 /// A listening socket.
 pub trait Listener: 'static {
-    /// What it accepts.
+    /// The streams that it accepts.
     type Stream: Stream;
 
     /// The port that clients connect to; none behind a Unix socket.
     fn port(&self) -> Option<u16>;
 
-    /// The next connection and its client's address. Never dropped: end it by
-    /// [`Listener::cancel_accept`], and await it; it then resolves with `Interrupted`, or with a
+    /// The next connection and its client's address. Never drop this: call
+    /// [`Listener::cancel_accept`], then await it. It resolves with `Interrupted`, or with a
     /// connection that won the race.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, ClientAddress)>>;
 
-    /// Makes a pending [`Listener::accept`] resolve. Does nothing when none is pending.
+    /// Makes a pending [`Listener::accept`] resolve. Does nothing if none is pending.
     fn cancel_accept(&self);
 
-    /// A connection that already waits in the queue, without waiting; `None` when it is empty.
+    /// The next connection in the queue; `None`, without waiting, if the queue is empty.
     fn try_accept(&self) -> io::Result<Option<(Self::Stream, ClientAddress)>>;
 }
 
-/// What can be learned of a stream without reading from it.
+/// The state of a stream, as far as one can learn it without a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamState {
-    /// Nothing to read, both directions open.
+    /// No byte to read, and both directions are open.
     Quiet,
     /// There are bytes to read.
     Readable,
-    /// The other side has sent its end, perhaps behind bytes that are still to be read; it may
+    /// The other side has ended its direction, perhaps behind bytes that we have not read. It may
     /// still read.
     HalfClosed,
     /// Reset, or closed in both directions.
     Gone,
 }
 
-/// A connected byte stream. At most one read and one write may be under way at a time; the two
-/// directions are independent. Dropping it closes it.
+/// A connected byte stream. At most one read and one write may be under way at a time, and the two
+/// directions are independent. Dropping the stream closes it.
 pub trait Stream: 'static {
     /// Reads into the free end of `buf` (see [`Buf`]), which must not be full. `Ok(0)` is the end
-    /// of the stream. A read ended by [`Stream::cancel_read`] resolves with
-    /// [`io::ErrorKind::Interrupted`] and has taken no byte; one ended by [`Stream::abort`]
-    /// resolves with `Ok(0)` or an error.
+    /// of the stream. After [`Stream::cancel_read`], the read resolves with
+    /// [`io::ErrorKind::Interrupted`] and has taken no byte. After [`Stream::abort`], it resolves with
+    /// `Ok(0)` or an error.
     fn read(&self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)>;
 
     /// As [`Stream::read`], for a read that [`Stream::cancel_read`] may end. It costs a little more.
@@ -104,35 +104,36 @@ pub trait Stream: 'static {
     /// Makes a pending [`Stream::read_cancelable`] resolve, leaving the stream usable.
     fn cancel_read(&self);
 
-    /// Writes from the front of the filled part of `buf`, which must not be empty, waiting until
-    /// the kernel takes some; returns how much it took, which is gone from `buf`. After an error
-    /// nothing was taken, and `buf` is as it was.
+    /// Writes from the front of the filled part of `buf`, which must not be empty. Waits until the
+    /// kernel takes some bytes, removes those from `buf`, and returns their number. After an error the
+    /// kernel has taken no byte, and `buf` is unchanged.
     fn write(&self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)>;
 
-    /// Resolves when a read would not wait (bytes, end, or error), sometimes without cause.
-    /// May be dropped.
+    /// Resolves when a read would not wait (bytes, end, or error), and sometimes without cause. May be
+    /// dropped.
     fn readable(&self) -> impl Future<Output = io::Result<()>>;
 
-    /// What the other side has done, asked without waiting (one system call).
+    /// The state of the stream, without waiting (one system call).
     fn state(&self) -> StreamState;
 
-    /// Whether [`Stream::state`] says `Quiet`, at the least price: for a stream that lies in wait,
-    /// once between a read that brought bytes and the next. An error may be told only here.
+    /// Whether [`Stream::state`] is `Quiet`, at the lowest cost. Call this on an idle stream, and at
+    /// most once between a read that brought bytes and the next read. It may consume an error that the
+    /// kernel reports only once.
     fn is_quiet(&self) -> bool;
 
-    /// Bytes written that the other side's kernel has not said to have; `None` when that cannot be
-    /// known. Stays what it was when the connection is reset.
+    /// The number of bytes written that the other side's kernel has not acknowledged; `None` if the
+    /// kernel cannot tell. A reset does not change it.
     fn unacknowledged(&self) -> Option<u64>;
 
-    /// Writes what the kernel takes of `bytes` without waiting, for a message of a few bytes that
-    /// may be lost; with no bytes, tells of an error that waits. No [`Stream::write`] may be under
-    /// way.
+    /// Writes as many of `bytes` as the kernel takes without waiting: for a message of a few bytes
+    /// that may get lost. Without bytes, returns an error that is pending. No [`Stream::write`] may be
+    /// under way.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Sends the end of our direction; reading goes on.
+    /// Ends our direction. Reading goes on.
     fn shutdown_write(&self);
 
-    /// Gives the stream up, in both directions and now: pending operations resolve, and the other
-    /// side sees a reset and no end, so that nothing unfinished looks complete.
+    /// Ends the stream at once, in both directions: pending operations resolve, and the other side
+    /// sees a reset instead of an end, so that no unfinished message looks complete.
     fn abort(&self);
 }

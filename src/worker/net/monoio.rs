@@ -1,15 +1,15 @@
 //! The network on monoio: io_uring, or epoll where the host refuses io_uring.
 //!
-//! Choices that are measured rather than obvious:
+//! Choices that come from measurements:
 //!
 //! - Ring flags are `COOP_TASKRUN | SINGLE_ISSUER`. `DEFER_TASKRUN` costs the same and starves a
 //!   core that always has a runnable task, because monoio's `submit` does not reap.
-//! - The clock is read once per turn of the task queue: the first [`Net::now`] of a turn reads it
-//!   and wakes a task at the back of the queue, which marks it stale again.
-//! - monoio's own timers are off: with one armed, every park reads the clock twice. The one
+//! - A turn of the task queue reads the clock once: the first [`Net::now`] of a turn reads it and
+//!   wakes a task at the back of the queue, which marks the reading as stale.
+//! - monoio's own timers are off: with one of them armed, every park reads the clock twice. The only
 //!   sleeper of a core (the deadline wheel's ticker) waits for a timerfd.
-//! - A connect is a non-blocking `connect(2)` and a wait for writability, so that it may be
-//!   dropped, and so that it can be given up: monoio's own connect has no cancel.
+//! - A connect is a non-blocking `connect(2)` and a wait for writability, so that a task can drop it.
+//!   monoio's own connect cannot be cancelled.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fmt;
@@ -37,11 +37,11 @@ use super::{Listener, Net, Stream, StreamState};
 /// for 256 operations. The queue is written round and round, so a large one is cold memory at
 /// every entry: 2048 of them are 128 KiB.
 const SUBMISSIONS: u32 = 256;
-/// Entries of a core's completion queue. The kernel keeps what does not fit in a list, which is
-/// dear: it holds two completions for each of 2,000 connections that become ready at once.
+/// Entries of a core's completion queue. The kernel keeps completions that do not fit in a list, which
+/// is slow. This queue holds two completions for each of 2,000 connections that become ready at once.
 const COMPLETIONS: u32 = 4096;
 
-/// How a core does its I/O.
+/// The kernel interface that a core uses for I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
     /// io_uring with `COOP_TASKRUN | SINGLE_ISSUER` (kernel 6.0 or newer).
@@ -71,13 +71,13 @@ fn ring(driver: Driver) -> monoio_uring::Builder {
     ring
 }
 
-/// Whether this host permits `driver`: builds such a ring or poller and throws it away.
+/// Checks that this host permits `driver`: builds such a ring or poller and drops it.
 ///
 /// # Errors
 ///
-/// What the kernel said: `EPERM` and `EACCES` where a seccomp filter or
-/// `kernel.io_uring_disabled` forbids io_uring, `ENOSYS` where the kernel has none, `EINVAL`
-/// where it does not know the flags, `ENOMEM` where `RLIMIT_MEMLOCK` is too low.
+/// The kernel's error: `EPERM` or `EACCES` if a seccomp filter or `kernel.io_uring_disabled` forbids
+/// io_uring, `ENOSYS` if the kernel has no io_uring, `EINVAL` if it does not know the flags, `ENOMEM`
+/// if `RLIMIT_MEMLOCK` is too low.
 pub fn probe(driver: Driver) -> io::Result<()> {
     match driver {
         Driver::IoUring | Driver::IoUringPlain => ring(driver).build(SUBMISSIONS).map(drop),
@@ -111,7 +111,7 @@ pub struct MonoioNet(Rc<CoreNet>);
 
 struct CoreNet {
     clock: CoreClock,
-    /// Waits for the wheel's next tick. A timerfd in a `TcpStream`, which is only ever polled.
+    /// Waits for the wheel's next tick. A timerfd in a `TcpStream`, which the core only polls.
     timer: TcpStream,
     /// An eventfd that is always readable, to yield on io_uring; see [`Net::yield_now`].
     always_ready: Option<TcpStream>,
@@ -157,6 +157,8 @@ impl MonoioNet {
             always_ready,
             panics: Rc::default(),
         });
+        // This task never ends. It runs once at the start, to leave its waker, and then once in each
+        // turn that read the clock: behind all tasks that were runnable, so that they share a reading.
         let clock = Rc::clone(&shared);
         monoio::spawn(poll_fn(move |cx| {
             clock.clock.fresh.set(false);
@@ -204,12 +206,12 @@ fn owned(fd: RawFd) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    // SAFETY: the kernel has just made this descriptor, so it has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Any descriptor as a monoio stream: reads and writes on it are `recv` and `send`, so only a
-/// socket can do more than be polled.
+/// Any descriptor as a monoio stream. Reads and writes on it are `recv` and `send`, so only a socket
+/// allows them; other descriptors can only be polled.
 fn polled(fd: OwnedFd) -> io::Result<TcpStream> {
     TcpStream::from_std(std::net::TcpStream::from(fd))
 }
@@ -221,6 +223,8 @@ impl Net for MonoioNet {
     fn now(&self) -> Instant {
         let clock = &self.0.clock;
         if !clock.fresh.get() {
+            // Without the waker (the task above has not run yet) the reading must not count as fresh:
+            // no task would mark it as stale again.
             clock.now.set(clock.read());
             if let Some(staleness_waker) = clock.staleness_waker.borrow().as_ref() {
                 clock.fresh.set(true);
@@ -238,7 +242,7 @@ impl Net for MonoioNet {
 
     fn cpu_micros(&self) -> u64 {
         let mut used = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `used` is a valid place for the answer, which is asked of our own thread.
+        // SAFETY: `used` is a valid place for the result, and the clock is that of our own thread.
         unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut used) };
         let part = |n: i64| u64::try_from(n).unwrap_or(0);
         part(used.tv_sec) * 1_000_000 + part(used.tv_nsec) / 1_000
@@ -258,13 +262,16 @@ impl Net for MonoioNet {
                 (socket2::Socket::new(socket2::Domain::UNIX, kind, None)?, to)
             }
         };
-        // A Unix socket is connected at once, or its queue is full (`EAGAIN`), which is an error:
-        // the kernel does not tell when there is room.
+        // TCP answers `EINPROGRESS`: the handshake goes on. A Unix socket connects at once, or fails
+        // with `EAGAIN` because the listener's queue is full. That is an error, because the kernel does
+        // not report when the queue has room again.
         match socket.connect(&to) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             _ => {}
         }
+        // From here on the stream owns the descriptor: if the task drops the connect, the socket closes.
         let stream = MonoioStream::new(TcpStream::from_std(socket.into())?);
+        // Writable means that the handshake ended, well or not; `SO_ERROR` tells which.
         stream.get().writable(true).await?;
         match stream.socket(socket2::Socket::take_error)? {
             Some(error) => Err(error),
@@ -275,8 +282,8 @@ impl Net for MonoioNet {
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let panics = Rc::clone(&self.0.panics);
         monoio::spawn(async move {
-            // The future lives in its own box-free slot so that it can be dropped, under the same
-            // catch, once it has panicked: what it owns (descriptor, buffers) goes home then.
+            // The future sits in a slot without a box. If it panics, it is dropped here at once, under
+            // a second catch, so that its descriptors and buffers are free again.
             let mut slot = pin!(Some(task));
             poll_fn(|cx| {
                 let polled = catch_unwind(AssertUnwindSafe(|| match slot.as_mut().as_pin_mut() {
@@ -285,6 +292,7 @@ impl Net for MonoioNet {
                 }));
                 polled.unwrap_or_else(|_| {
                     panics.set(panics.get() + 1);
+                    // The drop of a half-finished future may panic too; that counts as a second panic.
                     if catch_unwind(AssertUnwindSafe(|| slot.as_mut().set(None))).is_err() {
                         panics.set(panics.get() + 1);
                     }
@@ -312,17 +320,17 @@ impl Net for MonoioNet {
         };
         let fd = self.0.timer.as_raw_fd();
         let mut expirations = [0u8; 8];
-        // Setting the timer also makes it unreadable until it fires.
-        // SAFETY: `spec` is a valid timer value that outlives the call; the old one is not asked
-        // for. `expirations` has the eight bytes that a timerfd read fills.
+        // A new setting also clears an expiry that nobody has read.
+        // SAFETY: `spec` is a valid timer value that outlives the call; a null pointer means that the
+        // old value is not returned. `expirations` has the eight bytes that a timerfd read fills.
         unsafe { libc::timerfd_settime(fd, 0, &raw const spec, std::ptr::null_mut()) };
         loop {
             if self.0.timer.readable(false).await.is_err() {
                 return;
             }
-            // SAFETY: as above. The read consumes the expiry; EAGAIN says the wake was stale.
+            // SAFETY: as above. The read consumes the expiry; EAGAIN means that the wake was stale.
             if unsafe { libc::read(fd, expirations.as_mut_ptr().cast(), 8) } == 8 {
-                // On epoll none of this need have left the turn in which `now` was read.
+                // On epoll all of this may happen within the turn that read `now` before the sleep.
                 self.0.clock.fresh.set(false);
                 return;
             }
@@ -330,8 +338,9 @@ impl Net for MonoioNet {
     }
 
     async fn yield_now(&self) {
-        // monoio puts a task that wakes itself at the front of its queue, before completions are
-        // looked at: that would starve the core.
+        // monoio puts a task that wakes itself at the front of its queue, ahead of all completions. That
+        // would starve the core. On io_uring, a poll of a descriptor that is always ready makes the task
+        // wait for a completion. On epoll, a new task goes to the back of the queue and wakes this one.
         if let Some(ready) = &self.0.always_ready {
             let _ = ready.readable(true).await;
             return;
@@ -352,9 +361,9 @@ impl Net for MonoioNet {
 /// A bound, listening, non-blocking socket.
 #[derive(Debug)]
 pub enum BoundSocket {
-    /// With a port.
+    /// A TCP socket; each core has its own.
     Tcp(std::net::TcpListener),
-    /// With a name. All cores share the socket, and the fastest takes the next connection.
+    /// A Unix socket. All cores share it, and the fastest core takes the next connection.
     Unix(std::os::unix::net::UnixListener),
 }
 
@@ -396,6 +405,7 @@ impl Listener for MonoioListener {
     }
 
     fn cancel_accept(&self) {
+        // A used canceller stays cancelled. `cancel` returns a new one for the accepts to come.
         let canceller = self.canceller.take().cancel();
         self.canceller.replace(canceller);
     }
@@ -420,14 +430,14 @@ impl Listener for MonoioListener {
     }
 }
 
-/// A connection on monoio, TCP or not.
+/// A connection on monoio, over TCP or a Unix socket.
 pub struct MonoioStream {
     inner: UnsafeCell<TcpStream>,
     fd: RawFd,
     canceller: RefCell<Option<Canceller>>,
     reading: Cell<bool>,
     writing: Cell<bool>,
-    /// [`Stream::is_quiet`] may be asked: the last read brought bytes.
+    /// Whether the caller may call [`Stream::is_quiet`]: the last read brought bytes.
     may_ask: Cell<bool>,
 }
 
@@ -449,9 +459,8 @@ impl MonoioStream {
         unsafe { &*self.inner.get() }
     }
 
-    /// monoio asks for `&mut` to read and to write, and permits one of each at a time on one
-    /// stream (`unsafe impl Split for TcpStream`): neither touches state of the stream beyond
-    /// cloning its descriptor.
+    /// monoio needs `&mut` to read and to write, and permits one of each at a time on one stream
+    /// (`unsafe impl Split for TcpStream`): neither touches the stream beyond cloning its descriptor.
     #[expect(clippy::mut_from_ref, reason = "as monoio's own split halves do")]
     fn get_mut(&self) -> &mut TcpStream {
         // SAFETY: single-threaded (`UnsafeCell` is not `Sync`), and monoio's operations only clone
@@ -467,12 +476,12 @@ impl MonoioStream {
     }
 
     fn shutdown(&self, how: std::net::Shutdown) {
-        // Fails only where the connection is gone already, which is what was wanted.
+        // This fails only if the connection has ended already, and then there is no more to do.
         let _ = self.socket(|socket| socket.shutdown(how));
     }
 }
 
-/// Marks an operation as under way for as long as it lives.
+/// Marks a read or a write as under way for as long as it lives.
 struct InProgress<'a>(&'a Cell<bool>);
 
 impl<'a> InProgress<'a> {
@@ -505,7 +514,8 @@ impl Stream for MonoioStream {
     }
 
     fn cancel_read(&self) {
-        // What monoio gives back has been used: its table would stay allocated for nothing.
+        // `cancel` returns a new canceller. It is dropped, because its table would take memory; the next
+        // cancelable read makes one if needed.
         if let Some(canceller) = self.canceller.take() {
             drop(canceller.cancel());
         }
@@ -522,8 +532,8 @@ impl Stream for MonoioStream {
     }
 
     async fn readable(&self) -> io::Result<()> {
-        // Not relaxed: epoll's readiness is of the past, and a connection that falls quiet would be
-        // woken, with a buffer, to find nothing. It is asked once more when it is woken.
+        // Not relaxed: epoll's readiness is out of date. A connection that has become quiet would wake
+        // and take a buffer for no byte. So monoio polls the descriptor once more on a wake.
         self.get().readable(false).await
     }
 
@@ -546,16 +556,17 @@ impl Stream for MonoioStream {
 
     fn is_quiet(&self) -> bool {
         let may_ask = self.may_ask.take();
-        debug_assert!(may_ask && !self.reading.get(), "asked once behind a read");
+        debug_assert!(may_ask && !self.reading.get(), "called at most once after each read");
         if is_legacy() {
-            // On epoll monoio believes a stream to be readable until it is told otherwise, and a
-            // read that has brought less than it could does not tell. This is one poll(2) which
-            // does, so that the next read waits for its event and does not try in vain first. Were
-            // it not believed to be readable, the kernel would not be asked.
+            // On epoll, monoio treats a stream as readable until a read finds nothing. A read that
+            // brought fewer bytes than it could leaves it so. This one poll(2) resets it, so that the
+            // next read waits for its event at once, without a system call in vain. If monoio did not
+            // treat the stream as readable, this would not reach the kernel: hence the condition that
+            // the last read brought bytes.
             let readable = pin!(self.get().readable(false));
             return readable.poll(&mut Context::from_waker(Waker::noop())).is_pending();
         }
-        // Not poll(2): it starts anew where completions wait for this thread, as signals do.
+        // Not poll(2): completions interrupt it as signals do, and it starts anew each time.
         let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
         let peeked =
             self.socket(|socket| socket.recv_with_flags(&mut [MaybeUninit::uninit()], flags));
@@ -564,7 +575,7 @@ impl Stream for MonoioStream {
 
     fn unacknowledged(&self) -> Option<u64> {
         let mut bytes: libc::c_int = 0;
-        // `SIOCOUTQ` of tcp(7), which has the number of `TIOCOUTQ`.
+        // `SIOCOUTQ` of tcp(7) has the number of `TIOCOUTQ`.
         // SAFETY: the descriptor is open as long as `self.inner` is; the answer is an int.
         let answer = unsafe { libc::ioctl(self.fd, libc::TIOCOUTQ, &raw mut bytes) };
         if answer == 0 { u64::try_from(bytes).ok() } else { None }
@@ -581,21 +592,22 @@ impl Stream for MonoioStream {
 
     fn abort(&self) {
         self.cancel_read();
-        // Connecting TCP to no address (the family `AF_UNSPEC` is 0) sends a reset at once and ends
-        // what is pending. A shutdown would end it too, but send a FIN first, and that may look like
-        // the end of a message.
-        let nobody = [0u8; 16];
-        // SAFETY: the address is valid and as long as is told; the descriptor is open as long as
+        // A TCP connect to no address (the family `AF_UNSPEC` is 0) sends a reset at once and ends the
+        // pending operations. A shutdown would end them too, but send a FIN first, and a FIN may look
+        // like the end of a message. The descriptor stays open: the operations own it until they
+        // complete.
+        let no_address = [0u8; 16];
+        // SAFETY: the address is valid and 16 bytes long; the descriptor is open as long as
         // `self.inner` is.
-        let reset = unsafe { libc::connect(self.fd, nobody.as_ptr().cast(), 16) };
+        let reset = unsafe { libc::connect(self.fd, no_address.as_ptr().cast(), 16) };
         if reset < 0 {
-            // A Unix socket: it knows no reset.
+            // A Unix socket has no reset.
             self.shutdown(std::net::Shutdown::Both);
         }
     }
 }
 
-/// `ECANCELED`, which std has no kind for, as [`io::ErrorKind::Interrupted`].
+/// Turns `ECANCELED`, for which std has no kind, into [`io::ErrorKind::Interrupted`].
 fn interrupted(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::ECANCELED) => io::ErrorKind::Interrupted.into(),
@@ -603,11 +615,11 @@ fn interrupted(error: io::Error) -> io::Error {
     }
 }
 
-/// A buffer to be read into.
+/// A buffer that a read fills.
 struct ReadTarget(Buf);
 
-// SAFETY: the pointer is into the buffer's heap memory, which stays where it is when the `Buf`
-// moves, and is valid for as many bytes as are told; all of them are initialised.
+// SAFETY: the pointer leads into the buffer's heap memory, which does not move when the `Buf` moves. It
+// is valid for the number of bytes that the trait reports, and all of them are initialised.
 unsafe impl IoBufMut for ReadTarget {
     fn write_ptr(&mut self) -> *mut u8 {
         self.0.spare_mut().as_mut_ptr()
@@ -622,7 +634,7 @@ unsafe impl IoBufMut for ReadTarget {
     }
 }
 
-/// A buffer to be written from.
+/// A buffer that a write empties.
 struct WriteSource(Buf);
 
 // SAFETY: as for `ReadTarget`.
@@ -644,7 +656,7 @@ mod tests {
     use super::*;
     use crate::net::buffer::{BufferPool, Size};
 
-    /// A connection: ours, and its other side, which blocks.
+    /// A connection: our stream, and the other side as a blocking socket.
     fn pair(net: &MonoioNet) -> io::Result<(MonoioStream, std::net::TcpStream)> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let ours = std::net::TcpStream::connect(listener.local_addr()?)?;
@@ -652,7 +664,8 @@ mod tests {
         Ok((net.stream(ours)?, listener.accept()?.0))
     }
 
-    /// What a peer sees, in the end, that begins to read once a write that hung was given up.
+    /// The end of a connection as its peer sees it: the peer begins to read after a write that hung was
+    /// aborted.
     async fn end_after_an_abort(net: &MonoioNet) -> io::Result<()> {
         let (stream, mut peer) = pair(net)?;
         let pool = BufferPool::new(usize::MAX);
@@ -666,7 +679,7 @@ mod tests {
             }
         };
         let mut writing = pin!(write());
-        // Long enough for every buffer on the way to fill up.
+        // Enough turns to fill every buffer on the way.
         for _ in 0..10_000 {
             poll_fn(|cx| {
                 assert!(writing.as_mut().poll(cx).is_pending(), "nobody reads");
@@ -696,8 +709,8 @@ mod tests {
         }
     }
 
-    /// A pooled connection, looked at between one response and the next.
-    async fn looks(net: &MonoioNet) -> io::Result<()> {
+    /// Calls `is_quiet` on a pooled connection between one response and the next.
+    async fn check_quiet_between_reads(net: &MonoioNet) -> io::Result<()> {
         let (stream, mut peer) = pair(net)?;
         let pool = BufferPool::new(usize::MAX);
         let read = async || stream.read(pool.take(Size::Small)).await.0;
@@ -710,7 +723,7 @@ mod tests {
             peer.write_all(b"a")?;
             assert_eq!(read().await?, 1);
             assert!(stream.is_quiet());
-            // The read that waits is woken, whatever the look has done to its readiness.
+            // The check changed the readiness in monoio, but the waiting read must wake all the same.
             let mut waiting = pin!(read());
             poll_fn(|cx| {
                 assert!(waiting.as_mut().poll(cx).is_pending());
@@ -731,9 +744,9 @@ mod tests {
     }
 
     #[test]
-    fn a_look_sees_bytes_and_ends_and_loses_no_wake_up() {
+    fn is_quiet_sees_bytes_and_ends_and_loses_no_wake_up() {
         for driver in [Driver::IoUring, Driver::Epoll] {
-            block_on(driver, async |net| looks(&net).await).unwrap().unwrap();
+            block_on(driver, async |net| check_quiet_between_reads(&net).await).unwrap().unwrap();
         }
     }
 }
