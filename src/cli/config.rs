@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use control::launch::Configuration;
+use control::Configuration;
 use control::source;
 use engine::config::{DIAGNOSTICS_SHOWN_MAX, Diagnostic, Model, parse, summary};
 

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::thread;
 
 use bench::endpoint::{Endpoint, EndpointOptions, Handle, Mode};
-use control::launch::{Configuration, plan};
+use control::Configuration;
+use control::launch::plan;
 use engine::address::Address;
 use engine::config::{Cores, Sources, parse, render};
 

@@ -16,7 +16,8 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use control::launch::{Options, Outcome};
+use control::Options;
+use control::launch::Outcome;
 use engine::config::{Cores, CpuList, DriverChoice};
 
 /// The answer is no.

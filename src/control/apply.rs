@@ -15,12 +15,12 @@ use tokio::time::{Instant, timeout_at};
 use worker::message::{Switch, ToWorker};
 
 use crate::changes::{Changes, fixed_keys};
-use crate::control::{Control, unix_seconds};
-use crate::launch::Options;
-use crate::launch::bind::Place;
+use crate::handle::Control;
+use crate::listen::Place;
 use crate::node::{Applied, Refused};
+use crate::options::Options;
 use crate::source::Reading;
-use crate::state::LAG_MAX;
+use crate::state::{LAG_MAX, unix_seconds};
 use crate::version::{Draft, Live, Prepared};
 use crate::watched::Watched;
 use crate::{source, systemd};

@@ -5,7 +5,7 @@ use std::fmt;
 
 use engine::config::{Document, Named};
 
-use crate::launch::Options;
+use crate::options::Options;
 
 /// How many objects of each kind a change adds, removes and alters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Feeds all cores: one thread and its helpers, beside the workers.
 //!
 //! [`launch`] decides which CPUs and which driver, binds the listeners and starts the workers. Then
-//! the thread that did it is the control thread: `launch::watch` waits for what happens, `apply`
+//! the thread that did it is the control thread: `launch::main_loop` waits for what happens, `apply`
 //! changes the configuration, `state` knows how the node stands, `node` is what others may ask of
 //! it. [`source`] reads the configuration and watches its files, [`admin`] asks, `export` takes in
 //! what the workers count, [`process_log`] keeps a reader of the log from stalling anything. Nothing here is on the path of a request.
@@ -15,11 +15,14 @@
 pub mod admin;
 mod apply;
 mod changes;
-mod control;
 mod error;
 mod export;
+mod handle;
 pub mod launch;
+mod listen;
+mod local_node;
 mod node;
+mod options;
 pub mod process_log;
 mod reports;
 mod sink;
@@ -33,3 +36,4 @@ mod version;
 mod watched;
 
 pub use error::Error;
+pub use options::{Configuration, Options};

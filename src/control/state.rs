@@ -6,14 +6,14 @@
 //! said so yet lags.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::config::Sources;
 use tokio::time::Instant;
 use worker::telemetry::Totals;
 use worker::telemetry::report::Gauges;
 
-use crate::launch::bind::Place;
+use crate::listen::Place;
 use crate::node::{CoreStatus, Status};
 use crate::unix_socket::SharedSocket;
 use crate::version::{Listening, Live};
@@ -309,4 +309,9 @@ impl Core {
         let silence = now.saturating_duration_since(self.heard);
         (self.phase == Phase::Serving && silence > SILENCE_MAX).then_some(silence)
     }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())
 }

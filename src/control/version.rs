@@ -16,7 +16,7 @@ use engine::snapshot::{Identities, ListenerId, ListenerSettings, Snapshot, compi
 use worker::net::monoio::BoundSocket;
 
 use crate::Error;
-use crate::launch::bind::{Place, bind};
+use crate::listen::{Place, bind};
 use crate::unix_socket::SharedSocket;
 
 /// A version that is live, or about to be.

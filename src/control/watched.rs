@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::apply::{Wish, apply};
-use crate::control::Control;
 use crate::source::{Folders, Watch};
 
 /// The configuration file, watched after it was first read.
@@ -18,7 +16,7 @@ pub(crate) struct Watched {
     /// since there is one change at a time.
     watch: Option<Mutex<Watching>>,
     /// It may have changed.
-    changed: Arc<Notify>,
+    pub(crate) changed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -60,16 +58,6 @@ impl Watched {
     pub(crate) fn is_being_written(&self) -> bool {
         let Some(watching) = &self.watch else { return false };
         watching.lock().unwrap_or_else(PoisonError::into_inner).watch.is_being_written()
-    }
-}
-
-/// Takes what the file says when it has changed, for as long as this thread runs. Changes that come
-/// while one is taken are one.
-pub(crate) async fn follow(control: Control, file: Arc<Watched>) {
-    loop {
-        // The first time it is read in order to be watched. What came of it is in the log.
-        let _ = apply(&control, Wish::FileIfChanged, false, None).await;
-        file.changed.notified().await;
     }
 }
 

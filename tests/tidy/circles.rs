@@ -81,25 +81,8 @@ const CIRCLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "`launch` holds options and sockets that every change needs. To be opened.",
-        &[
-            "src/control/apply.rs",
-            "src/control/changes.rs",
-            "src/control/control.rs",
-            "src/control/launch/mod.rs",
-            "src/control/launch/signals.rs",
-            "src/control/launch/watch.rs",
-            "src/control/watched.rs",
-        ],
-    ),
-    (
         "`mod.rs` holds a type of the writer that it starts. To be opened.",
         &["src/control/export/access_log/mod.rs", "src/control/export/access_log/writer.rs"],
-    ),
-    (
-        "`mod.rs` holds the reader of files that a pattern is expanded with. To be \
-         opened.",
-        &["src/control/source/mod.rs", "src/control/source/pattern.rs"],
     ),
     (
         "The subcommands share the exit codes and the log of the module that calls them.",

@@ -4,11 +4,11 @@
 //! [`Plan::run`] starts one pinned thread per core and waits until all are ready. From then on the
 //! calling thread is the control thread: it takes reports, changes and signals.
 
-pub(crate) mod bind;
 mod cpus;
 mod driver;
+pub(crate) mod follow;
+mod main_loop;
 mod signals;
-mod watch;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use core_affinity::CoreId;
 use engine::address::Address;
-use engine::config::{ByteSize, Cores, CpuList, DriverChoice, Model, Sources};
+use engine::config::ByteSize;
 use engine::snapshot::Identities;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime;
@@ -32,17 +32,19 @@ use worker::message::{Report, ToWorker};
 use worker::net::monoio::{Driver, probe};
 
 use crate::admin::Endpoint;
-use crate::control::{Control, unix_seconds};
 use crate::export::Export;
+use crate::handle::Control;
+use crate::options::{Configuration, Options};
 use crate::reports::Reports;
 use crate::sink::Sink;
-use crate::state::State;
+use crate::state::{State, unix_seconds};
 use crate::version::{Draft, Part, Prepared};
-use crate::watched::{Watched, follow};
+use crate::watched::Watched;
 use crate::{Error, systemd};
-use watch::{End, Event, Watch};
+use follow::follow;
+use main_loop::{End, Event, MainLoop};
 
-pub use watch::Outcome;
+pub use main_loop::Outcome;
 
 /// Helper threads at most: one reads and compiles; a second one when the first hangs on a disk.
 const HELPERS_MAX: usize = 2;
@@ -54,28 +56,6 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The least that a core can work with: some tens of exchanges at once.
 const BUFFER_SHARE_MIN: ByteSize = ByteSize::mib(1);
-
-/// What the command line and the environment say about `[runtime]`; it goes before the file.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// How many workers.
-    pub cores: Option<Cores>,
-    /// The CPUs they are taken from.
-    pub cpus: Option<CpuList>,
-    /// Which way to the kernel.
-    pub driver: Option<DriverChoice>,
-}
-
-/// A configuration to start with.
-#[derive(Clone, Debug)]
-pub struct Configuration {
-    /// What it was read from.
-    pub sources: Sources,
-    /// What that says.
-    pub model: Model,
-    /// The file to read again when it changes or a reload is asked for; none when there is none.
-    pub file: Option<PathBuf>,
-}
 
 /// Everything decided and bound, nothing started.
 #[derive(Debug)]
@@ -204,7 +184,8 @@ impl Plan {
             }
             ready();
         };
-        let outcome = Watch::new(cores, admin).run(&control, &mut inbox, &mut reports, ready).await;
+        let outcome =
+            MainLoop::new(cores, admin).run(&control, &mut inbox, &mut reports, ready).await;
         control.finish(FLUSH_TIMEOUT);
         outcome
     }
@@ -391,6 +372,8 @@ fn descriptor_share(limit: u64, open: u64, cores: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use engine::config::{Cores, DriverChoice, Sources};
+
     use super::*;
 
     #[test]

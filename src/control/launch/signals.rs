@@ -9,9 +9,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::spawn_local;
 
-use super::watch::Event;
+use super::main_loop::Event;
 use crate::apply::{Wish, apply};
-use crate::control::Control;
+use crate::handle::Control;
 
 /// Signals that are caught from now on.
 #[derive(Debug)]

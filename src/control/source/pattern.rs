@@ -8,11 +8,11 @@ use std::path::{Component, Path, PathBuf};
 
 use glob::Pattern;
 
-use super::Reader;
+use super::disk::Disk;
 use super::folders::matches;
 
 /// The files that `pattern` means, sorted. A path without stars means itself, if it is there.
-pub(super) fn expand(pattern: &Path, reader: &mut Reader) -> io::Result<Vec<PathBuf>> {
+pub(super) fn expand(pattern: &Path, disk: &mut Disk) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![PathBuf::new()];
     let mut rest = pattern.components().peekable();
     while let Some(component) = rest.next() {
@@ -28,7 +28,7 @@ pub(super) fn expand(pattern: &Path, reader: &mut Reader) -> io::Result<Vec<Path
         let is_last = rest.peek().is_none();
         let mut matching = Vec::new();
         for folder in found {
-            let names = match reader.list(&folder, &wanted) {
+            let names = match disk.list(&folder, &wanted) {
                 // Nothing is in a folder that is not there.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 names => names?,
@@ -42,7 +42,7 @@ pub(super) fn expand(pattern: &Path, reader: &mut Reader) -> io::Result<Vec<Path
     }
     // What is there but cannot be opened is said when it is read.
     found.retain(|path| {
-        reader.folders.file(path);
+        disk.folders.file(path);
         path.symlink_metadata().is_ok()
     });
     Ok(found)

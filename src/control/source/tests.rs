@@ -1,12 +1,13 @@
 //! Reading real files: what is found, what is said about the rest, and that it ends.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use engine::config::parse;
 use tempfile::TempDir;
 
+use super::disk::STEPS_MAX;
 use super::*;
 
 const SOUND: &str = "version = 1\n[listeners.web]\naddress = \"127.0.0.1:1\"\n";

@@ -32,14 +32,15 @@ use worker::telemetry::record::Records;
 use worker::telemetry::report::{Gauges, RouteBlock};
 
 use crate::apply::{CHANGES_MAX, SWITCH_TIMEOUT, Wish, apply};
-use crate::control::Control;
-use crate::launch::Options;
+use crate::handle::Control;
+use crate::launch::follow::follow;
 use crate::node::{Applied, Change, Node, Refused};
+use crate::options::Options;
 use crate::reports::Reports;
 use crate::sink::{Discard, Sink};
 use crate::state::{LAG_MAX, SILENCE_MAX, State};
 use crate::version::{Draft, Prepared};
-use crate::watched::{Watched, follow};
+use crate::watched::Watched;
 
 const TEXT: &str = "version = 1\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
     [upstreams.app]\nendpoints = [\"127.0.0.1:9000\"]\n[routes.all]\nupstream = \"app\"\n";

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use worker::message::Report;
 use worker::telemetry::Totals;
 
-use crate::control::Control;
+use crate::handle::Control;
 use crate::reports::Reports;
 use crate::{Error, systemd};
 
@@ -68,7 +68,7 @@ enum Step {
 
 /// What is known about the workers.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct MainLoop {
     cores: usize,
     ready: usize,
     draining: bool,
@@ -83,7 +83,7 @@ pub(super) struct Watch {
     admin: Option<JoinHandle<()>>,
 }
 
-impl Watch {
+impl MainLoop {
     pub(super) fn new(cores: usize, admin: Option<JoinHandle<()>>) -> Self {
         Self { cores, admin, ..Self::default() }
     }
@@ -230,8 +230,8 @@ mod tests {
     use super::*;
     use crate::tests::control_of;
 
-    fn watch() -> Watch {
-        Watch::new(2, None)
+    fn main_loop() -> MainLoop {
+        MainLoop::new(2, None)
     }
 
     fn drained(core: usize, requests: u64, cut: usize) -> Event {
@@ -249,37 +249,37 @@ mod tests {
 
     #[test]
     fn it_is_ready_when_every_worker_is() {
-        let mut watch = watch();
-        assert_eq!(watch.on(&ready(1)), Ok(Step::Wait));
-        assert_eq!(watch.on(&ready(0)), Ok(Step::Ready));
+        let mut main_loop = main_loop();
+        assert_eq!(main_loop.on(&ready(1)), Ok(Step::Wait));
+        assert_eq!(main_loop.on(&ready(0)), Ok(Step::Ready));
     }
 
     #[test]
     fn a_signal_drains_and_the_totals_are_summed() {
-        let mut watch = watch();
+        let mut main_loop = main_loop();
         let returned = |core| Event::Ended { core, end: End::Returned };
-        assert_eq!(watch.on(&terminate()), Ok(Step::Drain("SIGTERM")));
-        assert_eq!(watch.on(&drained(0, 3, 1)), Ok(Step::Wait));
+        assert_eq!(main_loop.on(&terminate()), Ok(Step::Drain("SIGTERM")));
+        assert_eq!(main_loop.on(&drained(0, 3, 1)), Ok(Step::Wait));
         // The thread's end and its last report travel apart and may arrive in any order.
-        assert_eq!(watch.on(&returned(1)), Ok(Step::Wait));
-        assert_eq!(watch.on(&drained(1, 4, 0)), Ok(Step::Wait));
-        assert_eq!(watch.on(&Event::Quiet), Ok(Step::Wait));
-        assert_eq!(watch.on(&returned(0)), Ok(Step::End(Outcome::Drained)));
-        assert_eq!((watch.totals.requests, watch.cut), (7, 1));
+        assert_eq!(main_loop.on(&returned(1)), Ok(Step::Wait));
+        assert_eq!(main_loop.on(&drained(1, 4, 0)), Ok(Step::Wait));
+        assert_eq!(main_loop.on(&Event::Quiet), Ok(Step::Wait));
+        assert_eq!(main_loop.on(&returned(0)), Ok(Step::End(Outcome::Drained)));
+        assert_eq!((main_loop.totals.requests, main_loop.cut), (7, 1));
     }
 
     #[test]
     fn a_second_signal_stops_at_once() {
-        let mut watch = watch();
-        assert_eq!(watch.on(&terminate()), Ok(Step::Drain("SIGTERM")));
+        let mut main_loop = main_loop();
+        assert_eq!(main_loop.on(&terminate()), Ok(Step::Drain("SIGTERM")));
         let interrupt = SignalKind::interrupt();
-        let step = watch.on(&Event::Signal(interrupt));
+        let step = main_loop.on(&Event::Signal(interrupt));
         assert_eq!(step, Ok(Step::End(Outcome::Stopped(interrupt.as_raw_value()))));
     }
 
     #[test]
     fn a_worker_that_dies_ends_the_process() {
-        let error = |end| watch().on(&Event::Ended { core: 1, end }).unwrap_err();
+        let error = |end| main_loop().on(&Event::Ended { core: 1, end }).unwrap_err();
         let failed = error(End::Failed("no ring".to_owned()));
         assert_eq!(
             (failed.to_string().as_str(), failed.exit_code()),
@@ -287,7 +287,7 @@ mod tests {
         );
         assert_eq!(error(End::Panicked).exit_code(), 101);
         assert!(error(End::Returned).to_string().contains("without being told"));
-        let mut draining = watch();
+        let mut draining = main_loop();
         assert_eq!(draining.on(&terminate()), Ok(Step::Drain("SIGTERM")));
         assert_eq!(draining.on(&Event::Quiet), Ok(Step::Wait));
         assert!(draining.on(&Event::Ended { core: 0, end: End::Panicked }).is_err());
@@ -299,7 +299,7 @@ mod tests {
         let (sender, receiver) = channel().unwrap();
         let mut reports = Reports::new(receiver).unwrap();
         let (_events, mut inbox) = unbounded_channel();
-        let error = watch().run(&control, &mut inbox, &mut reports, || ()).await.unwrap_err();
+        let error = main_loop().run(&control, &mut inbox, &mut reports, || ()).await.unwrap_err();
         assert!(error.to_string().contains("2 of 2 workers did not become ready"), "{error}");
 
         let (events, mut inbox) = unbounded_channel();
@@ -307,8 +307,8 @@ mod tests {
             events.send(event).unwrap();
         }
         let mut was_ready = false;
-        let watch = watch().run(&control, &mut inbox, &mut reports, || was_ready = true);
-        let error = watch.await.unwrap_err();
+        let outcome = main_loop().run(&control, &mut inbox, &mut reports, || was_ready = true);
+        let error = outcome.await.unwrap_err();
         assert!(was_ready);
         assert!(error.to_string().contains("1 of 2 workers did not end"), "{error}");
         drop(sender);

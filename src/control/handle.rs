@@ -8,16 +8,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use worker::mailbox::Mailbox;
 use worker::message::{Report, ToWorker};
 
-use crate::apply::{self, Wish};
-use crate::launch::Options;
-use crate::node::{Applied, Change, Node, Refused, Status};
+use crate::options::Options;
 use crate::sink::Sink;
 use crate::state::State;
 use crate::watched::Watched;
@@ -136,29 +133,4 @@ impl Control {
             mailbox.send(message);
         }
     }
-}
-
-impl Node for Control {
-    fn status(&self) -> Status {
-        self.shared.state.borrow().status(Instant::now())
-    }
-
-    fn ready(&self) -> Vec<String> {
-        self.shared.state.borrow().reasons(Instant::now())
-    }
-
-    fn config(&self) -> String {
-        self.shared.state.borrow().live.model.normalised()
-    }
-
-    async fn apply(&self, change: Change) -> Result<Applied, Refused> {
-        let Change { text, dry_run, if_match } = change;
-        let wish = text.map_or(Wish::File, Wish::Text);
-        apply::queue(self, wish, dry_run, if_match).await
-    }
-}
-
-/// Seconds since 1970.
-pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())
 }
