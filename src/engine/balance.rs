@@ -1,59 +1,69 @@
 //! Chooses an endpoint of an upstream.
 //!
-//! Each core has one balancer per upstream, and the cores do not compare notes. Other modules look
-//! after health, breakers and the connection: the caller names the endpoints that it has tried.
+//! Each core has one balancer per upstream, and the cores do not compare notes. The balancer knows
+//! endpoints by their index in a list, and follows changes of the list. The caller decides which
+//! endpoints are usable: it knows which were tried, and which drain.
 
 use crate::mix::mix;
-use crate::snapshot::Endpoint;
 
 /// Takes endpoints in turn, each as often as its weight says.
 ///
-/// First tries and further tries each have a [`Turn`]. If a retry moved the turn of the first
-/// tries, then with one dead endpoint of two, every request would meet the dead one first. The
-/// second turn also spreads the load of a dead endpoint over all others, not over its neighbour
-/// alone.
+/// First tries and further tries have a turn of their own. A retry that moved the turn of first
+/// tries would, with one dead endpoint of two, bring every request to the dead one first. And the
+/// load of a dead endpoint spreads over all others, not over its neighbour alone.
 #[derive(Debug)]
 pub struct RoundRobin {
     /// Decides where to start, so that the cores do not all call at the first endpoint.
     seed: u64,
-    /// How many endpoints the turns below were made for.
-    made_for: usize,
+    weights: Vec<u32>,
     first: Turn,
     again: Turn,
 }
 
+/// An endpoint of the new list; see [`RoundRobin::follow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weighted {
+    /// Its share of the requests, relative to the others; at least 1.
+    pub weight: u32,
+    /// Its index in the old list; `None` for a new endpoint.
+    pub was: Option<usize>,
+}
+
 impl RoundRobin {
-    /// The caller gives each core another `seed`.
+    /// No endpoint yet. The caller gives each core another `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { seed, made_for: 0, first: Turn::NONE, again: Turn::NONE }
+        Self { seed, weights: Vec::new(), first: Turn::NONE, again: Turn::NONE }
     }
 
-    /// The index of the next endpoint that is not among `tried`; `None` when no such endpoint is
-    /// left. A try with an empty `tried` is a first one.
-    ///
-    /// Every call passes the same `endpoints`: a changed upstream has another identity, and with it
-    /// a new balancer. Only the first call allocates.
-    pub fn pick(&mut self, endpoints: &[Endpoint], tried: &[usize]) -> Option<usize> {
-        if self.made_for != endpoints.len() {
-            self.made_for = endpoints.len();
-            self.first = Turn::new(self.seed, endpoints);
-            self.again = Turn::new(mix(self.seed), endpoints);
-        }
-        let turn = if tried.is_empty() { &mut self.first } else { &mut self.again };
-        turn.take(endpoints, tried)
+    /// Replaces the list. An endpoint of the old list keeps its turn.
+    pub fn follow(&mut self, endpoints: impl IntoIterator<Item = Weighted>) {
+        let endpoints: Vec<_> = endpoints.into_iter().collect();
+        self.weights = endpoints.iter().map(|it| it.weight).collect();
+        self.first.follow(&endpoints, self.seed);
+        self.again.follow(&endpoints, mix(self.seed));
+    }
+
+    /// For a first try: the index of the next `usable` endpoint; `None` when no endpoint is usable.
+    /// Allocates nothing.
+    pub fn pick(&mut self, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        self.first.take(&self.weights, usable)
+    }
+
+    /// The same for a further try.
+    pub fn pick_again(&mut self, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        self.again.take(&self.weights, usable)
     }
 }
 
-/// The state that decides which endpoint is next.
+/// The turn among the endpoints of a list.
 ///
-/// With equal weights it is a counter. With unequal weights it is the smooth scheme that nginx made
-/// known: each pick adds to every endpoint's credit its weight, takes the endpoint with the most
-/// credit, and subtracts the sum of the weights from that credit. So the picks of a heavy endpoint
-/// lie apart.
+/// With equal weights a turn is a counter. With unequal ones it is the smooth scheme that nginx
+/// made known: each pick adds its weight to every endpoint's credit, takes the one with most
+/// credit and subtracts the sum from it, so that the picks of a heavy endpoint lie apart.
 #[derive(Debug)]
 struct Turn {
-    /// The endpoint whose turn is next, when weights are equal.
+    /// The index of the next endpoint, when weights are equal.
     next: usize,
     /// Credit of each endpoint; empty when weights are equal.
     credits: Vec<i64>,
@@ -62,53 +72,61 @@ struct Turn {
 impl Turn {
     const NONE: Self = Self { next: 0, credits: Vec::new() };
 
-    fn new(seed: u64, endpoints: &[Endpoint]) -> Self {
-        // The remainder is below the length, so it is a `usize`.
-        let offset =
-            (endpoints.len() as u64).checked_sub(1).map_or(0, |last| mix(seed) % (last + 1));
-        let next = usize::try_from(offset).unwrap_or(0);
+    fn follow(&mut self, endpoints: &[Weighted], seed: u64) {
+        // The turn stays with its endpoint. If that has left, the endpoint behind it is next.
+        let kept = || endpoints.iter().enumerate().filter_map(|(at, it)| Some((it.was?, at)));
+        let behind = kept().filter(|(was, _)| *was >= self.next).min();
+        self.next = match behind.or_else(|| kept().min()) {
+            Some((_, at)) => at,
+            None => offset(seed, endpoints.len()),
+        };
         let weights = || endpoints.iter().map(|endpoint| endpoint.weight);
         if weights().min() == weights().max() {
-            return Self { next, credits: Vec::new() };
+            self.credits.clear();
+            return;
         }
         // Start credits below the sum do not change the shares. They move the first few picks only.
         let sum: i64 = weights().map(i64::from).sum();
-        let scatter = |index: usize| mix(seed.wrapping_add(index as u64)).cast_signed();
-        let credits = (0..endpoints.len()).map(|index| scatter(index).rem_euclid(sum)).collect();
-        Self { next, credits }
+        let scattered = |at: usize| mix(seed.wrapping_add(at as u64)).cast_signed().rem_euclid(sum);
+        let kept = |it: &Weighted| it.was.and_then(|was| self.credits.get(was).copied());
+        let credit = |(at, it): (usize, &Weighted)| match kept(it) {
+            // Earned by other weights: it must not buy the endpoint more than a round.
+            Some(credit) => credit.clamp(1 - sum, sum - 1),
+            None => scattered(at),
+        };
+        self.credits = endpoints.iter().enumerate().map(credit).collect();
     }
 
-    fn take(&mut self, endpoints: &[Endpoint], tried: &[usize]) -> Option<usize> {
+    fn take(&mut self, weights: &[u32], usable: impl Fn(usize) -> bool) -> Option<usize> {
         if self.credits.is_empty() {
-            self.take_next(endpoints.len(), tried)
+            self.take_next(weights.len(), usable)
         } else {
-            self.take_credit(endpoints, tried)
+            self.take_credit(weights, usable)
         }
     }
 
-    fn take_next(&mut self, length: usize, tried: &[usize]) -> Option<usize> {
-        // One whole round at most: `tried` may hold every endpoint.
+    fn take_next(&mut self, length: usize, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        // One whole round at most: perhaps no endpoint is usable.
         for _ in 0..length {
             let index = self.next;
             self.next = if index + 1 < length { index + 1 } else { 0 };
-            if !tried.contains(&index) {
+            if usable(index) {
                 return Some(index);
             }
         }
         None
     }
 
-    fn take_credit(&mut self, endpoints: &[Endpoint], tried: &[usize]) -> Option<usize> {
-        // Endpoints in `tried` neither gain nor pay credit, and do not count in the sum: so the others
-        // keep their shares among themselves.
+    fn take_credit(&mut self, weights: &[u32], usable: impl Fn(usize) -> bool) -> Option<usize> {
         let mut sum = 0;
         let mut best: Option<(usize, &mut i64)> = None;
-        for (index, (credit, endpoint)) in self.credits.iter_mut().zip(endpoints).enumerate() {
-            if tried.contains(&index) {
+        for (index, (credit, weight)) in self.credits.iter_mut().zip(weights).enumerate() {
+            // An endpoint that may not be used now keeps its credit for later.
+            if !usable(index) {
                 continue;
             }
-            sum += i64::from(endpoint.weight);
-            *credit += i64::from(endpoint.weight);
+            sum += i64::from(*weight);
+            *credit += i64::from(*weight);
             if best.as_ref().is_none_or(|(_, most)| *credit > **most) {
                 best = Some((index, credit));
             }
@@ -119,41 +137,48 @@ impl Turn {
     }
 }
 
+/// Where to start in a list of this length.
+fn offset(seed: u64, length: usize) -> usize {
+    // The remainder is below the length, so it is a `usize`.
+    let offset = (length as u64).checked_sub(1).map_or(0, |last| mix(seed) % (last + 1));
+    usize::try_from(offset).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
+    use std::collections::HashSet;
 
     use super::*;
 
-    fn endpoints(weights: &[u32]) -> Vec<Endpoint> {
-        let address = || SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)).into();
-        weights.iter().map(|&weight| Endpoint { address: address(), weight }).collect()
+    fn balancer(weights: &[u32], seed: u64) -> RoundRobin {
+        let mut balancer = RoundRobin::new(seed);
+        balancer.follow(weights.iter().map(|&weight| Weighted { weight, was: None }));
+        balancer
     }
 
-    fn shares(weights: &[u32], seed: u64, picks: usize) -> Vec<usize> {
-        let endpoints = endpoints(weights);
-        let mut balancer = RoundRobin::new(seed);
-        let mut counts = vec![0; weights.len()];
-        for _ in 0..picks {
-            counts[balancer.pick(&endpoints, &[]).unwrap()] += 1;
-        }
+    fn pick(balancer: &mut RoundRobin) -> usize {
+        balancer.pick(|_| true).unwrap()
+    }
+
+    fn shares(balancer: &mut RoundRobin, picks: usize) -> Vec<usize> {
+        let mut counts = vec![0; balancer.weights.len()];
+        (0..picks).for_each(|_| counts[pick(balancer)] += 1);
         counts
     }
 
     #[test]
     fn equal_weights_are_taken_in_turn() {
-        let endpoints = endpoints(&[3, 3, 3]);
-        let mut balancer = RoundRobin::new(1);
-        let first = balancer.pick(&endpoints, &[]).unwrap();
+        let mut balancer = balancer(&[3, 3, 3], 1);
+        let first = pick(&mut balancer);
         for step in 1..10 {
-            assert_eq!(balancer.pick(&endpoints, &[]), Some((first + step) % 3));
+            assert_eq!(pick(&mut balancer), (first + step) % 3);
         }
     }
 
     #[test]
     fn shares_follow_the_weights_whatever_the_seed() {
         for seed in 0..50 {
-            let counts = shares(&[5, 1, 2], seed, 8 * 100);
+            let counts = shares(&mut balancer(&[5, 1, 2], seed), 8 * 100);
             for (count, expected) in counts.iter().zip([500_usize, 100, 200]) {
                 assert!(count.abs_diff(expected) <= 2, "seed {seed}: {counts:?}");
             }
@@ -162,9 +187,8 @@ mod tests {
 
     #[test]
     fn a_heavy_endpoint_is_not_taken_in_one_run() {
-        let endpoints = endpoints(&[4, 1, 1, 1, 1]);
-        let mut balancer = RoundRobin::new(0);
-        let picks: Vec<_> = (0..80).filter_map(|_| balancer.pick(&endpoints, &[])).collect();
+        let mut balancer = balancer(&[4, 1, 1, 1, 1], 0);
+        let picks: Vec<_> = (0..80).map(|_| pick(&mut balancer)).collect();
         // Weight 4 of 8: every other pick. The first round may differ by the start credit.
         assert!(picks[16..].windows(3).all(|three| three != [0, 0, 0]), "{picks:?}");
     }
@@ -172,9 +196,8 @@ mod tests {
     #[test]
     fn cores_start_at_different_endpoints() {
         for weights in [&[1, 1, 1, 1][..], &[2, 1, 1, 2]] {
-            let endpoints = endpoints(weights);
-            let starts: std::collections::HashSet<_> =
-                (0..64).map(|seed| RoundRobin::new(seed).pick(&endpoints, &[])).collect();
+            let starts: HashSet<_> =
+                (0..64).map(|seed| pick(&mut balancer(weights, seed))).collect();
             assert!(starts.len() > 1, "{weights:?}: {starts:?}");
         }
     }
@@ -182,14 +205,13 @@ mod tests {
     #[test]
     fn a_retry_does_not_move_the_turn_of_first_tries() {
         for weights in [&[1, 1][..], &[1, 1, 1], &[3, 1], &[1, 1, 1, 1, 1]] {
-            let endpoints = endpoints(weights);
-            let (mut plain, mut retried) = (RoundRobin::new(7), RoundRobin::new(7));
+            let (mut plain, mut retried) = (balancer(weights, 7), balancer(weights, 7));
             let mut taken_again = vec![0; weights.len()];
             for _ in 0..60 {
-                let first = retried.pick(&endpoints, &[]).unwrap();
-                assert_eq!(Some(first), plain.pick(&endpoints, &[]));
+                let first = pick(&mut retried);
+                assert_eq!(first, pick(&mut plain));
                 if first == 0 {
-                    taken_again[retried.pick(&endpoints, &[0]).unwrap()] += 1;
+                    taken_again[retried.pick_again(|it| it != 0).unwrap()] += 1;
                 }
             }
             // The load of the first endpoint spreads over all the others.
@@ -202,36 +224,85 @@ mod tests {
     #[test]
     fn every_endpoint_is_tried_once_and_then_none_is_left() {
         for weights in [&[1, 1, 1, 1][..], &[5, 1, 2]] {
-            let endpoints = endpoints(weights);
-            let mut balancer = RoundRobin::new(9);
+            let mut balancer = balancer(weights, 9);
             for _ in 0..20 {
-                let mut tried = Vec::new();
-                while let Some(index) = balancer.pick(&endpoints, &tried) {
-                    assert!(!tried.contains(&index));
+                let mut tried = vec![pick(&mut balancer)];
+                while let Some(index) = balancer.pick_again(|it| !tried.contains(&it)) {
                     tried.push(index);
                 }
-                assert_eq!(tried.len(), weights.len());
+                tried.sort_unstable();
+                assert_eq!(tried, (0..weights.len()).collect::<Vec<_>>());
             }
         }
     }
 
     #[test]
-    fn an_endpoint_that_was_tried_is_not_taken() {
-        for weights in [&[1, 1, 1][..], &[7, 1, 1]] {
-            let endpoints = endpoints(weights);
-            let mut balancer = RoundRobin::new(3);
-            for _ in 0..20 {
-                assert_ne!(balancer.pick(&endpoints, &[0]).unwrap(), 0);
+    fn the_share_of_an_endpoint_that_may_not_be_used_goes_to_all_others() {
+        for (weights, expected) in [
+            (&[1, 1, 1][..], [0, 300, 300]),
+            (&[7, 2, 1], [0, 400, 200]),
+            (&[1, 5, 1], [0, 500, 100]),
+        ] {
+            let mut balancer = balancer(weights, 3);
+            let mut counts = [0_usize; 3];
+            (0..600).for_each(|_| counts[balancer.pick(|it| it != 0).unwrap()] += 1);
+            for (count, expected) in counts.iter().zip(expected) {
+                assert!(count.abs_diff(expected) <= 2, "{weights:?}: {counts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_turn_when_others_come_and_go() {
+        let mut balancer = balancer(&[1, 1, 1, 1], 0);
+        let next = (pick(&mut balancer) + 1) % 4;
+        // The list turns round, and a new endpoint stands in front of it.
+        let old = (0..4).rev().map(|was| Weighted { weight: 1, was: Some(was) });
+        balancer.follow([Weighted { weight: 1, was: None }].into_iter().chain(old));
+        assert_eq!(pick(&mut balancer), 4 - next);
+        // Its turn goes to the one behind it when it leaves.
+        let mut balancer = self::balancer(&[1, 1, 1], 0);
+        while pick(&mut balancer) != 0 {}
+        balancer.follow([0, 2].map(|was| Weighted { weight: 1, was: Some(was) }));
+        assert_eq!(pick(&mut balancer), 1);
+    }
+
+    #[test]
+    fn shares_are_right_after_any_change_of_the_list() {
+        for seed in 0..200_u64 {
+            let mut step = seed;
+            let mut draw = |below: u64| {
+                step = mix(step.wrapping_add(1));
+                usize::try_from(step % below).unwrap()
+            };
+            let mut balancer = balancer(&[1000, 1, 7], seed);
+            for _ in 0..5 {
+                (0..draw(50)).for_each(|_| _ = balancer.pick(|_| true));
+                let before = balancer.weights.len();
+                let list: Vec<_> = (0..=draw(4))
+                    .map(|at| {
+                        let was = Some(at + draw(3)).filter(|was| *was < before);
+                        Weighted { weight: 1 + u32::try_from(draw(3)).unwrap(), was }
+                    })
+                    .collect();
+                balancer.follow(list);
+            }
+            let sum: u32 = balancer.weights.iter().sum();
+            let weights = balancer.weights.clone();
+            let counts = shares(&mut balancer, sum as usize * 100);
+            for (count, weight) in counts.iter().zip(&weights) {
+                let expected = *weight as usize * 100;
+                assert!(count.abs_diff(expected) <= 2 * sum as usize, "{weights:?}: {counts:?}");
             }
         }
     }
 
     #[test]
     fn nothing_to_take_is_none() {
-        let mut balancer = RoundRobin::new(0);
-        assert_eq!(balancer.pick(&[], &[]), None);
-        let one = endpoints(&[1]);
-        assert_eq!(balancer.pick(&one, &[0]), None);
-        assert_eq!(balancer.pick(&one, &[]), Some(0));
+        let mut none = RoundRobin::new(0);
+        assert_eq!((none.pick(|_| true), none.pick_again(|_| true)), (None, None));
+        let mut one = balancer(&[1], 0);
+        assert_eq!(one.pick(|_| false), None);
+        assert_eq!(one.pick(|_| true), Some(0));
     }
 }

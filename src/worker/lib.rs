@@ -26,6 +26,7 @@ pub mod message;
 pub mod net;
 pub mod pressure;
 pub mod side;
+pub mod slots;
 pub mod snapshot;
 pub mod state;
 pub mod telemetry;

@@ -12,14 +12,16 @@ use crate::message::Report;
 use crate::net::Net;
 use crate::telemetry::report::RouteBlock;
 use crate::telemetry::reporter::Reporter;
-use crate::upstream::UpstreamSlot;
+use crate::upstream::{UpstreamSlot, Upstreams};
 
 /// See the module.
 pub struct CoreSnapshot<N: Net> {
     /// `None` once it has gone back, which is while this is dropped.
     table: Option<Box<Snapshot>>,
     /// The slots of the upstreams that this version has used.
-    upstreams: Box<[OnceCell<Rc<UpstreamSlot<N>>>]>,
+    slots: Box<[OnceCell<Rc<UpstreamSlot<N>>>]>,
+    /// All upstreams of the core.
+    upstreams: Rc<Upstreams<N>>,
     /// What routes have counted since the last report; the last one is for requests that no route
     /// took.
     blocks: RefCell<Box<[Option<Box<RouteBlock>>]>>,
@@ -29,12 +31,17 @@ pub struct CoreSnapshot<N: Net> {
 }
 
 impl<N: Net> CoreSnapshot<N> {
-    pub(crate) fn new(table: Box<Snapshot>, reporter: Rc<Reporter>) -> Self {
+    pub(crate) fn new(
+        table: Box<Snapshot>,
+        upstreams: Rc<Upstreams<N>>,
+        reporter: Rc<Reporter>,
+    ) -> Self {
         Self {
-            upstreams: table.upstreams.iter().map(|_| OnceCell::new()).collect(),
+            slots: table.upstreams.iter().map(|_| OnceCell::new()).collect(),
             blocks: RefCell::new((0..=table.routes.len()).map(|_| None).collect()),
             used: RefCell::default(),
             table: Some(table),
+            upstreams,
             reporter,
         }
     }
@@ -48,13 +55,11 @@ impl<N: Net> CoreSnapshot<N> {
         }
     }
 
-    /// The slot of an upstream; `find` looks it up when it is used for the first time.
-    pub(crate) fn upstream(
-        &self,
-        id: UpstreamId,
-        find: impl FnOnce() -> Rc<UpstreamSlot<N>>,
-    ) -> Option<&Rc<UpstreamSlot<N>>> {
-        Some(self.upstreams.get(id.0 as usize)?.get_or_init(find))
+    /// The pools and the balancer of an upstream; `None` for the id of another version.
+    #[must_use]
+    pub fn upstream(&self, id: UpstreamId) -> Option<&Rc<UpstreamSlot<N>>> {
+        let slot = self.slots.get(id.0 as usize)?;
+        Some(slot.get_or_init(|| self.upstreams.slot(self.table(), id)))
     }
 
     /// Counts in the block of `route`.

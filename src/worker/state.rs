@@ -3,12 +3,11 @@
 //! Nothing in here is seen by another core.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak};
 
 use engine::request_id::Generator;
-use engine::snapshot::{ListenerId, RouteId, Snapshot, UpstreamId};
+use engine::snapshot::{ListenerId, RouteId, Snapshot};
 use engine::time::Instant;
 use proto::head::{RequestHead, ResponseHead};
 
@@ -20,7 +19,7 @@ use crate::snapshot::CoreSnapshot;
 use crate::telemetry::report::{Gauges, RouteBlock};
 use crate::telemetry::reporter::{Outbox, Reporter};
 use crate::telemetry::{Counters, Totals};
-use crate::upstream::UpstreamSlot;
+use crate::upstream::Upstreams;
 
 /// Which core of how many, and what of the node is its own.
 #[derive(Clone, Copy, Debug)]
@@ -90,8 +89,7 @@ pub struct Core<N: Net> {
     place: Place,
     snapshot: RefCell<Rc<CoreSnapshot<N>>>,
     listeners: RefCell<Vec<Bound<N>>>,
-    /// The upstreams in use, by their identity: what a change leaves as it is keeps its slot.
-    upstreams: RefCell<BTreeMap<u64, Rc<UpstreamSlot<N>>>>,
+    upstreams: Rc<Upstreams<N>>,
 }
 
 /// A listener and its socket, which its accept task owns: it is closed when that ends.
@@ -105,6 +103,8 @@ impl<N: Net> Core<N> {
     #[must_use]
     pub fn new(net: N, table: Box<Snapshot>, place: Place, outbox: Outbox) -> Rc<Self> {
         let reporter = Rc::new(Reporter::new(place.core, outbox));
+        let upstreams = Rc::new(Upstreams::new(place, table.number));
+        let snapshot = CoreSnapshot::new(table, Rc::clone(&upstreams), Rc::clone(&reporter));
         Rc::new(Self {
             net,
             buffers: BufferPool::new(place.buffer_bytes_max),
@@ -122,10 +122,10 @@ impl<N: Net> Core<N> {
             cut: Cell::new(false),
             unix_micros_at_zero: Cell::new(0),
             place,
-            snapshot: RefCell::new(Rc::new(CoreSnapshot::new(table, Rc::clone(&reporter)))),
+            snapshot: RefCell::new(Rc::new(snapshot)),
             reporter,
             listeners: RefCell::default(),
-            upstreams: RefCell::default(),
+            upstreams,
         })
     }
 
@@ -133,24 +133,6 @@ impl<N: Net> Core<N> {
     #[must_use]
     pub fn snapshot(&self) -> Rc<CoreSnapshot<N>> {
         Rc::clone(&self.snapshot.borrow())
-    }
-
-    /// The pools and balancer of an upstream of `snapshot`.
-    #[must_use]
-    pub fn upstream(
-        &self,
-        snapshot: &CoreSnapshot<N>,
-        id: UpstreamId,
-    ) -> Option<Rc<UpstreamSlot<N>>> {
-        let find = || {
-            let upstream = snapshot.table().upstream(id);
-            let mut upstreams = self.upstreams.borrow_mut();
-            let slot = upstreams
-                .entry(upstream.identity)
-                .or_insert_with(|| Rc::new(UpstreamSlot::new(upstream, self.place)));
-            Rc::clone(slot)
-        };
-        snapshot.upstream(id, find).cloned()
     }
 
     /// Begins to listen: the caller runs the accept task of what is returned.
@@ -185,14 +167,9 @@ impl<N: Net> Core<N> {
                 }
             }
         }
-        self.upstreams.borrow_mut().retain(|&identity, slot| {
-            let stays = table.upstream_by_identity(identity).is_some();
-            if !stays {
-                slot.retire();
-            }
-            stays
-        });
-        let snapshot = Rc::new(CoreSnapshot::new(table, Rc::clone(&self.reporter)));
+        self.upstreams.switch(&table);
+        let (upstreams, reporter) = (Rc::clone(&self.upstreams), Rc::clone(&self.reporter));
+        let snapshot = Rc::new(CoreSnapshot::new(table, upstreams, reporter));
         let before = self.snapshot.replace(snapshot);
         // Exchanges may keep it for hours; what it has counted so far is not theirs to keep.
         self.reporter.keep(before.take_blocks());
@@ -275,11 +252,7 @@ impl<N: Net> Core<N> {
         let now = self.net.now();
         let paused = self.paused_for_room.get() + self.paused_for_resources.get();
         self.pressed.set(paused > 0);
-        for upstream in self.upstreams.borrow().values() {
-            for pool in &upstream.pools {
-                pool.sweep(now);
-            }
-        }
+        self.upstreams.sweep(now);
         self.listeners.borrow_mut().retain(|Bound { slot, socket }| {
             !slot.closing.get() || slot.connections() > 0 || socket.strong_count() > 0
         });
@@ -288,19 +261,12 @@ impl<N: Net> Core<N> {
     /// Closes the endpoint connection that has been idle for the longest time; `false` when none
     /// is idle.
     pub(crate) fn close_oldest_idle(&self) -> bool {
-        let upstreams = self.upstreams.borrow();
-        let pools = upstreams.values().flat_map(|upstream| &upstream.pools);
-        let oldest = pools.filter_map(|pool| Some((pool.idle_since()?, pool)));
-        oldest.min_by_key(|(since, _)| *since).is_some_and(|(_, pool)| pool.close_oldest())
+        self.upstreams.close_oldest_idle()
     }
 
     /// Closes every idle endpoint connection.
     pub fn close_idle(&self) {
-        for upstream in self.upstreams.borrow().values() {
-            for pool in &upstream.pools {
-                pool.close_idle();
-            }
-        }
+        self.upstreams.close_idle();
     }
 
     /// Follows the time of day, which may be set.
@@ -327,7 +293,7 @@ impl<N: Net> Core<N> {
             accept_paused_for_room: self.paused_for_room.get(),
             accept_paused_for_resources: self.paused_for_resources.get(),
             tunnels: self.listeners.borrow().iter().map(tunnels).collect(),
-            endpoint_connections: self.upstreams.borrow().values().map(|it| it.gauge()).collect(),
+            endpoint_connections: self.upstreams.gauges(),
             buffer_bytes_lent: self.buffers.lent_bytes() as u64,
             buffer_bytes_idle: self.buffers.idle_bytes() as u64,
             cpu_micros: self.net.cpu_micros(),

@@ -65,16 +65,45 @@ fn what_a_change_leaves_alone_keeps_its_connections() {
 }
 
 #[test]
-fn a_changed_upstream_lets_its_old_connections_go() {
+fn an_upstream_keeps_its_connections_when_its_settings_change() {
     let endpoint = Endpoint::ok();
-    let builder = Gateway::in_front_of(&[&endpoint]).admin();
-    let gateway = builder.start();
+    let builder = || Gateway::in_front_of(&[&endpoint]).admin();
+    let gateway = builder().start();
     let mut client = gateway.client();
     client.get("/");
-    apply(&gateway, &builder.upstream("pool = { idle_max = 7 }").text());
+    for settings in [
+        "pool = { idle_max = 7 }",
+        "pool = { connections_max = 900, idle_timeout = \"40s\" }",
+        "timeouts = { connect = \"2s\", first_byte = \"7s\", between_bytes = \"off\" }",
+    ] {
+        apply(&gateway, &builder().upstream(settings).text());
+        client.get("/");
+        assert_eq!(endpoint.connections(), 1, "{settings}");
+    }
+    apply(&gateway, &builder().upstream("pool = { idle_max = 0 }").text());
+    eventually("no connection may be idle", || endpoint.open_connections() == 0);
     client.get("/");
     assert_eq!(endpoint.connections(), 2);
-    eventually("the old connection is closed", || endpoint.open_connections() == 1);
+    gateway.stop();
+}
+
+#[test]
+fn an_endpoint_keeps_its_connections_when_others_come_and_go() {
+    let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
+    let gateway = Gateway::in_front_of(&[&one]).admin().start();
+    let mut client = gateway.client();
+    let both = Gateway::in_front_of(&[&two, &one]).admin().text();
+    let alone = Gateway::in_front_of(&[&one]).admin().text();
+    for turn in 0..5 {
+        client.get("/");
+        assert_eq!(one.connections(), 1, "turn {turn}");
+        apply(&gateway, &both);
+        let said: Vec<_> = (0..4).map(|_| client.get("/").text().to_owned()).collect();
+        assert_eq!(said.iter().filter(|it| *it == "one").count(), 2, "{said:?}");
+        apply(&gateway, &alone);
+        eventually("the other one's connection is closed", || two.open_connections() == 0);
+    }
+    assert_eq!((one.connections(), two.connections()), (1, 5));
     gateway.stop();
 }
 

@@ -158,11 +158,19 @@ impl<N: Net> World<N> {
         self.sim.net().spawn(async move {
             for number in 2..2 + times as u64 {
                 sleep(&net, random.next() % 2_000_000).await;
-                // Every other version has the same upstream under another identity.
-                let idle_max = 1000 + number / 2;
+                // Pools change under the connections that they have, and endpoints come and go.
+                let idle_max = [1000, 1, 1001][random.below(3)];
                 let timeout = "idle_timeout = ";
                 let text =
                     config(seed).replace(timeout, &format!("idle_max = {idle_max}, {timeout}"));
+                let text = match random.below(4) {
+                    0 => text.replace("endpoints = [\"10.9.9.2:9000\", ", "endpoints = ["),
+                    1 => text.replace(
+                        "[\"10.9.9.2:9000\"",
+                        "[{ address = \"10.9.9.2:9000\", weight = 3 }",
+                    ),
+                    _ => text,
+                };
                 worker.switch(Box::new(table(&text, number)), Ok(Vec::new()));
             }
         });

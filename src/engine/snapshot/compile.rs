@@ -1,15 +1,16 @@
 //! Compiles a model into a snapshot.
 
-use std::hash::BuildHasher;
+use std::collections::HashMap;
 
-use foldhash::quality::FixedState;
+use foldhash::fast::FixedState;
 use proto::path;
 
 use super::action::LocationPart;
 use super::{
-    Action, Identities, ListenerSettings, Redirect, Route, Snapshot, StaticReply, Upgrades,
-    Upstream, UpstreamId,
+    Action, Endpoint, Identities, ListenerSettings, Redirect, Route, Snapshot, StaticReply,
+    Upgrades, Upstream, UpstreamId,
 };
+use crate::address::Address;
 use crate::config::{self, Model};
 use crate::router::{HostPattern, PathPattern, RouteRule, Router};
 
@@ -28,7 +29,6 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
     let mut upstreams: Vec<_> =
         document.upstreams.objects.iter().map(|(name, it)| upstream(name, it)).collect();
     upstreams.sort_by(|one, other| one.name.cmp(&other.name));
-    let by_identity = (0..).zip(&upstreams).map(|(id, it)| (it.identity, UpstreamId(id))).collect();
 
     let mut written: Vec<_> = document.routes.objects.iter().collect();
     written.sort_by(|(one, _), (other, _)| (***one).cmp(other));
@@ -46,7 +46,7 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
     }
     let router = Router::new(rules);
     let records = document.access_log.is_some();
-    Snapshot { number, listeners, routes, upstreams, records, router, by_identity }
+    Snapshot { number, listeners, routes, upstreams, records, router }
 }
 
 /// One rule for each combination of host and method.
@@ -128,9 +128,15 @@ fn listener(name: &str, it: &config::Listener, identities: &mut Identities) -> L
 }
 
 fn upstream(name: &str, it: &config::Upstream) -> Upstream {
-    let endpoints: Vec<_> = it.endpoints.iter().map(|it| (**it).clone()).collect();
-    let (pool, timeouts) = (it.pool, it.timeouts);
-    // The hasher's seed is fixed: the same upstream has the same identity in every version.
-    let identity = FixedState::default().hash_one((name, &endpoints, pool, timeouts));
-    Upstream { name: name.into(), identity, endpoints, pool, timeouts }
+    // An address that is written twice is one endpoint with the sum of the weights.
+    let mut index_of = HashMap::<&Address, usize, FixedState>::default();
+    let mut endpoints = Vec::<Endpoint>::with_capacity(it.endpoints.len());
+    for written in it.endpoints.iter() {
+        let index = *index_of.entry(&written.address).or_insert(endpoints.len());
+        match endpoints.get_mut(index) {
+            Some(endpoint) => endpoint.weight = endpoint.weight.saturating_add(written.weight),
+            None => endpoints.push((**written).clone()),
+        }
+    }
+    Upstream { name: name.into(), endpoints, pool: it.pool, timeouts: it.timeouts }
 }

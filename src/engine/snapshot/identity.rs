@@ -1,7 +1,7 @@
 //! Ids that stay the same from version to version.
 //!
 //! The control thread keeps one [`Identities`] for the life of the process and compiles every
-//! version with it. An upstream needs no id: its identity is a hash of its content.
+//! version with it. An upstream needs no id: its name identifies it.
 //!
 //! Invariant: no two listeners ever have the same id, so a late report names the listener that
 //! counted.

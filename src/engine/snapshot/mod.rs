@@ -2,7 +2,7 @@
 //!
 //! [`compile()`] makes a [`Snapshot`] from a model. Each core owns a copy, so a lookup touches the
 //! memory of one core only. Pools, balancers and counters live longer than a snapshot: the worker
-//! keeps them in slots that it finds by [`Upstream::identity`], and it finds sockets by
+//! keeps them in slots that it finds by the name of an upstream, the address of an endpoint and the
 //! [`ListenerId`]. [`Identities`] holds the ids that must stay the same from version to version.
 //!
 //! Invariant: every [`UpstreamId`] and [`RouteId`] in a snapshot is an index into that snapshot.
@@ -13,9 +13,6 @@ mod identity;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
-use foldhash::fast::FixedState;
 use proto::path;
 use proto::upgrade::is_same;
 
@@ -44,7 +41,6 @@ pub struct Snapshot {
     /// Whether each exchange leaves a record: an access log is configured.
     pub records: bool,
     router: Router,
-    by_identity: HashMap<u64, UpstreamId, FixedState>,
 }
 
 /// The result of looking up a request.
@@ -111,11 +107,11 @@ impl Snapshot {
         &self.upstreams[id.0 as usize]
     }
 
-    /// The upstream with this [`Upstream::identity`]: the unchanged upstream of another version, if
-    /// this version has it.
+    /// The upstream of that name.
     #[must_use]
-    pub fn upstream_by_identity(&self, identity: u64) -> Option<UpstreamId> {
-        self.by_identity.get(&identity).copied()
+    pub fn upstream_by_name(&self, name: &str) -> Option<UpstreamId> {
+        let index = self.upstreams.binary_search_by(|it| (*it.name).cmp(name)).ok()?;
+        u32::try_from(index).ok().map(UpstreamId)
     }
 }
 
@@ -190,10 +186,7 @@ pub struct UpstreamId(pub u32);
 pub struct Upstream {
     /// Its name in the configuration.
     pub name: Box<str>,
-    /// A hash of its name and all of its settings: the same upstream, unchanged, has the same
-    /// identity in the next version, and keeps its pools.
-    pub identity: u64,
-    /// Its endpoints, at least one.
+    /// Its endpoints, at least one, each address once.
     pub endpoints: Vec<Endpoint>,
     /// How many connections there may be, and how long they may stay open unused.
     pub pool: PoolLimits,

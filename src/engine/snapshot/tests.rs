@@ -62,31 +62,6 @@ fn the_order_of_the_text_changes_nothing_but_the_ids_of_listeners() {
 }
 
 #[test]
-fn an_unchanged_upstream_has_the_same_identity_in_the_next_version() {
-    let of = |settings: &str| {
-        with_listener(&format!("[upstreams.x]\nendpoints = [\"127.0.0.1:1\"]\n{settings}"))
-    };
-    let first = of("");
-    let identity = first.upstreams[0].identity;
-    assert_eq!(first.upstream_by_identity(identity), Some(UpstreamId(0)));
-    let after = of("[upstreams.a]\nendpoints = [\"127.0.0.1:1\"]\n");
-    let id = after.upstream_by_identity(identity).unwrap();
-    assert_eq!((id, &*after.upstream(id).name), (UpstreamId(1), "x"));
-    for changed in [
-        "pool = { connections_max = 10 }\n",
-        "pool = { idle_max = 10 }\n",
-        "pool = { idle_timeout = \"1s\" }\n",
-        "timeouts = { connect = \"2s\" }\n",
-        "timeouts = { first_byte = \"off\" }\n",
-        "timeouts = { between_bytes = \"2s\" }\n",
-    ] {
-        assert_eq!(of(changed).upstream_by_identity(identity), None, "{changed}");
-    }
-    let endpoint = with_listener("[upstreams.x]\nendpoints = [\"127.0.0.1:2\"]\n");
-    assert_eq!(endpoint.upstream_by_identity(identity), None);
-}
-
-#[test]
 fn limits_that_are_off_are_larger_than_any() {
     let snapshot = snapshot(
         "[listeners.a]\naddress = \"127.0.0.1:1\"\nlimits = { connections_max = \"off\" }\n\

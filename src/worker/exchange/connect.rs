@@ -15,7 +15,7 @@ use crate::failure::{Failure, Kind};
 use crate::net::Net;
 use crate::net::buffer::Size;
 use crate::side::{Chunk, EndpointSide, RequestSink, empty};
-use crate::upstream::{Lease, Pool, UpstreamSlot};
+use crate::upstream::{EndpointId, Lease, Pool, UpstreamSlot};
 
 /// The attempts of one exchange to get its request to an endpoint.
 pub(super) struct Attempts<N: Net> {
@@ -26,10 +26,10 @@ pub(super) struct Attempts<N: Net> {
     /// The endpoints tried, and those of them that were tried on a new connection. An endpoint whose
     /// pooled connection turned out dead may be tried once more, after all others. Empty vectors
     /// cost nothing: a first try does not fill them.
-    tried: Vec<usize>,
-    tried_anew: Vec<usize>,
+    tried: Vec<EndpointId>,
+    tried_anew: Vec<EndpointId>,
     /// The endpoint of the try that runs.
-    endpoint: usize,
+    endpoint: Option<EndpointId>,
     /// A pooled connection may be used: not after one turned out dead, when its neighbours have
     /// most likely died with it.
     pooled: bool,
@@ -52,15 +52,15 @@ impl<N: Net> Attempts<N> {
         first: Chunk,
     ) -> Result<Self, End> {
         exchange.notes.upstream.set(Some(upstream));
-        let slot = exchange.core.upstream(&exchange.snapshot, upstream);
-        let slot = slot.ok_or(End::Reply(Reason::NoEndpoint))?;
+        let slot = exchange.snapshot.upstream(upstream);
+        let slot = Rc::clone(slot.ok_or(End::Reply(Reason::NoEndpoint))?);
         Ok(Self {
             ledger: Ledger::default(),
             slot,
             upstream,
             tried: Vec::new(),
             tried_anew: Vec::new(),
-            endpoint: 0,
+            endpoint: None,
             pooled: true,
             first: Some(first),
         })
@@ -131,7 +131,7 @@ impl<N: Net> Attempts<N> {
     ) {
         let ended = failure.kind == Kind::Closed;
         let method = request.head.method;
-        self.remember_endpoint(exchange);
+        self.remember_endpoint();
         if ended && judge(&self.ledger, method, failure.stage) == Verdict::GiveUp {
             let untaken = Ledger { untaken: true, ..self.ledger };
             // It is of no use to know what changes nothing.
@@ -156,7 +156,7 @@ impl<N: Net> Attempts<N> {
         if failure.kind == Kind::Exhausted {
             return Err(end_of(failure));
         }
-        self.remember_endpoint(exchange);
+        self.remember_endpoint();
         if judge(&self.ledger, request.head.method, failure.stage) == Verdict::GiveUp {
             return Err(end_of(failure));
         }
@@ -170,58 +170,57 @@ impl<N: Net> Attempts<N> {
     }
 
     /// Remembers the endpoint of a try that failed, and whether one is left to try.
-    fn remember_endpoint(&mut self, exchange: &Exchange<'_, N>) {
-        let remember = |among: &mut Vec<usize>| {
-            if !among.contains(&self.endpoint) {
-                among.push(self.endpoint);
+    fn remember_endpoint(&mut self) {
+        let Some(endpoint) = self.endpoint else { return };
+        let remember = |among: &mut Vec<EndpointId>| {
+            if !among.contains(&endpoint) {
+                among.push(endpoint);
             }
         };
         remember(&mut self.tried);
         if !self.ledger.reused {
             remember(&mut self.tried_anew);
         }
-        let upstream = exchange.snapshot.table().upstream(self.upstream);
-        self.ledger.endpoint_left = self.tried_anew.len() < upstream.endpoints.len();
+        self.ledger.endpoint_left = self.slot.has_others_than(&self.tried_anew);
     }
 
     /// Selects an endpoint and leases a connection to it: a pooled one, or a new one.
     async fn lease(&mut self, exchange: &Exchange<'_, N>) -> Result<Lease<N>, NoLease> {
         let upstream = exchange.snapshot.table().upstream(self.upstream);
-        let endpoints = &upstream.endpoints;
         // Endpoints passed over because they may have no more connections.
         let mut full = Vec::new();
-        let (pool, pooled) = loop {
-            let mut balance = self.slot.balance.borrow_mut();
+        let (endpoint, pooled) = loop {
             let picked = if full.is_empty() {
                 // First those not tried at all: a dead pooled connection may mean a dead endpoint.
-                let picked = balance.pick(endpoints, &self.tried);
-                picked.or_else(|| balance.pick(endpoints, &self.tried_anew))
+                let picked = self.slot.pick(&self.tried);
+                picked.or_else(|| self.slot.pick(&self.tried_anew))
             } else {
-                balance.pick(endpoints, &full)
+                self.slot.pick(&full)
             };
-            drop(balance);
-            let pool = picked.and_then(|endpoint| Some((endpoint, self.slot.pools.get(endpoint)?)));
-            let Some((endpoint, pool)) = pool else {
+            let Some(endpoint) = picked else {
                 let none = if full.is_empty() { Reason::NoEndpoint } else { Reason::PoolFull };
                 return Err(NoLease::None(none));
             };
+            let pool = &endpoint.pool;
             let pooled = if self.pooled { pool.checkout(exchange.core) } else { None };
             if pooled.is_some() || pool.has_room() {
-                self.endpoint = endpoint;
-                break (pool, pooled);
+                break (endpoint, pooled);
             }
             if full.is_empty() {
                 full.clone_from(&self.tried_anew);
             }
-            full.push(endpoint);
+            full.push(endpoint.label.id);
         };
-        exchange.notes.endpoint.set(u32::try_from(self.endpoint).ok());
+        self.endpoint = Some(endpoint.label.id);
+        exchange.notes.endpoint.replace(Some(Rc::clone(&endpoint.label)));
         let mut lease = match pooled {
             Some(lease) => lease,
             None => {
                 // Rare beside requests, and large.
                 let timeout = upstream.timeouts.connect;
-                Box::pin(connect(exchange, pool, timeout)).await.map_err(NoLease::Failed)?
+                Box::pin(connect(exchange, &endpoint.pool, timeout))
+                    .await
+                    .map_err(NoLease::Failed)?
             }
         };
         let timeouts = &upstream.timeouts;

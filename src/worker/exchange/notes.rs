@@ -1,7 +1,8 @@
 //! What is noted of an exchange on its way; and what is made of it at the end: counts, and a record
 //! where there is an access log.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use engine::address::Address;
 use engine::reason::Reason;
@@ -14,14 +15,15 @@ use crate::net::Net;
 use crate::side::Chunk;
 use crate::state::Core;
 use crate::telemetry::record::{Destination, EndpointAddress, Key, Record, Records, Times};
+use crate::upstream::EndpointLabel;
 
 /// See the module. Both pumps write here, hence the cells.
 #[derive(Debug, Default)]
 pub struct Notes {
     pub(super) route: Cell<Option<RouteId>>,
     pub(super) upstream: Cell<Option<UpstreamId>>,
-    /// The endpoint tried last, as an index into those of the upstream.
-    pub(super) endpoint: Cell<Option<u32>>,
+    /// The endpoint tried last.
+    pub(super) endpoint: RefCell<Option<Rc<EndpointLabel>>>,
     pub(super) tries: Cell<u8>,
     pub(super) retried_because: Cell<Option<Reason>>,
     pub(super) reused: Cell<bool>,
@@ -77,9 +79,11 @@ impl<N: Net> Exchange<'_, N> {
             block.bytes_out += notes.bytes_out.get();
         });
         if self.snapshot.table().records {
-            let texts = self.texts(head);
+            let endpoint = notes.endpoint.borrow().clone();
+            let texts = self.texts(head, endpoint.as_deref());
             self.core.reporter.record(texts.iter().map(|text| text.len()).sum(), |batch| {
-                self.record(texts, head.version, status, reason, batch);
+                let endpoint = endpoint.as_deref();
+                self.record(texts, endpoint, head.version, status, reason, batch);
             });
         }
     }
@@ -91,7 +95,9 @@ impl<N: Net> Exchange<'_, N> {
         let route = notes.route.get().and_then(|it| table.routes.get(it.0 as usize));
         let record = table.records.then(|| {
             let mut batch = Box::<Records>::default();
-            self.record(self.texts(head), head.version, notes.status.get(), None, &mut batch);
+            let endpoint = notes.endpoint.borrow().clone();
+            let (texts, status) = (self.texts(head, endpoint.as_deref()), notes.status.get());
+            self.record(texts, endpoint.as_deref(), head.version, status, None, &mut batch);
             batch
         });
         Account {
@@ -105,11 +111,15 @@ impl<N: Net> Exchange<'_, N> {
     }
 
     /// The texts of a record, in their order.
-    fn texts<'t>(&'t self, head: &'t RequestHead) -> [&'t [u8]; TEXTS] {
+    fn texts<'t>(
+        &'t self,
+        head: &'t RequestHead,
+        endpoint: Option<&'t EndpointLabel>,
+    ) -> [&'t [u8]; TEXTS] {
         let (notes, table) = (&self.notes, self.snapshot.table());
         let route = notes.route.get().and_then(|it| table.routes.get(it.0 as usize));
         let upstream = notes.upstream.get().map(|it| table.upstream(it));
-        let endpoint_name = match self.endpoint() {
+        let endpoint_name = match endpoint.map(|it| &it.address) {
             Some(Address::Unix(name)) => name,
             _ => "",
         };
@@ -127,16 +137,11 @@ impl<N: Net> Exchange<'_, N> {
         ]
     }
 
-    /// Where the endpoint is that was tried last.
-    fn endpoint(&self) -> Option<&Address> {
-        let upstream = self.snapshot.table().upstream(self.notes.upstream.get()?);
-        Some(&upstream.endpoints.get(self.notes.endpoint.get()? as usize)?.address)
-    }
-
     #[inline(never)]
     fn record(
         &self,
         texts: [&[u8]; TEXTS],
+        endpoint: Option<&EndpointLabel>,
         version: Version,
         status: u16,
         reason: Option<Reason>,
@@ -149,12 +154,12 @@ impl<N: Net> Exchange<'_, N> {
             version: table.number,
             route: notes.route.get(),
             upstream: notes.upstream.get(),
-            endpoint: notes.endpoint.get(),
+            endpoint: endpoint.map(|it| it.id.0),
         };
         let destination = batch.put_destination(key, |batch| Destination {
             route: batch.put(route),
             upstream: batch.put(upstream),
-            endpoint: match self.endpoint() {
+            endpoint: match endpoint.map(|it| &it.address) {
                 Some(Address::Ip(address)) => EndpointAddress::Ip(*address),
                 Some(Address::Unix(_)) => EndpointAddress::Unix(batch.put(endpoint_name)),
                 None => EndpointAddress::None,

@@ -105,7 +105,7 @@ pub struct Key {
     pub route: Option<RouteId>,
     /// The upstream.
     pub upstream: Option<UpstreamId>,
-    /// The endpoint tried last, as an index into those of the upstream.
+    /// The number on this core of the endpoint tried last.
     pub endpoint: Option<u32>,
 }
 

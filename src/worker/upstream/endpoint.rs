@@ -1,50 +1,375 @@
 //! An upstream and its endpoints as one core sees them, for longer than one version.
+//!
+//! An endpoint is found by its address, never by its place in a list: it keeps its pool, its number
+//! in records and its turn when other endpoints come and go.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use engine::address::Address;
-use engine::balance::RoundRobin;
-use engine::snapshot::Upstream;
+use engine::balance::{RoundRobin, Weighted};
+use engine::snapshot::{PoolLimits, Snapshot, Upstream, UpstreamId};
+use engine::time::Instant;
 
 use super::pool::Pool;
 use crate::net::Net;
+use crate::slots::{Kept, KeptSlot};
 use crate::state::Place;
 
-/// An upstream as one core sees it, for as long as a version has it unchanged or an exchange uses
-/// it.
+/// The upstreams of one core: those that a request has used.
+#[derive(Debug)]
+pub struct Upstreams<N: Net> {
+    slots: Kept<Box<str>, UpstreamSlot<N>>,
+    /// The version that the slots follow.
+    version: Cell<u64>,
+    place: Place,
+    /// The number of the next endpoint.
+    next_endpoint: Rc<Cell<u32>>,
+}
+
+impl<N: Net> Upstreams<N> {
+    /// No upstream yet, on the core at `place`; those to come are of this version.
+    pub(crate) fn new(place: Place, version: u64) -> Self {
+        let version = Cell::new(version);
+        Self { slots: Kept::default(), version, place, next_endpoint: Rc::default() }
+    }
+
+    /// The slot of an upstream of `table`, made when a request first uses it: a switch to a version
+    /// with thousands of upstreams must not take long.
+    pub(crate) fn slot(&self, table: &Snapshot, id: UpstreamId) -> Rc<UpstreamSlot<N>> {
+        let upstream = table.upstream(id);
+        if let Some(slot) = self.slots.find(&*upstream.name) {
+            return slot;
+        }
+        let slot = Rc::new(UpstreamSlot::new(upstream, self.place, Rc::clone(&self.next_endpoint)));
+        if self.version.get() == table.number {
+            self.slots.put(upstream.name.clone(), Rc::clone(&slot));
+        } else {
+            // An exchange of an older version is alone with this upstream: the present version may
+            // have another one of this name.
+            slot.retire();
+        }
+        slot
+    }
+
+    /// Follows the upstreams of a new version.
+    pub(crate) fn switch(&self, table: &Snapshot) {
+        self.version.set(table.number);
+        self.slots.switch(|name| table.upstream_by_name(name).map(|id| table.upstream(id)));
+    }
+
+    /// Closes idle connections that are too old or that their endpoint has closed, and forgets
+    /// upstreams and endpoints that are gone.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.slots.for_each(|upstream| {
+            upstream.for_each_pool(|pool| pool.sweep(now));
+            upstream.endpoints.forget_done();
+        });
+        self.slots.forget_done();
+    }
+
+    /// Closes the connection that has been idle for the longest time; `false` when none is idle.
+    pub(crate) fn close_oldest_idle(&self) -> bool {
+        let mut oldest: Option<(Instant, Rc<Pool<N>>)> = None;
+        self.for_each_pool(|pool| {
+            if let Some(since) = pool.idle_since()
+                && oldest.as_ref().is_none_or(|(before, _)| since < *before)
+            {
+                oldest = Some((since, Rc::clone(pool)));
+            }
+        });
+        oldest.is_some_and(|(_, pool)| pool.close_oldest())
+    }
+
+    /// Closes every idle connection.
+    pub(crate) fn close_idle(&self) {
+        self.for_each_pool(|pool| pool.close_idle());
+    }
+
+    /// The name of each upstream, and how many of its connections are idle and in use.
+    pub(crate) fn gauges(&self) -> Vec<(String, u64, u64)> {
+        let mut gauges = Vec::new();
+        self.slots.for_each(|upstream| gauges.push(upstream.gauge()));
+        gauges
+    }
+
+    fn for_each_pool(&self, mut each: impl FnMut(&Rc<Pool<N>>)) {
+        self.slots.for_each(|upstream| upstream.for_each_pool(&mut each));
+    }
+}
+
+/// An upstream as one core sees it.
 #[derive(Debug)]
 pub struct UpstreamSlot<N: Net> {
     name: Box<str>,
-    /// Which endpoint is next.
-    pub balance: RefCell<RoundRobin>,
-    /// One pool per endpoint, in the order of the table.
-    pub pools: Vec<Rc<Pool<N>>>,
+    place: Place,
+    limits: Cell<PoolLimits>,
+    /// No version has it.
+    retired: Cell<bool>,
+    /// Its endpoints, and those that were its and still have connections.
+    endpoints: Kept<Address, EndpointSlot<N>>,
+    balance: RefCell<Balance<N>>,
+    next_endpoint: Rc<Cell<u32>>,
+}
+
+/// The endpoints that requests are balanced over.
+#[derive(Debug)]
+struct Balance<N: Net> {
+    /// In the order of the configuration.
+    endpoints: Vec<(Rc<EndpointSlot<N>>, u32)>,
+    turns: RoundRobin,
 }
 
 impl<N: Net> UpstreamSlot<N> {
-    /// Empty pools for the endpoints of `upstream`, on the core at `place`.
+    /// Empty pools for the endpoints of `upstream`, on the core at `place`. `next_endpoint` is the
+    /// number of the next endpoint of the core.
     #[must_use]
-    pub fn new(upstream: &Upstream, place: Place) -> Self {
-        let pool = |address: &Address| Rc::new(Pool::new(address, &upstream.pool, place));
-        Self {
+    pub fn new(upstream: &Upstream, place: Place, next_endpoint: Rc<Cell<u32>>) -> Self {
+        let turns = RoundRobin::new(place.seed);
+        let slot = Self {
             name: upstream.name.clone(),
-            balance: RefCell::new(RoundRobin::new(place.seed)),
-            pools: upstream.endpoints.iter().map(|endpoint| pool(&endpoint.address)).collect(),
-        }
+            place,
+            limits: Cell::new(upstream.pool),
+            retired: Cell::new(true),
+            endpoints: Kept::default(),
+            balance: RefCell::new(Balance { endpoints: Vec::new(), turns }),
+            next_endpoint,
+        };
+        slot.follow(upstream);
+        slot
     }
 
-    /// No version has it any more: keeps no connection idle.
-    pub(crate) fn retire(&self) {
-        for pool in &self.pools {
-            pool.retire();
+    /// The endpoint whose turn it is among those that are not in `tried`; `None` when there is none
+    /// left. A try with an empty `tried` is a first one.
+    #[must_use]
+    pub fn pick(&self, tried: &[EndpointId]) -> Option<Rc<EndpointSlot<N>>> {
+        let Balance { endpoints, turns } = &mut *self.balance.borrow_mut();
+        let usable = |index: usize| {
+            endpoints.get(index).is_some_and(|(endpoint, _)| !tried.contains(&endpoint.label.id))
+        };
+        let index = if tried.is_empty() { turns.pick(usable) } else { turns.pick_again(usable) };
+        endpoints.get(index?).map(|(endpoint, _)| Rc::clone(endpoint))
+    }
+
+    /// Whether an endpoint is left that is not in `tried`.
+    #[must_use]
+    pub fn has_others_than(&self, tried: &[EndpointId]) -> bool {
+        let balance = self.balance.borrow();
+        balance.endpoints.iter().any(|(endpoint, _)| !tried.contains(&endpoint.label.id))
+    }
+
+    /// Whether it has these settings already.
+    fn is_as_in(&self, upstream: &Upstream) -> bool {
+        let balance = self.balance.borrow();
+        let ours = balance.endpoints.iter().map(|(it, weight)| (&it.label.address, *weight));
+        let theirs = upstream.endpoints.iter().map(|it| (&it.address, it.weight));
+        !self.retired.get() && self.limits.get() == upstream.pool && ours.eq(theirs)
+    }
+
+    /// The slot of the endpoint at `address`, made where there is none.
+    fn endpoint(&self, address: &Address) -> Rc<EndpointSlot<N>> {
+        if let Some(slot) = self.endpoints.find(address) {
+            return slot;
         }
+        let id = EndpointId(self.next_endpoint.get());
+        self.next_endpoint.set(id.0.wrapping_add(1));
+        let slot = Rc::new(EndpointSlot {
+            label: Rc::new(EndpointLabel { id, address: address.clone() }),
+            pool: Rc::new(Pool::new(address, &self.limits.get(), self.place)),
+        });
+        self.endpoints.put(address.clone(), Rc::clone(&slot));
+        slot
+    }
+
+    fn for_each_pool(&self, mut each: impl FnMut(&Rc<Pool<N>>)) {
+        self.endpoints.for_each(|endpoint| each(&endpoint.pool));
     }
 
     /// Its name, and how many connections are idle and in use.
-    pub(crate) fn gauge(&self) -> (String, u64, u64) {
-        let idle: usize = self.pools.iter().map(|pool| pool.len()).sum();
-        let open: usize = self.pools.iter().map(|pool| pool.open()).sum();
+    fn gauge(&self) -> (String, u64, u64) {
+        let (mut idle, mut open) = (0, 0);
+        self.for_each_pool(|pool| {
+            idle += pool.len();
+            open += pool.open();
+        });
         (self.name.to_string(), idle as u64, open.saturating_sub(idle) as u64)
+    }
+}
+
+impl<N: Net> KeptSlot for UpstreamSlot<N> {
+    type Settings = Upstream;
+
+    fn follow(&self, upstream: &Upstream) {
+        if self.is_as_in(upstream) {
+            return;
+        }
+        self.retired.set(false);
+        self.limits.set(upstream.pool);
+        let mut addresses: Vec<_> = upstream.endpoints.iter().map(|it| &it.address).collect();
+        addresses.sort_unstable();
+        let stays = |address: &Address| addresses.binary_search(&address).is_ok();
+        self.endpoints.switch(|address| stays(address).then_some(&upstream.pool));
+        let mut balance = self.balance.borrow_mut();
+        // Each endpoint keeps its turn, wherever it stands in the list now.
+        let before = balance.endpoints.iter().map(|(endpoint, _)| endpoint.label.id).zip(0..);
+        let before: BTreeMap<EndpointId, usize> = before.collect();
+        balance.endpoints =
+            upstream.endpoints.iter().map(|it| (self.endpoint(&it.address), it.weight)).collect();
+        let Balance { endpoints, turns } = &mut *balance;
+        turns.follow(endpoints.iter().map(|(endpoint, weight)| Weighted {
+            weight: *weight,
+            was: before.get(&endpoint.label.id).copied(),
+        }));
+    }
+
+    fn retire(&self) {
+        self.retired.set(true);
+        // Exchanges that run may still use its endpoints: they stay in the balance.
+        self.endpoints.switch(|_| None);
+    }
+
+    fn is_done(&self) -> bool {
+        self.endpoints.forget_done();
+        self.endpoints.is_empty()
+    }
+}
+
+/// An endpoint of an upstream as one core sees it.
+#[derive(Debug)]
+pub struct EndpointSlot<N: Net> {
+    /// Its name in records.
+    pub label: Rc<EndpointLabel>,
+    /// Its connections.
+    pub pool: Rc<Pool<N>>,
+}
+
+impl<N: Net> KeptSlot for EndpointSlot<N> {
+    type Settings = PoolLimits;
+
+    fn follow(&self, limits: &PoolLimits) {
+        self.pool.follow(limits);
+    }
+
+    fn retire(&self) {
+        self.pool.retire();
+    }
+
+    fn is_done(&self) -> bool {
+        self.pool.open() == 0
+    }
+}
+
+/// What tells an endpoint from others in notes and records.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EndpointLabel {
+    /// Its number on this core.
+    pub id: EndpointId,
+    /// Where it listens.
+    pub address: Address,
+}
+
+/// Which endpoint of this core. Two endpoints of one core never have the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointId(pub u32);
+
+#[cfg(test)]
+mod tests {
+    use engine::config::{Sources, parse};
+    use engine::snapshot::{Identities, compile};
+
+    use super::*;
+    use crate::net::sim::SimNet;
+
+    const PLACE: Place = Place {
+        core: 0,
+        cores: 1,
+        buffer_bytes_max: 1 << 20,
+        descriptors_max: usize::MAX,
+        seed: 5,
+    };
+
+    /// A version whose upstream `app` has these settings.
+    fn table(number: u64, app: &str) -> Snapshot {
+        let text = format!(
+            "version = 1\n[listeners.web]\naddress = \"127.0.0.1:80\"\n[upstreams.app]\n{app}\n\
+             [upstreams.other]\nendpoints = [\"10.0.0.9:1\"]\n\
+             [routes.all]\nupstream = \"app\"\n"
+        );
+        let model = parse(&Sources::new("test.toml", text)).unwrap();
+        compile(&model, number, &mut Identities::default())
+    }
+
+    fn upstreams(table: &Snapshot) -> (Upstreams<SimNet>, Rc<UpstreamSlot<SimNet>>) {
+        let upstreams = Upstreams::new(PLACE, table.number);
+        let slot = upstreams.slot(table, table.upstream_by_name("app").unwrap());
+        (upstreams, slot)
+    }
+
+    /// The endpoints of the next picks, by the last number of their address.
+    fn turns(slot: &UpstreamSlot<SimNet>, picks: usize) -> Vec<(u8, EndpointId)> {
+        let last = |endpoint: &EndpointSlot<SimNet>| match endpoint.label.address.ip().unwrap().ip()
+        {
+            std::net::IpAddr::V4(ip) => (ip.octets()[3], endpoint.label.id),
+            std::net::IpAddr::V6(_) => unreachable!(),
+        };
+        (0..picks).map(|_| last(&slot.pick(&[]).unwrap())).collect()
+    }
+
+    #[test]
+    fn an_endpoint_is_the_same_wherever_its_address_stands() {
+        let first = table(1, "endpoints = [\"10.0.0.1:1\", \"10.0.0.2:1\"]");
+        let (upstreams, slot) = upstreams(&first);
+        let mut before = turns(&slot, 2);
+        let pool = Rc::clone(&slot.pick(&[]).unwrap().pool);
+        upstreams.switch(&table(
+            2,
+            "endpoints = [\"10.0.0.3:1\", \"10.0.0.2:1\", \"10.0.0.1:1\"]\npool = { idle_max = 7 }",
+        ));
+        let mut after = turns(&slot, 3);
+        after.sort_unstable();
+        before.sort_unstable();
+        assert_eq!(after[..2], before, "both keep their numbers");
+        assert_eq!(after[2].0, 3);
+        assert!((0..3).any(|_| Rc::ptr_eq(&slot.pick(&[]).unwrap().pool, &pool)));
+        // An endpoint that is gone gets no request, and is another one when it comes back.
+        upstreams.switch(&table(3, "endpoints = [\"10.0.0.2:1\"]"));
+        assert!(turns(&slot, 4).iter().all(|(last, _)| *last == 2));
+        upstreams.switch(&table(4, "endpoints = [\"10.0.0.2:1\", \"10.0.0.1:1\"]"));
+        let mut again = turns(&slot, 2);
+        again.sort_unstable();
+        assert_ne!(again[0].1, before[0].1);
+        assert_eq!(again[1], before[1]);
+    }
+
+    #[test]
+    fn an_upstream_that_a_version_does_not_have_is_not_kept_for_the_next() {
+        let first = table(1, "endpoints = [\"10.0.0.1:1\"]");
+        let (upstreams, slot) = upstreams(&first);
+        let without = {
+            let mut table = table(2, "endpoints = [\"10.0.0.1:1\"]");
+            table.upstreams.retain(|it| &*it.name != "app");
+            table
+        };
+        upstreams.switch(&without);
+        assert!(upstreams.gauges().is_empty());
+        // An exchange of the first version goes on, alone with the endpoints that it knows.
+        assert_eq!(turns(&slot, 1)[0].0, 1);
+        let late = upstreams.slot(&first, first.upstream_by_name("app").unwrap());
+        assert!(!Rc::ptr_eq(&late, &slot) && upstreams.gauges().is_empty());
+        let third = table(3, "endpoints = [\"10.0.0.1:1\"]");
+        upstreams.switch(&third);
+        let new = upstreams.slot(&third, third.upstream_by_name("app").unwrap());
+        assert!(!Rc::ptr_eq(&new, &slot) && upstreams.gauges().len() == 1);
+    }
+
+    #[test]
+    fn a_further_try_goes_to_an_endpoint_that_was_not_tried() {
+        let (_, slot) = upstreams(&table(1, "endpoints = [\"10.0.0.1:1\", \"10.0.0.2:1\"]"));
+        let first = slot.pick(&[]).unwrap().label.id;
+        assert!(slot.has_others_than(&[first]));
+        let second = slot.pick(&[first]).unwrap().label.id;
+        assert_ne!(first, second);
+        assert!(slot.pick(&[first, second]).is_none() && !slot.has_others_than(&[second, first]));
     }
 }

@@ -11,6 +11,6 @@ pub mod endpoint;
 pub mod h1;
 pub mod pool;
 
-pub use endpoint::UpstreamSlot;
+pub use endpoint::{EndpointId, EndpointLabel, EndpointSlot, UpstreamSlot, Upstreams};
 pub use h1::Lease;
 pub use pool::Pool;

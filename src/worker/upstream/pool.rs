@@ -23,11 +23,12 @@ pub struct Pool<N: Net> {
     idle: RefCell<Vec<Idle<N>>>,
     /// This core's share of the most idle connections.
     idle_max: Cell<usize>,
-    idle_micros: u64,
+    idle_micros: Cell<u64>,
     /// Connections that exist, idle or lent.
     open: Rc<Cell<usize>>,
     /// This core's share of the most connections.
-    connections_max: usize,
+    connections_max: Cell<usize>,
+    place: Place,
 }
 
 /// Counts a connection for as long as it lives.
@@ -63,14 +64,27 @@ impl<N: Net> Pool<N> {
     /// An empty pool for the endpoint at `address`, on the core at `place`.
     #[must_use]
     pub fn new(address: &Address, limits: &PoolLimits, place: Place) -> Self {
-        Self {
+        let pool = Self {
             address: address.clone(),
             idle: RefCell::default(),
-            idle_max: Cell::new(place.share(limits.idle_max as usize)),
-            idle_micros: limits.idle_timeout.0,
+            idle_max: Cell::new(0),
+            idle_micros: Cell::new(0),
             open: Rc::default(),
-            connections_max: place.share(limits.connections_max.count()),
-        }
+            connections_max: Cell::new(0),
+            place,
+        };
+        pool.follow(limits);
+        pool
+    }
+
+    /// Takes over these limits. Idle connections beyond them close, the oldest first.
+    pub(crate) fn follow(&self, limits: &PoolLimits) {
+        self.idle_max.set(self.place.share(limits.idle_max as usize));
+        self.idle_micros.set(limits.idle_timeout.0);
+        self.connections_max.set(self.place.share(limits.connections_max.count()));
+        let mut idle = self.idle.borrow_mut();
+        let beyond = idle.len().saturating_sub(self.idle_max.get());
+        idle.drain(..beyond);
     }
 
     /// An idle connection that is still fit, or none.
@@ -82,7 +96,7 @@ impl<N: Net> Pool<N> {
         let now = core.net.now();
         loop {
             let idle = self.idle.borrow_mut().pop()?;
-            let fit = now.micros_since(idle.since) < self.idle_micros
+            let fit = now.micros_since(idle.since) < self.idle_micros.get()
                 && idle.connection.transport.is_quiet();
             if fit {
                 core.counters.endpoint_reused.add(1);
@@ -94,7 +108,7 @@ impl<N: Net> Pool<N> {
     /// Whether a new connection may be made.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.open.get() < self.connections_max
+        self.open.get() < self.connections_max.get()
     }
 
     /// A new connection.
@@ -156,7 +170,7 @@ impl<N: Net> Pool<N> {
         self.idle.borrow_mut().retain(|idle| {
             let age = now.micros_since(idle.since);
             age < QUIET_CHECK_AFTER
-                || (age < self.idle_micros
+                || (age < self.idle_micros.get()
                     && idle.connection.transport.state() == StreamState::Quiet)
         });
     }
@@ -180,7 +194,7 @@ impl<N: Net> Pool<N> {
         self.idle.borrow_mut().clear();
     }
 
-    /// No version has the endpoint any more: keeps no connection idle.
+    /// The endpoint gets no more requests: keeps no connection idle.
     pub(crate) fn retire(&self) {
         self.idle_max.set(0);
         self.close_idle();

@@ -164,17 +164,24 @@ fn defaults_are_those_of_the_reference() {
 }
 
 #[test]
-fn an_upstream_keeps_its_identity_until_it_changes() {
+fn an_upstream_is_found_by_its_name_wherever_it_stands() {
     let reordered = "[upstreams.aaa]\nendpoints = [\"10.0.0.9:1\"]\n";
-    let before = table(SOUND);
     let after = table(&format!("{SOUND}{reordered}"));
-    let identity = |table: &Snapshot, name: &str| {
-        table.upstreams.iter().find(|it| &*it.name == name).map(|it| it.identity)
-    };
-    assert_eq!(identity(&before, "users"), identity(&after, "users"));
     assert_eq!(&*first_upstream(&after).name, "users");
-    let changed = table(&SOUND.replace("10.0.0.1:9000", "10.0.0.1:9001"));
-    assert_ne!(identity(&before, "users"), identity(&changed, "users"));
+    let found = |name: &str| after.upstream_by_name(name).map(|id| &*after.upstream(id).name);
+    assert_eq!((found("users"), found("aaa")), (Some("users"), Some("aaa")));
+    assert_eq!(found("users2"), None);
+}
+
+#[test]
+fn an_address_that_is_written_twice_is_one_endpoint() {
+    let twice =
+        "endpoints = [\"10.0.0.1:1\", \"10.0.0.2:1\", { address = \"10.0.0.1:1\", weight = 3 }]";
+    let table = table(&format!("{SOUND}[upstreams.zzz]\n{twice}\n"));
+    let upstream = table.upstream(table.upstream_by_name("zzz").unwrap());
+    let endpoints: Vec<_> =
+        upstream.endpoints.iter().map(|it| (it.address.to_string(), it.weight)).collect();
+    assert_eq!(endpoints, [("10.0.0.1:1".to_owned(), 4), ("10.0.0.2:1".to_owned(), 1)]);
 }
 
 #[test]
