@@ -209,10 +209,10 @@ fn how_others_answer_the_same_bytes() {
 The [vectors of requests](../tests/vectors/h1/README.md), sent to Ringway, nginx {} and HAProxy {}, each with its
 default settings in front of an endpoint. \"Passed on\" means that a request reached the endpoint; a number is the status
 of an answer that the product made itself; \"closed\" is a connection closed without a word, \"waits\" one that is still
-open after {} ms. Rows that are incomplete, or begin with an empty line (RFC 9112 2.2), are left out. What the others
-passed on they may have changed before: this table says who was reached, not by what.
+open after {} ms. Rows that are incomplete, or begin with an empty line (RFC 9112 2.2), are left out. The others
+may have changed a request before they passed it on: this table says whether the endpoint was reached, not by which bytes.
 
-Where another product refuses what Ringway passes on, the row is legal: methods in lower case or made of signs, `TRACE`,
+Where another product refuses a row that Ringway passes on, the row is legal: methods in lower case or made of signs, `TRACE`,
 `OPTIONS *`, tabs around a value, names of more than 256 bytes, `..` where `path = \"keep\"` asks for it.
 
 | requests | Ringway passed on | nginx passed on | HAProxy passed on |
