@@ -1,15 +1,15 @@
 //! A simulated TCP connection: two directions, their ends and resets, as Linux has them.
 //!
-//! RFC 9293 as far as a program can see it, with Linux's answers where it leaves a choice (each was
-//! tried on 6.18):
+//! This is RFC 9293 as far as a program can see it. Where the RFC leaves a choice, it does as Linux
+//! does (each rule was tried on 6.18):
 //!
-//! - bytes that arrived before a reset can be read after it (with [`Faults::seeded_choices`] they
-//!   may be lost instead, as they may be on a real network); then **one** read or write gets the
-//!   error, and from then on reads give the end (`Ok(0)`) and writes `BrokenPipe`;
-//! - after the other side's end has arrived, a reset makes writes fail with `BrokenPipe`, and reads
-//!   give what had arrived, then the end;
-//! - closing with unread bytes sends a reset, as does closing after `abort`; so does, for each
-//!   side once, a segment that arrives at a closed socket.
+//! - A program can read bytes that arrived before a reset (with [`Faults::seeded_choices`] they may be
+//!   lost, as on a real network). Then **one** read or write gets the error. From then on, reads return
+//!   the end (`Ok(0)`) and writes `BrokenPipe`.
+//! - If the other side's end had arrived before the reset, writes fail with `BrokenPipe`, and reads
+//!   return the bytes that had arrived, then the end.
+//! - A close with unread bytes sends a reset, and so does a close after `abort`. A segment that arrives
+//!   at a closed socket also causes a reset, once for each side.
 //!
 //! Every direction is first in, first out: bytes, then the end or a reset.
 //!
@@ -46,7 +46,7 @@ impl ConnectionSide {
     }
 }
 
-/// Payload is sent from one side to the other.
+/// The content of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Payload {
     Bytes(usize),
@@ -54,7 +54,7 @@ pub(super) enum Payload {
     Reset,
 }
 
-/// Payload a task waits for on its side.
+/// The kind of operation that a task waits for on its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     Read,
@@ -62,17 +62,17 @@ pub(super) enum Wait {
     Write,
 }
 
-/// The read that is under way.
+/// The state of the read on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadState {
     No,
     Plain,
     Cancelable,
-    /// Cancelable, and cancelled.
+    /// A cancelable read after its cancellation.
     Cancelled,
 }
 
-/// A connection, shared by its two streams and by what is under way.
+/// A connection. Its two streams and the segments under way share it.
 pub(super) struct SimConnection {
     pub(super) number: u64,
     dialer: RefCell<SimSocket>,
@@ -81,36 +81,37 @@ pub(super) struct SimConnection {
     acceptor_addr: SocketAddr,
 }
 
-/// One side's socket, with what is on its way to it.
+/// One side's socket, with the segments on their way to it.
 struct SimSocket {
-    /// `arrived` bytes to be read, then those under way.
+    /// First the `arrived` bytes that a read can take, then the bytes that are still under way.
     bytes: VecDeque<u8>,
     arrived: usize,
-    /// Bytes that were ever sent to us, and those of them that have arrived while we could take
-    /// them.
+    /// The number of bytes that the other side ever sent.
     sent: u64,
+    /// The number of those that arrived while this socket could take them.
     taken: u64,
-    /// Bytes that nobody will read, since we are closed or reset; the window does not open again.
+    /// The number of bytes that no read can ever take, because the socket is closed or reset. The window
+    /// does not open again for them.
     lost: usize,
-    /// Most that `bytes` and `lost` may be.
+    /// The largest sum of `bytes` and `lost`.
     capacity: usize,
     under_way: VecDeque<Segment>,
-    /// When the last of `under_way` arrives: nothing overtakes.
+    /// The time at which the last of `under_way` arrives. No segment overtakes another.
     last_due: u64,
-    /// The other side's end has arrived.
+    /// Whether the other side's end has arrived.
     ended: bool,
-    /// A reset has arrived.
+    /// Whether a reset has arrived.
     reset: bool,
-    /// The error of the reset, until it has been told.
+    /// The error of the reset, until an operation returns it.
     error: Option<ErrorKind>,
-    /// We have sent our end.
+    /// Whether this side has sent its end.
     shut: bool,
-    /// Our owner has given the connection up.
+    /// Whether the owner has aborted the stream.
     aborted: bool,
-    /// Our owner has closed.
+    /// Whether the owner has closed the stream.
     closed: bool,
-    /// We have sent a reset.
-    refused: bool,
+    /// Whether this side has sent a reset.
+    reset_sent: bool,
     reading: ReadState,
     writing: bool,
     reader: Option<Waker>,
@@ -120,7 +121,7 @@ struct SimSocket {
 
 struct Segment {
     due: u64,
-    what: Payload,
+    payload: Payload,
 }
 
 impl SimSocket {
@@ -143,7 +144,7 @@ impl SimSocket {
             shut: false,
             aborted: false,
             closed: false,
-            refused: false,
+            reset_sent: false,
             reading: ReadState::No,
             writing: false,
             reader: None,
@@ -152,12 +153,12 @@ impl SimSocket {
         }
     }
 
-    /// Whether a read would not wait.
+    /// Whether a read would resolve without waiting.
     fn is_readable(&self) -> bool {
         self.arrived > 0 || self.ended || self.reset || self.aborted
     }
 
-    /// Payload can be read can not be read any more.
+    /// Makes the bytes that have arrived unreadable.
     fn lose_arrived(&mut self) {
         self.bytes.drain(..self.arrived);
         self.lost += mem::take(&mut self.arrived);
@@ -183,7 +184,7 @@ impl SimSocket {
         self.wake(Wait::Write);
     }
 
-    /// A reset arrives. One that `destroys` leaves nothing to read, neither bytes nor their end.
+    /// A reset arrives. If it `destroys`, neither the bytes that had arrived nor their end can be read.
     fn receive_reset(&mut self, destroys: bool) {
         if destroys && self.arrived > 0 {
             self.lose_arrived();
@@ -225,14 +226,14 @@ impl SimConnection {
         }
     }
 
-    /// Notes that a read has started; one at a time.
+    /// Marks a read as under way. Panics if there is one already.
     pub(super) fn start_read(&self, side: ConnectionSide, cancelable: bool) {
         let mut socket = self.socket(side);
         assert!(socket.reading == ReadState::No, "two reads of one stream at a time");
         socket.reading = if cancelable { ReadState::Cancelable } else { ReadState::Plain };
     }
 
-    /// Notes that a write has started; one at a time.
+    /// Marks a write as under way. Panics if there is one already.
     pub(super) fn start_write(&self, side: ConnectionSide) {
         let mut socket = self.socket(side);
         assert!(!socket.writing, "two writes of one stream at a time");
@@ -244,7 +245,7 @@ impl SimConnection {
         self.socket(side).writing
     }
 
-    /// The task waits no more.
+    /// Ends an operation: its task waits no more.
     pub(super) fn finish(&self, side: ConnectionSide, wait: Wait) {
         let mut socket = self.socket(side);
         *socket.waiter(wait) = None;
@@ -263,8 +264,8 @@ impl SimConnection {
         self.socket(side).is_readable()
     }
 
-    /// Payload the read under way resolves with; `None` when it has to wait. `aborted_before` says
-    /// that the connection had been given up when it started.
+    /// The result of the read under way; `None` if it has to wait. `aborted_before` says whether the
+    /// stream was aborted before the read started.
     pub(super) fn read(
         &self,
         world: &World,
@@ -273,6 +274,8 @@ impl SimConnection {
         aborted_before: bool,
     ) -> Option<io::Result<usize>> {
         let mut socket = self.socket(side);
+        // Bytes that have arrived race against an abort or a cancellation, and either may win. But a read
+        // that starts after the abort gets no byte.
         let bytes_win = socket.arrived > 0
             && if socket.aborted {
                 !aborted_before && world.choose()
@@ -293,6 +296,8 @@ impl SimConnection {
         if socket.reading == ReadState::Cancelled && socket.arrived > 0 {
             return Some(Err(ErrorKind::Interrupted.into()));
         }
+        // The order below is Linux's: an end that arrived before the reset, then the error once, then
+        // the end for ever.
         if socket.ended {
             return Some(Ok(0));
         }
@@ -305,7 +310,7 @@ impl SimConnection {
         (socket.reading == ReadState::Cancelled).then(|| Err(ErrorKind::Interrupted.into()))
     }
 
-    /// Takes from the front of `bytes` what fits, or by fault less; `None` when nothing fits.
+    /// Takes as many bytes from the front of `bytes` as fit, or fewer by fault; `None` if none fits.
     pub(super) fn write(
         self: &Rc<Self>,
         world: &World,
@@ -374,7 +379,7 @@ impl SimConnection {
         self.socket(side).aborted
     }
 
-    /// Bytes that `side` has sent and that the other has not taken.
+    /// The number of bytes that `side` has sent and the other side has not taken.
     pub(super) fn unacknowledged(&self, side: ConnectionSide) -> u64 {
         let to = self.socket(side.other());
         to.sent - to.taken
@@ -393,18 +398,20 @@ impl SimConnection {
         }
     }
 
-    /// The side's owner is done with it.
+    /// The owner of this side drops its stream.
     pub(super) fn close(self: &Rc<Self>, world: &World, side: ConnectionSide) {
         world.note(TraceEntry::Close(self.number, side));
-        let (send, unsent) = {
+        // Decides under the borrow, sends after it. A reset overtakes bytes that Linux still holds: so it
+        // may take back segments under way, where an end never does.
+        let (send, takes_back) = {
             let mut socket = self.socket(side);
             let unread = socket.arrived > 0;
             socket.closed = true;
             socket.lose_arrived();
-            if socket.reset || socket.refused {
+            if socket.reset || socket.reset_sent {
                 (None, false)
             } else if socket.aborted || unread {
-                socket.refused = true;
+                socket.reset_sent = true;
                 (Some(Payload::Reset), world.choose())
             } else if socket.shut {
                 (None, false)
@@ -413,22 +420,22 @@ impl SimConnection {
                 (Some(Payload::End), false)
             }
         };
-        if unsent {
-            unsend(world, &mut self.socket(side.other()));
+        if takes_back {
+            take_back(world, &mut self.socket(side.other()));
         }
-        if let Some(what) = send {
-            self.send(world, side, what);
+        if let Some(payload) = send {
+            self.send(world, side, payload);
         }
     }
 
-    /// The connection is reset on its way: `side` learns of it now, the other side later.
+    /// The network resets the connection: `side` learns of it now, the other side later.
     pub(super) fn break_now(self: &Rc<Self>, world: &World, side: ConnectionSide) {
         let destroys = world.choose();
         self.reset_from_outside(world, side, destroys);
     }
 
-    /// As [`SimConnection::break_now`], for an operation that has to fail: whatever had arrived, its
-    /// result is the error.
+    /// As [`SimConnection::break_now`], for an operation that has to fail: its result is the error, even
+    /// if bytes or the end had arrived.
     pub(super) fn force_reset(self: &Rc<Self>, world: &World, side: ConnectionSide) {
         self.reset_from_outside(world, side, true);
         let mut socket = self.socket(side);
@@ -448,22 +455,23 @@ impl SimConnection {
         self.send(world, side, Payload::Reset);
     }
 
-    /// Payload was sent to `side` and is due arrives there.
+    /// The segments for `side` that are due arrive.
     pub(super) fn deliver(self: &Rc<Self>, world: &World, side: ConnectionSide) {
         loop {
             let mut socket = self.socket(side);
             let due = socket.under_way.pop_front_if(|segment| segment.due <= world.now());
-            let Some(Segment { what, .. }) = due else { return };
-            world.note(TraceEntry::Deliver(self.number, side, what));
-            match what {
+            let Some(Segment { payload, .. }) = due else { return };
+            world.note(TraceEntry::Deliver(self.number, side, payload));
+            match payload {
+                // No read will take these bytes. A closed socket answers with a reset, once.
                 Payload::Bytes(count) if socket.closed || socket.reset => {
                     let from = socket.arrived;
                     socket.bytes.drain(from..from + count);
                     socket.lost += count;
-                    let refuse = socket.closed && !socket.reset && !socket.refused;
-                    socket.refused |= refuse;
+                    let answers = socket.closed && !socket.reset && !socket.reset_sent;
+                    socket.reset_sent |= answers;
                     drop(socket);
-                    if refuse {
+                    if answers {
                         self.send(world, side, Payload::Reset);
                     }
                 }
@@ -487,19 +495,19 @@ impl SimConnection {
         }
     }
 
-    fn send(self: &Rc<Self>, world: &World, from: ConnectionSide, what: Payload) {
+    fn send(self: &Rc<Self>, world: &World, from: ConnectionSide, payload: Payload) {
         let due = {
             let mut to = self.socket(from.other());
             let due = world.now().saturating_add(world.latency()).max(to.last_due);
             to.last_due = due;
-            to.under_way.push_back(Segment { due, what });
+            to.under_way.push_back(Segment { due, payload });
             due
         };
         world.schedule(due, SimEvent::Deliver(self.clone(), from.other()));
     }
 }
 
-/// Moves bytes that have arrived into `buf`: all that fit or, by fault, fewer.
+/// Moves bytes that have arrived into `buf`: as many as fit, or fewer by fault.
 fn read_arrived(world: &World, socket: &mut SimSocket, buf: &mut Buf) -> usize {
     let fits = socket.arrived.min(buf.room());
     let short = world.random.chance(world.faults.short_read_permille);
@@ -515,10 +523,10 @@ fn read_arrived(world: &World, socket: &mut SimSocket, buf: &mut Buf) -> usize {
     read
 }
 
-/// Takes back some of the last that is under way: it had not left the sender yet.
-fn unsend(world: &World, to: &mut SimSocket) {
+/// Takes back some of the last segments under way, as if they had not left the sender yet.
+fn take_back(world: &World, to: &mut SimSocket) {
     for _ in 0..world.random.below(to.under_way.len() + 1) {
-        if let Some(Segment { what: Payload::Bytes(count), .. }) = to.under_way.pop_back() {
+        if let Some(Segment { payload: Payload::Bytes(count), .. }) = to.under_way.pop_back() {
             to.bytes.truncate(to.bytes.len() - count);
         }
     }

@@ -1,12 +1,12 @@
-//! The tasks of a simulation: which one runs next, and how it is woken.
+//! Runs the tasks of a simulation: chooses the next one, and wakes tasks.
 //!
-//! Tasks run in rounds: everything that is runnable runs once, in an order that the seed decides
-//! (or first come first served), then what has become runnable. A task woken during a round may
-//! join it, if the seed says so. Between rounds, what is due happens. Time moves when a round is
-//! empty.
+//! Tasks run in rounds. In a round, every runnable task runs once, in an order that the seed decides
+//! (or first come first served). The tasks that become runnable meanwhile run in the next round; if
+//! the seed says so, a task that is woken during a round joins it. Between rounds, the events that are
+//! due happen. Time moves when a round is empty.
 //!
-//! A waker must be `Send`, the tasks are not: a waker therefore holds two numbers, and finds its
-//! simulation in a list of the thread's own. On another thread it does nothing.
+//! A waker must be `Send`, but the tasks are not. So a waker holds two numbers and finds its simulation
+//! in a list that belongs to the thread. On another thread it does nothing.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -22,50 +22,51 @@ use std::thread::{self, ThreadId};
 use super::trace::TraceEntry;
 use super::world::World;
 
-/// The task that `block_on` runs; it is not in the table.
+/// The number of the task that `block_on` runs. Its future is not in the table.
 pub(super) const ROOT: usize = 0;
 
-/// Polls without time moving after which a run is taken to be stuck: a hundred times what the
-/// largest test needs.
+/// After this many polls without a move of time, the run counts as stuck: a hundred times the need of
+/// the largest test.
 const POLLS_AT_ONE_INSTANT_MAX: u64 = 1_000_000;
 
-/// A task, as the table holds it.
+/// The future of a task.
 pub(super) type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Payload one step of the executor was.
+/// The result of one step of the executor.
 pub(super) enum Progress {
     /// A task ran.
     Polled,
     /// It is the turn of the task that `block_on` runs.
     Root,
-    /// No task can run and nothing is due, ever.
+    /// No task can run, and no event is scheduled.
     Idle,
-    /// No task can run and nothing is due in time.
+    /// No task can run, and the next event is due after the limit.
     Late,
 }
 
 pub(super) struct Tasks {
-    /// By number; an ended one leaves its place empty, so that a late waker wakes nobody else.
+    /// The tasks by number. A task that has ended leaves its slot empty, so that a late waker wakes no
+    /// other task.
     slots: Vec<Option<TaskSlot>>,
     /// Tasks that have not ended.
     count: usize,
-    /// Payload this round still has to run.
+    /// The tasks that this round still has to run.
     round: VecDeque<usize>,
-    /// Payload the next one will.
+    /// The tasks of the next round.
     next: VecDeque<usize>,
-    /// To be woken after the next round.
+    /// Yields of this round: their tasks wake after the next round.
     yielded: Vec<Waker>,
-    /// To be woken after this round.
-    ripe: Vec<Waker>,
+    /// Yields of the round before: their tasks wake after this round.
+    yielded_before: Vec<Waker>,
     polls_at_this_instant: u64,
 }
 
 struct TaskSlot {
-    /// Taken out while it runs.
+    /// `None` while it runs, and for the root.
     future: Option<BoxedTask>,
     waker: Waker,
     host: usize,
-    /// Whether it is in `round` or `next`.
+    /// Whether the task is in `round` or `next`.
     queued: bool,
 }
 
@@ -79,7 +80,7 @@ impl Tasks {
             round: VecDeque::new(),
             next: VecDeque::new(),
             yielded: Vec::new(),
-            ripe: Vec::new(),
+            yielded_before: Vec::new(),
             polls_at_this_instant: 0,
         }
     }
@@ -125,13 +126,16 @@ impl World {
         }
     }
 
-    /// Wakes `waker` when everything that can run now has run, and what is due now has happened.
+    /// Wakes `waker` when every task that can run now has run, and every event that is due now has
+    /// happened.
     pub(super) fn wake_last(&self, waker: Waker) {
         self.tasks.borrow_mut().yielded.push(waker);
     }
 
-    /// Lets one task run, after moving time if need be, to `until` at most.
+    /// Lets one task run. Moves time first if no task can run, to `until` at most.
     pub(super) fn step(&self, until: u64) -> Progress {
+        // First the tasks of this round, then what a new round brings, and only then a later time: so a
+        // task never sees time pass while another one could run.
         loop {
             match self.pick() {
                 Some(ROOT) => return Progress::Root,
@@ -169,8 +173,8 @@ impl World {
             many @ 2.. if self.faults.seeded_choices => self.random.below(many),
             _ => 0,
         };
-        // The order of the rest does not matter when the choice is drawn, and stays as it is when
-        // the first is taken.
+        // A drawn choice may disturb the order of the rest, because the next choice is drawn too. First
+        // come first served takes the front and keeps the order.
         let id = match at {
             0 => tasks.round.pop_front(),
             _ => tasks.round.swap_remove_back(at),
@@ -188,22 +192,27 @@ impl World {
         Some(id)
     }
 
-    /// Ends a round: what is due happens, then those are woken that let a whole round go first.
-    /// `false` when nobody can run.
+    /// Ends a round: lets the events happen that are due, then wakes the tasks that let a whole round go
+    /// first. Returns `false` when no task can run.
     fn next_round(&self) -> bool {
         self.fire_due();
-        let ripe = {
+        // A task that yielded in round n wakes after round n + 1. So the tasks that it woke before it
+        // yielded, and events that were due, all go first. Wakers run while no cell is borrowed.
+        let ready = {
             let mut tasks = self.tasks.borrow_mut();
             let yielded = mem::take(&mut tasks.yielded);
-            mem::replace(&mut tasks.ripe, yielded)
+            mem::replace(&mut tasks.yielded_before, yielded)
         };
-        ripe.into_iter().for_each(Waker::wake);
+        ready.into_iter().for_each(Waker::wake);
         let tasks = &mut *self.tasks.borrow_mut();
         tasks.round.append(&mut tasks.next);
-        !tasks.round.is_empty() || !tasks.ripe.is_empty()
+        // An empty round counts while a yield is pending: it is the round that the yield lets go first.
+        !tasks.round.is_empty() || !tasks.yielded_before.is_empty()
     }
 
+    /// Polls task `id` once, and drops it if it ends or panics.
     fn poll(&self, id: usize) {
+        // The future leaves its slot while it runs: it may spawn and wake tasks, and so needs the table.
         let taken = {
             let mut tasks = self.tasks.borrow_mut();
             tasks
@@ -219,6 +228,7 @@ impl World {
             }
             return;
         }
+        // The slot is empty before the future is dropped, so wakers that the drop calls find no task.
         {
             let mut tasks = self.tasks.borrow_mut();
             if let Some(slot) = tasks.slots.get_mut(id) {
@@ -226,7 +236,7 @@ impl World {
             }
             tasks.count -= 1;
         }
-        // A panic leaves operations under way, and that is not their owner's doing.
+        // A panic leaves operations under way, and their owner is not to blame for that.
         let drops_allowed = self.drops_allowed.replace(self.drops_allowed.get() || polled.is_err());
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
         self.drops_allowed.set(drops_allowed);
@@ -240,7 +250,7 @@ impl World {
         }
     }
 
-    /// Drops every task, with nothing counted any more.
+    /// Drops every task. Operations that are dropped with them do not count.
     pub(super) fn drop_tasks(&self) {
         self.drops_allowed.set(true);
         let tasks = {
@@ -248,13 +258,13 @@ impl World {
             mem::replace(&mut *tasks, Tasks::new(self.id))
         };
         for task in tasks.slots {
-            // One that panics while it is dropped must not keep the others.
+            // A task that panics in its drop must not keep the other tasks alive.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
         }
     }
 }
 
-/// Payload a waker holds: the numbers of a simulation and a task.
+/// A waker: the numbers of a simulation and a task.
 struct TaskWaker {
     thread: ThreadId,
     sim: u64,
@@ -267,7 +277,7 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // The list is gone while the thread ends, and so is the simulation then.
+        // When the thread ends, the list is gone, and so is the simulation.
         let world = SIMS.try_with(|sims| {
             let sims = sims.borrow();
             let sim = sims.live.iter().find(|sim| sim.0 == self.sim);
@@ -295,7 +305,7 @@ thread_local! {
         RefCell::new(LiveSims { thread: thread::current().id(), last: 0, live: Vec::new() });
 }
 
-/// A number for a new simulation.
+/// The number of a new simulation.
 pub(super) fn new_id() -> u64 {
     SIMS.with_borrow_mut(|sims| {
         sims.last += 1;
@@ -308,7 +318,7 @@ pub(super) fn register(world: &Rc<World>) {
     SIMS.with_borrow_mut(|sims| sims.live.push((world.id, Rc::downgrade(world))));
 }
 
-/// Wakers do not find it any more.
+/// Hides `world` from wakers.
 pub(super) fn unregister(world: &World) {
     let _ = SIMS.try_with(|sims| sims.borrow_mut().live.retain(|sim| sim.0 != world.id));
 }

@@ -1,7 +1,7 @@
-//! What may go wrong in a simulated network, and the one source of chance.
+//! The faults of a simulated network, and its only source of chance.
 //!
-//! [`Faults`] says what may happen, the seed of the run says when. Everything is drawn from
-//! [`Random`]; a fault that is off draws nothing.
+//! [`Faults`] lists the faults that may happen, and the seed of the run decides when. Every draw comes
+//! from [`Random`]; a fault that is off draws nothing.
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
@@ -9,19 +9,19 @@ use std::ops::RangeInclusive;
 /// How a simulated network departs from a perfect one. Chances are in thousandths.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    /// Whether the seed decides what the contract leaves open: which runnable task goes first,
-    /// which of two things due at once, whether an operation completes at once or a little later,
-    /// whether a cancel wins against bytes that have arrived, how an aborted operation resolves,
-    /// whether a reset destroys bytes that had arrived or were on their way. If not: first come
-    /// first served, at once, bytes win, with an error, nothing destroyed.
+    /// Whether the seed decides everything that the contract leaves open: which runnable task goes
+    /// first, which of two events that are due at once, whether an operation completes at once or a
+    /// little later, whether a cancel wins against bytes that have arrived, how an aborted operation
+    /// resolves, whether a reset destroys bytes that had arrived or were on their way. If not: first
+    /// come first served, at once, bytes win, with an error, and no byte is destroyed.
     pub seeded_choices: bool,
-    /// Time a segment takes from one side to the other.
+    /// The time of a segment from one side to the other.
     pub latency_micros: RangeInclusive<u64>,
-    /// Chance that a segment takes `stall_micros` longer, as one lost and sent again.
+    /// Chance that a segment takes `stall_micros` longer, like a lost segment that is sent again.
     pub stall_permille: u32,
-    /// How much longer.
+    /// The extra time of such a segment.
     pub stall_micros: RangeInclusive<u64>,
-    /// How much later than asked a sleep ends; at most 1,000 by the contract of `Net`.
+    /// The delay of the end of a sleep; at most 1,000 by the contract of `Net`.
     pub sleep_late_micros: RangeInclusive<u64>,
     /// Bytes that fit into one direction of a connection, drawn for each.
     pub capacity_bytes: RangeInclusive<usize>,
@@ -39,9 +39,10 @@ pub struct Faults {
     pub connect_refused_permille: u32,
     /// Chance that a connect takes `connect_slow_micros` longer.
     pub connect_slow_permille: u32,
-    /// How much longer.
+    /// The extra time of such a connect.
     pub connect_slow_micros: RangeInclusive<u64>,
-    /// Connections that wait to be accepted; more are tried again after a second, then two, four.
+    /// The length of a listener's queue. A connect to a full queue tries again after a second, then
+    /// after two, then after four.
     pub backlog_max: usize,
 }
 
@@ -68,8 +69,8 @@ impl Faults {
         }
     }
 
-    /// Everything that must not change the outcome: other orders, delays below a second, partial
-    /// reads and writes, stale readiness, small pipes. Nothing is lost.
+    /// Faults that must not change the outcome: other orders, delays below a second, partial reads and
+    /// writes, stale readiness, small pipes. No byte gets lost.
     #[must_use]
     pub const fn benign() -> Self {
         Self {
@@ -86,7 +87,8 @@ impl Faults {
         }
     }
 
-    /// As [`Faults::benign`], and connections break, are refused or slow, and accepts fail.
+    /// As [`Faults::benign`]; in addition, connections break, connects are refused or slow, and accepts
+    /// fail.
     #[must_use]
     pub const fn some() -> Self {
         Self {
@@ -99,11 +101,11 @@ impl Faults {
         }
     }
 
-    /// Some of [`Faults::some`], weak or strong, as `seed` draws: over many seeds this finds what
-    /// needs one fault often and another never.
+    /// Some of the faults of [`Faults::some`], weak or strong, drawn by `seed`. Over many seeds this
+    /// finds errors that need one fault often and another never.
     #[must_use]
     pub fn drawn(seed: u64) -> Self {
-        // Another stream of numbers than the run's own, which starts from the same seed.
+        // The run starts from the same seed, so these draws need a sequence of their own.
         let random = Random::new(seed ^ 0x5EED_0FFA_0175);
         let chance = |strongest: u32| match random.below(4) {
             0 | 1 => 0,
@@ -140,7 +142,7 @@ impl Faults {
     }
 }
 
-/// A small generator (splitmix64): every draw is the next of one sequence.
+/// A small generator (splitmix64): each draw is the next number of one sequence.
 #[derive(Debug)]
 pub struct Random(Cell<u64>);
 
@@ -166,7 +168,7 @@ impl Random {
         usize::try_from(drawn).unwrap_or(0)
     }
 
-    /// A number of `range`, its start when the range holds no other; that draws nothing.
+    /// A number of `range`. A range with only one number draws nothing.
     pub fn within(&self, range: &RangeInclusive<u64>) -> u64 {
         let span = range.end().saturating_sub(*range.start());
         if span == 0 {
@@ -175,7 +177,7 @@ impl Random {
         range.start() + self.next() % span.saturating_add(1)
     }
 
-    /// `true` in `permille` of 1,000 draws; never and always draw nothing.
+    /// `true` in `permille` of 1,000 draws. A chance of 0 or 1,000 draws nothing.
     pub fn chance(&self, permille: u32) -> bool {
         match permille {
             0 => false,

@@ -1,7 +1,7 @@
-//! How simulated connections come about: listeners with their queues, and connects.
+//! Makes simulated connections: listeners with their queues, and connects.
 //!
-//! A connect takes one latency there and one back. Nobody listening is a refusal; a full queue or a
-//! black hole is silence, after which it is tried again as Linux does, and at last timed out.
+//! A connect takes one latency there and one back. Without a listener it is refused. A full queue or a
+//! black hole does not answer: the connect tries again as Linux does, and times out in the end.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ use super::trace::OperationKind;
 use super::world::{SimEvent, World};
 use super::{Force, SimNet, is_unix};
 
-/// Times that a request to connect is sent again: Linux's `tcp_syn_retries`, 127 s in all.
+/// The number of times that a connect sends its request again: Linux's `tcp_syn_retries`, 127 s in all.
 const SYN_RETRIES: u32 = 6;
 
 /// A listening socket of a simulated network.
@@ -30,7 +30,7 @@ pub struct SimListener {
     bound: Rc<ListenQueue>,
 }
 
-/// Payload connects see of a listener.
+/// The queue of a listener, which connects find by its address.
 pub(super) struct ListenQueue {
     addr: SocketAddr,
     state: RefCell<QueueState>,
@@ -39,7 +39,7 @@ pub(super) struct ListenQueue {
 #[derive(Default)]
 struct QueueState {
     queue: VecDeque<Rc<SimConnection>>,
-    /// An accept is under way.
+    /// Whether an accept is under way.
     accepting: bool,
     cancelled: bool,
     waker: Option<Waker>,
@@ -69,7 +69,7 @@ impl SimListener {
         self.bound.addr
     }
 
-    /// The first of the queue.
+    /// The first connection in the queue.
     fn take(&self) -> Option<(SimStream, ClientAddress)> {
         let connection = self.bound.state.borrow_mut().queue.pop_front()?;
         let from = match is_unix(self.bound.addr) {
@@ -137,7 +137,7 @@ impl AcceptFuture<'_> {
         (state.accepting, state.cancelled, state.waker) = (false, false, None);
     }
 
-    /// Payload we resolve with; `None` when we have to wait.
+    /// The result of the accept; `None` if it has to wait.
     fn accept(&self) -> Option<io::Result<(SimStream, ClientAddress)>> {
         let (cancelled, empty) = {
             let state = self.listener.bound.state.borrow();
@@ -215,12 +215,12 @@ pub(super) struct Dial {
 struct DialState {
     waker: Option<Waker>,
     answer: Option<Result<Rc<SimConnection>, ErrorKind>>,
-    /// Nobody waits any more.
+    /// Whether the task dropped the connect.
     abandoned: bool,
 }
 
 impl Dial {
-    /// The request arrives at `to`, after it has been sent `sent` times before.
+    /// The request arrives at `to`. It was sent `sent` times before.
     pub(super) fn arrive(self: &Rc<Self>, world: &World, sent: u32) {
         if self.state.borrow().abandoned {
             return;
@@ -263,7 +263,7 @@ impl Dial {
         }
     }
 
-    /// Nobody has answered: the request is sent again after one second, two, four..
+    /// No answer came: sends the request again after one second, then two, then four, and so on.
     fn again(self: &Rc<Self>, world: &World, sent: u32) {
         let wait = 1_000_000 << sent.min(SYN_RETRIES);
         let event = if sent < SYN_RETRIES {
@@ -274,7 +274,7 @@ impl Dial {
         world.schedule_in(wait, event);
     }
 
-    /// Who listens at `to`; one of them, when several do.
+    /// The queue of a listener at `to`; one of them, if there are several.
     fn listener(&self, world: &World) -> Option<Rc<ListenQueue>> {
         let listeners = world.listeners.borrow();
         let listeners = listeners.get(&self.to)?;

@@ -2,16 +2,15 @@
 //!
 //! One [`Sim`] holds clients, gateway and endpoints as tasks on one thread. [`Sim::net`] and
 //! [`Sim::net_named`] give the handle ([`SimNet`]) that implements [`Net`] for one host. Time moves
-//! only when no task can run, to the next thing that is due, so hours cost milliseconds.
+//! only when no task can run, straight to the next event, so hours cost milliseconds.
 //!
-//! Connections behave as TCP does on Linux (the rules are in `connection.rs`); where Linux or the
-//! contract of [`Net`] leaves the outcome open, the seed decides when [`Faults::seeded_choices`] is
-//! set.
+//! Connections behave as TCP does on Linux (the rules are in `connection.rs`). If Linux or the
+//! contract of [`Net`] leaves the outcome open and [`Faults::seeded_choices`] is set, the seed decides.
 //!
-//! It leaves to the tests what a run must satisfy. It keeps for them the counts that show a broken
-//! contract: [`Sim::open_streams`], [`Sim::tasks`], [`Sim::dropped_operations`], [`Sim::panics`].
-//! A rule broken where it can be named at once (two reads under way, a read into a full buffer)
-//! panics, which is caught and counted like any panic of a task.
+//! The tests decide which conditions a run must meet. The simulation counts for them whatever shows a
+//! broken contract: [`Sim::open_streams`], [`Sim::tasks`], [`Sim::dropped_operations`],
+//! [`Sim::panics`]. Some broken rules are plain at once (two reads under way, a read into a full
+//! buffer): they panic, and count like any panic of a task.
 //!
 //! Invariant: nothing here depends on the thread, the system's clock, an address in memory or the
 //! order of a hash table.
@@ -43,22 +42,21 @@ pub use listener::SimListener;
 pub use stream::SimStream;
 use world::{Due, SimEvent, World};
 
-/// Virtual time after which [`Sim::run_until_idle`] and [`Sim::block_on`] give up: longer than any
-/// timeout that a test has a reason to wait for, short enough that a ticker of 1 ms gets there in
-/// seconds.
+/// Virtual time after which [`Sim::run_until_idle`] and [`Sim::block_on`] fail: longer than any timeout
+/// that a test waits for, and short enough that a ticker of 1 ms reaches it in seconds.
 const PATIENCE_MICROS: u64 = 3_600_000_000;
 
 /// The time of day at which every simulation starts: Tue, 14 Nov 2023 22:13:20 GMT.
 const UNIX_SECONDS_AT_START: u64 = 1_700_000_000;
 
-/// Payload [`Sim::force`] does to an operation.
+/// The outcome that [`Sim::force`] forces on an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Force {
-    /// As if our side had called [`super::Stream::abort`] (or [`super::Listener::cancel_accept`])
-    /// at that moment. A connect resolves with `Interrupted`.
+    /// The outcome of a call of [`super::Stream::abort`] (or [`super::Listener::cancel_accept`]) on our
+    /// side at that moment. A connect resolves with `Interrupted`.
     Cancel,
-    /// As if the connection had been reset, by neither side, at that moment. An accept resolves
-    /// with `ConnectionAborted`, a connect with `ConnectionReset`.
+    /// The outcome of a reset on the way, by neither side, at that moment. An accept resolves with
+    /// `ConnectionAborted`, a connect with `ConnectionReset`.
     Reset,
 }
 
@@ -74,21 +72,22 @@ impl Sim {
         Self { world: World::new(seed, faults) }
     }
 
-    /// A handle for a host that is not under test: its operations are neither counted nor forced.
+    /// A handle for a host that is not under test: the simulation neither counts nor forces its
+    /// operations.
     #[must_use]
     pub fn net(&self) -> SimNet {
         self.world.host(None)
     }
 
-    /// A handle for the host `name`, the same host for the same name. It is marked: its operations
-    /// are those that [`Sim::operations`] counts and [`Sim::force`] reaches.
+    /// A handle for the host `name`, the same host for the same name. The host is marked:
+    /// [`Sim::operations`] counts its operations, and [`Sim::force`] can force them.
     #[must_use]
     pub fn net_named(&self, name: &str) -> SimNet {
         self.world.host(Some(name))
     }
 
-    /// Runs `task` to its end, along with everything else, and returns what it gives. A panic in it
-    /// is not caught. Panics when `task` cannot proceed any more.
+    /// Runs `task` to its end, along with all other tasks, and returns its result. Does not catch a
+    /// panic in it. Panics if `task` cannot go on.
     pub fn block_on<T>(&self, task: impl Future<Output = T>) -> T {
         let _running = self.world.enter();
         let mut task = pin!(task);
@@ -110,9 +109,9 @@ impl Sim {
         }
     }
 
-    /// Runs until no task can run and nothing is due any more. Panics when that takes more than an
-    /// hour of virtual time: a task that sleeps again and again is never idle, so a worker with a
-    /// ticker is run by [`Sim::run_for`] or [`Sim::block_on`].
+    /// Runs until no task can run and no event is scheduled. Panics if that takes more than an hour of
+    /// virtual time. A task that sleeps again and again is never idle, so use [`Sim::run_for`] or
+    /// [`Sim::block_on`] for a worker with a ticker.
     pub fn run_until_idle(&self) {
         let _running = self.world.enter();
         let until = self.world.now().saturating_add(PATIENCE_MICROS);
@@ -125,7 +124,7 @@ impl Sim {
         }
     }
 
-    /// Runs for `micros` microseconds of virtual time, with all that happens in the last of them.
+    /// Runs for `micros` microseconds of virtual time, including all events of the last one.
     pub fn run_for(&self, micros: u64) {
         let _running = self.world.enter();
         let until = self.world.now().saturating_add(micros);
@@ -133,51 +132,51 @@ impl Sim {
         self.world.advance(until);
     }
 
-    /// Connects to `addr` get no answer from now on, not even a refusal.
+    /// From now on, connects to `addr` get no answer, not even a refusal.
     pub fn black_hole(&self, addr: SocketAddr) {
         self.world.black_holes.borrow_mut().insert(addr);
     }
 
-    /// Makes the operation with the number `operation` (the first is 0) resolve as `force` says.
-    /// Numbers are those of the marked hosts, see [`Sim::operations`].
+    /// Forces an outcome on the operation with this number (the first is 0), of the operations of the
+    /// marked hosts: see [`Sim::operations`].
     pub fn force(&self, operation: u64, force: Force) {
         self.world.forced.borrow_mut().insert(operation, force);
     }
 
-    /// Accepts, connects, reads, writes and waits for readiness that marked hosts have started
-    /// (that have been polled once).
+    /// The number of accepts, connects, reads, writes and waits for readiness that marked hosts have
+    /// started (polled once).
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.world.operations.get()
     }
 
-    /// Reads, writes and accepts that were dropped under way, against the contract. Those that a
-    /// panic took along, and those that end with the [`Sim`], do not count.
+    /// The number of reads, writes and accepts that a task dropped under way, against the contract.
+    /// Operations that a panic drops, and operations that end with the [`Sim`], do not count.
     #[must_use]
     pub fn dropped_operations(&self) -> u64 {
         self.world.dropped_operations.get()
     }
 
-    /// Streams, accepted or connected by any host, that are not dropped.
+    /// The number of streams, accepted or connected by any host, that are not dropped.
     #[must_use]
     pub fn open_streams(&self) -> usize {
         self.world.hosts.borrow().iter().map(|host| host.open_streams).sum()
     }
 
-    /// Streams of the host `name` that are not dropped.
+    /// The number of streams of the host `name` that are not dropped.
     #[must_use]
     pub fn open_streams_of(&self, name: &str) -> usize {
         let hosts = self.world.hosts.borrow();
         hosts.iter().find(|host| host.is(name)).map_or(0, |host| host.open_streams)
     }
 
-    /// Tasks that have been spawned and have not ended.
+    /// The number of tasks that have started and not ended.
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.world.task_count()
     }
 
-    /// Tasks of all hosts that have panicked.
+    /// The number of tasks of all hosts that have panicked.
     #[must_use]
     pub fn panics(&self) -> u64 {
         self.world.hosts.borrow().iter().map(|host| host.panics).sum()
@@ -189,20 +188,19 @@ impl Sim {
         Instant(self.world.now())
     }
 
-    /// A hash of all that has happened: polls, time, operations and their results, bytes. Two runs
-    /// with the same seed that differ here have something in them that the seed does not decide.
+    /// A hash of everything that has happened: polls, time, operations and their results, bytes. If two
+    /// runs with the same seed differ here, something in them does not depend on the seed.
     #[must_use]
     pub fn trace_hash(&self) -> u64 {
         self.world.trace.borrow().hash()
     }
 
-    /// Keeps what happens from now on for [`Sim::history`].
+    /// Keeps a text of everything that happens from now on, for [`Sim::history`].
     pub fn keep_history(&self) {
         self.world.trace.borrow_mut().keep();
     }
 
-    /// The end of what has happened since [`Sim::keep_history`], a line each: for the message of a
-    /// failed test.
+    /// The last events since [`Sim::keep_history`], one in each line: for the message of a failed test.
     #[must_use]
     pub fn history(&self) -> String {
         self.world.trace.borrow().history()
@@ -241,8 +239,8 @@ impl SimNet {
         Self { ip, ..self.clone() }
     }
 
-    /// Listens on `addr`; port 0 takes a free one. Several listeners may share an address, as with
-    /// `SO_REUSEPORT`: connections are spread over them.
+    /// Listens on `addr`; port 0 takes a free port. Several listeners may share an address, as with
+    /// `SO_REUSEPORT`: the network spreads connections over them.
     #[must_use]
     pub fn listen(&self, addr: impl Into<Address>) -> SimListener {
         SimListener::new(self, simulated_address(&addr.into()))
@@ -286,15 +284,15 @@ impl Net for SimNet {
     }
 }
 
-/// Stands for Unix sockets: no host of a simulation is in this network (RFC 6666, "discard").
+/// The network that stands for Unix sockets. No host of a simulation is in it (RFC 6666, "discard").
 const UNIX_NETWORK: u128 = 0x0100 << 112;
 
-/// An address of this network for any address: one of [`UNIX_NETWORK`] for each Unix socket.
+/// The address in the simulated network for any address. A Unix socket gets one of [`UNIX_NETWORK`].
 fn simulated_address(address: &Address) -> SocketAddr {
     match address {
         Address::Ip(address) => *address,
         Address::Unix(name) => {
-            // FNV-1a: two names that meet would be noticed.
+            // FNV-1a. If two names had the same hash, their tests would fail.
             let mix = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
             let host = name.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
             SocketAddr::new(Ipv6Addr::from_bits(UNIX_NETWORK | u128::from(host)).into(), 1)
@@ -302,7 +300,7 @@ fn simulated_address(address: &Address) -> SocketAddr {
     }
 }
 
-/// Whether this stands for a Unix socket.
+/// Whether this address stands for a Unix socket.
 fn is_unix(address: SocketAddr) -> bool {
     matches!(address.ip(), IpAddr::V6(ip) if ip.to_bits() >> 64 == UNIX_NETWORK >> 64)
 }
@@ -311,7 +309,7 @@ fn is_unix(address: SocketAddr) -> bool {
 struct SleepFuture {
     world: Rc<World>,
     at: u64,
-    /// Payload wakes us.
+    /// The event that wakes the task.
     due: Option<Due>,
 }
 

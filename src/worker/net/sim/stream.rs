@@ -1,7 +1,7 @@
 //! The streams of a simulated network, and their operations.
 //!
-//! An operation starts at its first poll: then it is counted, forced or struck by a fault. Payload it
-//! resolves with is decided by [`SimConnection`].
+//! An operation starts at its first poll. At that moment the world counts it, forces its outcome, or
+//! lets a fault happen. [`SimConnection`] decides its result.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -44,13 +44,13 @@ impl SimStream {
         self.connection.addr(self.side)
     }
 
-    /// The address of the other side.
+    /// The other side's address.
     #[must_use]
     pub fn remote_addr(&self) -> SocketAddr {
         self.connection.addr(self.side.other())
     }
 
-    /// Starts an operation.
+    /// Starts an operation: counts it, and lets the forced outcome or a fault happen.
     fn start(&self, kind: OperationKind) {
         match self.world.start(kind, self.host, self.connection.number) {
             Some(Force::Cancel) => self.connection.abort(&self.world, self.side),
@@ -64,7 +64,7 @@ impl SimStream {
         }
     }
 
-    /// Notes that an operation has failed.
+    /// Records a failed operation in the trace.
     fn note<T>(&self, result: &io::Result<T>) {
         if let Err(error) = result {
             self.world.note(TraceEntry::Failed(self.connection.number, self.side, error.kind()));
@@ -146,7 +146,7 @@ impl Stream for SimStream {
     }
 }
 
-/// How far an operation is.
+/// The progress of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OperationPhase {
     New,
@@ -159,7 +159,7 @@ struct ReadFuture<'a> {
     stream: &'a SimStream,
     buf: Option<Buf>,
     cancelable: bool,
-    /// Whether the stream had been given up when we started.
+    /// Whether the stream was aborted before the read started.
     aborted: bool,
     phase: OperationPhase,
 }
@@ -264,7 +264,7 @@ impl Drop for WriteFuture<'_> {
 /// [`Stream::readable`].
 struct ReadableFuture<'a> {
     stream: &'a SimStream,
-    /// When we resolve without cause.
+    /// The time at which the wait resolves without cause.
     stale: Option<Due>,
     phase: OperationPhase,
 }

@@ -1,4 +1,4 @@
-//! What the simulated network promises: TCP's rules, cancels, time, and the same run twice.
+//! The promises of the simulated network: TCP's rules, cancels, time, and the same run twice.
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
@@ -24,7 +24,7 @@ fn empty() -> Buf {
     BufferPool::new(0).take(Size::Small)
 }
 
-/// Writes all of `bytes`; the error, and how much was taken before it.
+/// Writes all of `bytes`. An error comes with the number of bytes that were written before it.
 async fn send(stream: &SimStream, bytes: &[u8]) -> Result<(), (ErrorKind, usize)> {
     let mut left = buf(bytes);
     while !left.is_empty() {
@@ -41,7 +41,7 @@ async fn read(stream: &SimStream) -> Result<Vec<u8>, ErrorKind> {
     read.map(|_| buf.filled().to_vec()).map_err(|error| error.kind())
 }
 
-/// Reads to the end or an error.
+/// Reads up to the end or an error.
 async fn read_all(stream: &SimStream) -> (Vec<u8>, Option<ErrorKind>) {
     let mut all = Vec::new();
     loop {
@@ -67,7 +67,7 @@ async fn read_line(stream: &SimStream, left: &mut Vec<u8>) -> Result<Option<Vec<
     }
 }
 
-/// Polls `future` once, and finds that it has to wait.
+/// Polls `future` once, and asserts that it has to wait.
 async fn pending_once(mut future: Pin<&mut impl Future>) {
     std::future::poll_fn(|context| {
         assert!(future.as_mut().poll(context).is_pending());
@@ -93,7 +93,7 @@ fn kind<T>(result: io::Result<T>) -> ErrorKind {
     result.map(|_| ()).unwrap_err().kind()
 }
 
-/// A server that sends every line back, until a client ends.
+/// A server that sends every line back, until the client ends.
 fn serve_lines(net: &SimNet, served: Rc<Cell<u32>>) {
     let listener = net.listen(server());
     let host = net.clone();
@@ -153,7 +153,7 @@ fn ten_thousand_seeds_of_three_lines_lose_nothing_without_harmful_faults() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_run_and_others_give_others() {
+fn the_same_seed_gives_the_same_run_and_other_seeds_give_other_runs() {
     let mut hashes = Vec::new();
     for seed in 0..300 {
         let first = three_lines(seed, Faults::drawn(seed));
@@ -162,18 +162,18 @@ fn the_same_seed_gives_the_same_run_and_others_give_others() {
     }
     hashes.sort_unstable();
     hashes.dedup();
-    // Two runs may be alike where little is left to chance.
+    // Two runs may be equal if few choices were drawn.
     assert!(hashes.len() > 250, "{} different runs of 300", hashes.len());
 }
 
 #[test]
-fn harmful_faults_strike_some_runs_and_spare_others() {
+fn harmful_faults_break_some_runs_and_not_others() {
     let complete = (0..500).filter(|seed| three_lines(*seed, Faults::some()).0.len() == 3).count();
     assert!((50..450).contains(&complete), "{complete} of 500 complete");
 }
 
 #[test]
-fn bytes_come_back_as_they_went_through_any_split() {
+fn any_split_of_a_stream_brings_the_same_bytes_back() {
     let sent: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
     for seed in 0..20 {
         let sim = Sim::new(seed, Faults { capacity_bytes: 100..=9_000, ..Faults::benign() });
@@ -245,7 +245,7 @@ fn closing_with_everything_read_is_an_end_and_with_unread_bytes_a_reset() {
         send(&accepted, b"response").await.unwrap();
         drop(accepted);
         sleep(&net, 100).await;
-        // Linux gives what had arrived, tells the error once, and then the end.
+        // Linux returns the bytes that had arrived, then the error once, then the end.
         assert_eq!(client.state(), StreamState::Gone);
         assert_eq!(read(&client).await, Ok(b"response".to_vec()));
         assert_eq!(read(&client).await, Err(ErrorKind::ConnectionReset));
@@ -270,7 +270,7 @@ fn a_write_to_a_closed_socket_is_taken_and_then_reset() {
 }
 
 #[test]
-fn a_reset_may_destroy_what_had_arrived_but_never_looks_like_an_end() {
+fn a_reset_may_destroy_bytes_that_had_arrived_but_never_looks_like_an_end() {
     let mut kept = 0;
     for seed in 0..200 {
         let faults = Faults { seeded_choices: true, ..Faults::none() };
@@ -377,7 +377,7 @@ fn a_cancel_does_not_touch_a_plain_read() {
 }
 
 #[test]
-fn an_abort_ends_what_is_pending_and_resets_on_close() {
+fn an_abort_ends_pending_operations_and_resets_on_close() {
     for seed in 0..50 {
         let sim = Sim::new(seed, Faults { capacity_bytes: 4..=4, ..Faults::benign() });
         let net = sim.net();
@@ -454,7 +454,8 @@ fn a_full_backlog_delays_a_connect_by_a_second() {
 
 #[test]
 fn a_dropped_connect_leaves_nothing_behind() {
-    // The request is under way, the answer is, and the answer has come but nobody took it.
+    // The request is under way; the answer is under way; the answer has come, but the connect was not
+    // polled again.
     for (after, accepted) in [(5, false), (25, true), (1_000, true)] {
         let sim = Sim::new(1, Faults::none());
         let net = sim.net();
@@ -585,7 +586,7 @@ fn time_stands_still_while_a_task_can_run_and_a_dropped_sleep_is_forgotten() {
 }
 
 #[test]
-fn a_yield_lets_every_runnable_task_and_what_is_due_go_first() {
+fn a_yield_lets_every_runnable_task_and_every_due_event_go_first() {
     for seed in 0..100 {
         let sim = Sim::new(seed, Faults { seeded_choices: true, ..Faults::none() });
         let net = sim.net();
@@ -767,7 +768,7 @@ fn a_dropped_simulation_frees_its_tasks_and_itself() {
 }
 
 #[test]
-fn the_history_tells_what_happened() {
+fn the_history_lists_reads_and_writes() {
     let sim = Sim::new(1, Faults::none());
     sim.keep_history();
     let net = sim.net_named("gateway");

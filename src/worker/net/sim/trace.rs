@@ -1,6 +1,6 @@
-//! Payload has happened in a run: always as a hash, on demand as text.
+//! The record of a run: always a hash, and on demand a text.
 //!
-//! Two runs of one seed must give the same hash; the text is for finding where they part, and for
+//! Two runs of one seed must give the same hash. The text shows where two runs differ, and goes into
 //! the message of a failed test.
 
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use std::io;
 use super::Force;
 use super::connection::{ConnectionSide, Payload};
 
-/// Entries of history kept: the end of a run is what explains its failure.
+/// The number of entries in the history: the end of a run explains its failure.
 const HISTORY_MAX: usize = 10_000;
 
 /// One thing that happened.
@@ -27,25 +27,25 @@ pub(super) enum TraceEntry {
     End(usize),
     /// A task panicked.
     Panic(usize),
-    /// A host started an operation; with its number when the host is marked.
+    /// A host started an operation; with the operation's number if the host is marked.
     Start(OperationKind, usize, u64, Option<u64>, Option<Force>),
     /// A connection gave bytes to a side.
     Read(u64, ConnectionSide, usize),
-    /// A connection took bytes from a side, which hash to that.
+    /// A connection took bytes from a side: their number and their hash.
     Wrote(u64, ConnectionSide, usize, u64),
-    /// An operation of a connection's side failed.
+    /// An operation on one side of a connection failed.
     Failed(u64, ConnectionSide, io::ErrorKind),
-    /// Something of a connection came to a side.
+    /// A segment of a connection arrived at a side.
     Deliver(u64, ConnectionSide, Payload),
-    /// A connection was given up by a side.
+    /// A side aborted a connection.
     Abort(u64, ConnectionSide),
-    /// A connection was closed by a side.
+    /// A side closed a connection.
     Close(u64, ConnectionSide),
     /// A connection was made: its number, the ports of both sides.
     Connected(u64, u16, u16),
 }
 
-/// Payload an operation is.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum OperationKind {
     Accept,

@@ -1,8 +1,8 @@
-//! Payload all hosts of a simulation share: clock, chance, what is due, counts.
+//! The state that all hosts of a simulation share: clock, chance, scheduled events, counts.
 //!
-//! [`World`] is behind an `Rc` in every handle, and the tasks it holds have such handles: `Sim`,
-//! its owner, breaks that circle by [`World::close`]. None of its cells stays borrowed while
-//! foreign code runs (a task, its drop, a waker).
+//! Every handle holds [`World`] behind an `Rc`, and the tasks in it hold such handles. Its owner `Sim`
+//! breaks that circle with [`World::close`]. No cell of it stays borrowed while foreign code runs (a
+//! task, its drop, a waker).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,37 +19,37 @@ use super::listener::{Dial, ListenQueue};
 use super::trace::{OperationKind, Trace, TraceEntry};
 use super::{Force, SimNet};
 
-/// First of the ports that connections come from and that port 0 stands for; Linux's default.
+/// The first port that the network gives to a connect or to port 0; Linux's default.
 const PORT_FIRST: u16 = 32_768;
-/// How many there are.
+/// The number of such ports.
 const PORT_COUNT: u16 = 28_232;
 
-/// Something that is going to happen.
+/// A scheduled event.
 pub(super) enum SimEvent {
-    /// A task has waited long enough.
+    /// A sleep of a task ends.
     Wake(Waker),
-    /// Payload was sent to that side arrives.
+    /// The segments for this side that are due arrive.
     Deliver(Rc<SimConnection>, ConnectionSide),
-    /// The connection is reset, as that side sees it.
+    /// The network resets the connection, as seen by this side.
     Break(Rc<SimConnection>, ConnectionSide),
-    /// A request to connect arrives; how often it has been sent before.
+    /// A request to connect arrives; with the number of times that it was sent before.
     Syn(Rc<Dial>, u32),
-    /// The answer to it arrives.
+    /// The answer to a request to connect arrives.
     Answer(Rc<Dial>, Result<Rc<SimConnection>, io::ErrorKind>),
 }
 
-/// When something happens, in the order in which it does.
+/// The time of an event. The order of this type is the order in which events happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
     pub(super) at: u64,
-    /// Drawn, where the seed decides what comes first of two at once.
+    /// Drawn if the seed decides which of two events at the same time is first.
     tie: u64,
     number: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct SimHost {
-    /// A host with a name is marked.
+    /// The name. A host with a name is marked.
     name: Option<String>,
     pub(super) open_streams: usize,
     pub(super) panics: u64,
@@ -74,7 +74,7 @@ pub(super) struct World {
     pub(super) forced: RefCell<BTreeMap<u64, Force>>,
     pub(super) operations: Cell<u64>,
     pub(super) dropped_operations: Cell<u64>,
-    /// Whether operations may be dropped under way.
+    /// Whether a task may drop operations that are under way.
     pub(super) drops_allowed: Cell<bool>,
     /// Whether `Sim` is gone.
     pub(super) closed: Cell<bool>,
@@ -113,7 +113,7 @@ impl World {
         world
     }
 
-    /// The handle of the host `name`, of a new one when it has none.
+    /// The handle of the host `name`. Makes a new host if there is none, or without a name.
     pub(super) fn host(self: &Rc<Self>, name: Option<&str>) -> SimNet {
         let mut hosts = self.hosts.borrow_mut();
         let known = name.and_then(|name| hosts.iter().position(|host| host.is(name)));
@@ -126,7 +126,7 @@ impl World {
         SimNet { world: self.clone(), host, ip: IpAddr::V4(ip) }
     }
 
-    /// Marks the simulation as running until what is returned is dropped.
+    /// Marks the simulation as running until the caller drops the returned value.
     pub(super) fn enter(&self) -> impl Drop + use<'_> {
         struct Running<'a>(&'a Cell<bool>);
         impl Drop for Running<'_> {
@@ -138,7 +138,7 @@ impl World {
         Running(&self.running)
     }
 
-    /// Drops all tasks and all that is due.
+    /// Drops all tasks and all events.
     pub(super) fn close(&self) {
         self.closed.set(true);
         self.drop_tasks();
@@ -156,12 +156,12 @@ impl World {
         self.trace.borrow_mut().note(entry);
     }
 
-    /// One of two outcomes that are both allowed; `false` is the plain one.
+    /// Chooses between two outcomes that the contract allows; `false` is the ordinary one.
     pub(super) fn choose(&self) -> bool {
         self.faults.seeded_choices && self.random.chance(500)
     }
 
-    /// How long something sent now takes to the other side.
+    /// The time that a segment sent now takes to the other side.
     pub(super) fn latency(&self) -> u64 {
         let usual = self.random.within(&self.faults.latency_micros);
         if self.random.chance(self.faults.stall_permille) {
@@ -188,12 +188,12 @@ impl World {
         drop(event);
     }
 
-    /// When the next event is due.
+    /// The time of the next event.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.events.borrow().first_key_value().map(|(due, _)| due.at)
     }
 
-    /// Lets everything happen that is due now.
+    /// Lets all events happen that are due now.
     pub(super) fn fire_due(&self) {
         while self.next_due().is_some_and(|due| due <= self.now()) {
             let event = self.events.borrow_mut().pop_first();
@@ -208,7 +208,7 @@ impl World {
         }
     }
 
-    /// Counts an operation that starts, and says what is to become of it.
+    /// Counts an operation that starts, and returns the outcome that the test forces on it, if any.
     pub(super) fn start(&self, kind: OperationKind, host: usize, connection: u64) -> Option<Force> {
         let marked = self.hosts.borrow().get(host).is_some_and(|host| host.name.is_some());
         let number = marked.then(|| count(&self.operations));
@@ -217,7 +217,7 @@ impl World {
         force
     }
 
-    /// Counts an operation that was dropped under way.
+    /// Counts an operation that a task dropped under way.
     pub(super) fn dropped(&self) {
         if !self.drops_allowed.get() && !thread::panicking() {
             count(&self.dropped_operations);
@@ -235,7 +235,7 @@ impl World {
     }
 }
 
-/// Adds one; returns what was there.
+/// Adds one, and returns the number before.
 fn count(cell: &Cell<u64>) -> u64 {
     cell.replace(cell.get() + 1)
 }
