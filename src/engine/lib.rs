@@ -13,6 +13,7 @@
 pub mod address;
 pub mod balance;
 pub mod config;
+pub mod hops;
 pub mod reason;
 pub mod request_id;
 pub mod retry;

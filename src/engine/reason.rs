@@ -112,6 +112,10 @@ reasons! {
     OutOfResources = 503 "out_of_resources",
     /// The upstream has no endpoint left to try.
     NoEndpoint = 503 "no_endpoint",
+    /// The request has passed ten Ringway gateways, by its `CDN-Loop` header: it runs in a circle. Is an
+    /// endpoint of the upstream a listener of this gateway, or another gateway that sends the request
+    /// back?
+    LoopDetected = 508 "loop_detected",
     /// The gateway could not connect to the endpoint within `timeouts.connect` of the upstream.
     ConnectTimeout = 504 "connect_timeout",
     /// The endpoint took the request and did not begin its response within `timeouts.first_byte`
@@ -199,7 +203,7 @@ mod tests {
     #[test]
     fn each_status_blames_the_client_or_the_endpoint_and_none_is_500() {
         for reason in Reason::all() {
-            assert!(matches!(reason.status(), 400..=499 | 501..=505), "{reason}");
+            assert!(matches!(reason.status(), 400..=499 | 501..=505 | 508), "{reason}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the gateway takes off heads and puts on them: RFC 9110 sections 7.2 and 7.6, and who the
 //! client is.
 
-use crate::harness::{Endpoint, GET, Gateway, Request, is_request_id};
+use crate::harness::{Endpoint, GET, Gateway, Request, free_address, is_request_id};
 
 /// The request as it arrives when a client sends `head`.
 fn forwarded(head: &str) -> Request {
@@ -167,4 +167,31 @@ fn methods_and_targets_arrive_as_they_were_sent() {
     let received: Vec<_> =
         endpoint.requests().into_iter().map(|request| request.head.first_line).collect();
     assert_eq!(received, lines);
+}
+
+#[test]
+fn a_request_names_the_gateways_it_has_passed() {
+    let request = forwarded("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(request.values("cdn-loop"), ["ringway"]);
+    let request = forwarded(
+        "GET / HTTP/1.1\r\nHost: a\r\nCDN-Loop: cloud; a=1\r\n\
+         Connection: x-forwarded-for\r\nCDN-Loop: ringway\r\n\r\n",
+    );
+    let lists = request.values("cdn-loop").join(", ");
+    assert_eq!(lists.matches("ringway").count(), 2, "{lists}");
+    assert!(lists.contains("cloud; a=1"), "{lists}");
+}
+
+#[test]
+fn a_loop_ends_by_itself() {
+    // The gateway is its own endpoint.
+    let address = free_address();
+    let gateway =
+        Gateway::in_front_of_addresses([address]).at(&address.to_string()).admin().start();
+    let mut client = gateway.client();
+    client.get("/").assert_is_reply(508, "loop_detected");
+    client.post("/", "body").assert_is_reply(508, "loop_detected");
+    // The client's, and ten hops of each request.
+    let opened = gateway.metric("ringway_client_connections_total", &[]);
+    assert!(opened <= 21.0, "{opened} connections");
 }

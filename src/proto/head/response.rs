@@ -89,7 +89,7 @@ impl ResponseHead {
     }
 }
 
-/// The reason phrase that RFC 9110 15 or RFC 6585 gives a status; empty for those they do not know.
+/// The reason phrase that RFC 9110 15, RFC 6585 or RFC 5842 gives a status; empty for those they do not know.
 #[must_use]
 pub const fn phrase(status: u16) -> &'static str {
     match status {
@@ -140,6 +140,7 @@ pub const fn phrase(status: u16) -> &'static str {
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
         511 => "Network Authentication Required",
         _ => "",
     }

@@ -12,6 +12,7 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use engine::address::ClientAddress;
+use engine::hops::add_hop;
 use proto::h1::strip_hop_by_hop;
 use proto::head::{HeaderId, Headers, RequestHead};
 use proto::uri::check_authority;
@@ -51,8 +52,9 @@ impl Forwarded {
 }
 
 impl<N: Net> Exchange<'_, N> {
-    /// Prepares `head` for the endpoint.
-    pub(super) fn prepare(&self, head: &mut RequestHead) {
+    /// Prepares `head` for the endpoint; `false` when the request runs in a circle.
+    #[must_use]
+    pub(super) fn prepare(&self, head: &mut RequestHead) -> bool {
         strip_hop_by_hop(&mut head.headers);
         if self.caller.by_proxy {
             self.add_to_what_a_proxy_says(head);
@@ -60,6 +62,7 @@ impl<N: Net> Exchange<'_, N> {
             self.say_who_the_client_is(head);
         }
         self.put_request_id(head);
+        add_hop(&mut head.headers)
     }
 
     fn say_who_the_client_is(&self, head: &mut RequestHead) {

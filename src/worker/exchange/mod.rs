@@ -243,7 +243,9 @@ impl<'a, N: Net> Exchange<'a, N> {
             Found::WrongMethod => return Err(End::Reply(Reason::MethodNotAllowed)),
             Found::None => return Err(End::Reply(Reason::NoRoute)),
         };
-        self.prepare(request.head);
+        if !self.prepare(request.head) {
+            return Err(End::Reply(Reason::LoopDetected));
+        }
         if let Some(protocol) = &request.switch_to {
             upgrade::ask(request.head, protocol);
         }
