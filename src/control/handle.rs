@@ -89,7 +89,9 @@ impl Control {
                 records.clear();
                 self.tell(records.core, ToWorker::Records(records));
             }
-            Report::Drained { core, totals, .. } => state.borrow_mut().drained(core, totals),
+            Report::Drained { core, totals, cut } => {
+                state.borrow_mut().drained(core, totals, cut);
+            }
         }
     }
 
@@ -115,6 +117,21 @@ impl Control {
         if !self.shared.sink.borrow_mut().finish(timeout) {
             tracing::warn!("the end of the access log could not be written in time");
         }
+    }
+
+    /// Whether all cores serve, and the gateway is not about to end.
+    pub(crate) fn serves(&self) -> bool {
+        self.shared.state.borrow().serves()
+    }
+
+    /// Whether the drain has begun.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shared.state.borrow().draining
+    }
+
+    /// The complaint about the cores that a start or a drain still waits for.
+    pub(crate) fn late(&self) -> String {
+        self.shared.state.borrow().late()
     }
 
     /// Whether every core has said something lately.

@@ -1,10 +1,11 @@
 //! Feeds all cores: one thread and its helpers, beside the workers.
 //!
 //! [`launch`] decides which CPUs and which driver, binds the listeners and starts the workers. Then
-//! the thread that did it is the control thread: `launch::main_loop` waits for what happens, `apply`
-//! changes the configuration, `state` knows how the node stands, `node` is what others may ask of
-//! it. [`source`] reads the configuration and watches its files, [`admin`] asks, `export` takes in
-//! what the workers count, [`process_log`] keeps a reader of the log from stalling anything. Nothing here is on the path of a request.
+//! the thread that did it is the control thread: `launch::main_loop` waits for reports and signals,
+//! `apply` changes the configuration, `state` is the book about the cores, `node` the interface for
+//! others. [`source`] reads the configuration and watches its files, [`admin`] is the admin API,
+//! `export` takes in the counts of the workers, [`process_log`] keeps a reader of the log from
+//! stalling anything. Nothing here is on the path of a request.
 //!
 //! Invariant: all that can fail does so before the first worker starts, or before the workers hear
 //! of a change; and a worker that dies ends the process: a gateway with half of its cores would

@@ -65,15 +65,19 @@ struct Core {
     counted: Instant,
     gauges: Gauges,
     totals: Totals,
+    /// Client connections that were cut at the drain deadline.
+    cut: usize,
     /// Between its last two counts.
     busy_ratio: f64,
+    /// Its thread has ended. That and its last report travel apart and arrive in any order.
+    has_ended: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Starting,
     Serving,
-    Ended,
+    Drained,
 }
 
 impl State {
@@ -88,7 +92,9 @@ impl State {
             counted: now,
             gauges: Gauges::default(),
             totals: Totals::default(),
+            cut: 0,
             busy_ratio: 0.0,
+            has_ended: false,
         };
         Self {
             cores: cpus.iter().map(core).collect(),
@@ -172,12 +178,40 @@ impl State {
         core.gauges = gauges;
     }
 
-    /// A core has drained and ends.
-    pub(crate) fn drained(&mut self, core: usize, totals: Totals) {
+    /// A core has drained and ends; `cut` client connections were cut at the deadline.
+    pub(crate) fn drained(&mut self, core: usize, totals: Totals, cut: usize) {
         if let Some(core) = self.cores.get_mut(core) {
-            core.phase = Phase::Ended;
+            core.phase = Phase::Drained;
             core.totals = totals;
+            core.cut = cut;
         }
+    }
+
+    /// The thread of a core has ended.
+    pub(crate) fn thread_ended(&mut self, core: usize) {
+        if let Some(core) = self.cores.get_mut(core) {
+            core.has_ended = true;
+        }
+    }
+
+    /// Whether the threads of all cores have ended.
+    pub(crate) fn all_ended(&self) -> bool {
+        self.cores.iter().all(|core| core.has_ended)
+    }
+
+    /// All that the cores have counted since they started, and the client connections that were cut.
+    pub(crate) fn sums(&self) -> (Totals, usize) {
+        let mut totals = Totals::default();
+        self.cores.iter().for_each(|core| totals += core.totals);
+        (totals, self.cores.iter().map(|core| core.cut).sum())
+    }
+
+    /// The complaint about the cores that a start or a drain still waits for.
+    pub(crate) fn late(&self) -> String {
+        let wanted = if self.draining { Phase::Drained } else { Phase::Serving };
+        let missing = self.cores.iter().filter(|core| core.phase != wanted).count();
+        let what = if self.draining { "end after the drain deadline" } else { "become ready" };
+        format!("{missing} of {} workers did not {what}", self.cores.len())
     }
 
     /// The cores that have not switched to the live version.

@@ -12,7 +12,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use worker::message::Report;
-use worker::telemetry::Totals;
 
 use crate::handle::Control;
 use crate::reports::Reports;
@@ -66,32 +65,23 @@ enum Step {
     End(Outcome),
 }
 
-/// What is known about the workers.
-#[derive(Debug, Default)]
-pub(super) struct MainLoop {
-    cores: usize,
-    ready: usize,
-    draining: bool,
-    drained: usize,
-    ended: usize,
+/// The loop of the control thread. The workers are in the books of [`State`](crate::state::State).
+pub(super) struct MainLoop<'a> {
+    control: &'a Control,
     /// No worker will say anything any more.
     quiet: bool,
-    totals: Totals,
-    /// Client connections cut at the drain deadline.
-    cut: usize,
     /// The task that accepts connections to the admin API.
     admin: Option<JoinHandle<()>>,
 }
 
-impl MainLoop {
-    pub(super) fn new(cores: usize, admin: Option<JoinHandle<()>>) -> Self {
-        Self { cores, admin, ..Self::default() }
+impl<'a> MainLoop<'a> {
+    pub(super) fn new(control: &'a Control, admin: Option<JoinHandle<()>>) -> Self {
+        Self { control, quiet: false, admin }
     }
 
     /// Waits until the workers have drained or one of them has died.
     pub(super) async fn run(
         mut self,
-        control: &Control,
         events: &mut UnboundedReceiver<Event>,
         reports: &mut Reports,
         ready: impl FnOnce(),
@@ -105,38 +95,24 @@ impl MainLoop {
                     None => pending().await,
                 }
             };
+            // In this order: a worker that has died ends the process, whatever else there is to do.
             let event = select! {
                 biased;
                 Some(event) = events.recv() => event,
                 report = reports.next(), if !self.quiet => report.map_or(Event::Quiet, Event::Report),
-                () = late => return Err(Error::fatal(self.late())),
+                () = late => return Err(Error::fatal(self.control.late())),
             };
-            let step = self.on(&event)?;
-            if let Event::Report(report) = event {
-                control.report(report);
-            }
-            match step {
+            match self.on(event)? {
                 Step::Wait => {}
                 Step::Ready => {
                     until = None;
                     if let Some(ready) = ready.take() {
                         ready();
                     }
-                    systemd::ready(&control.line());
+                    systemd::ready(&self.control.line());
                 }
                 Step::Drain(signal) => {
-                    // The next process of this gateway may start now, and needs the address. A
-                    // connection that is open stays open, and learns that this process drains.
-                    if let Some(admin) = self.admin.take() {
-                        admin.abort();
-                        let _ = admin.await;
-                    }
-                    let deadline = control.drain();
-                    tracing::info!(
-                        "{signal}: draining for {} s at most, a second signal stops at once",
-                        deadline.as_secs_f32()
-                    );
-                    systemd::stopping("draining");
+                    let deadline = self.drain(signal).await;
                     until = Some(Instant::now() + deadline + DRAIN_GRACE);
                 }
                 Step::End(outcome) => return Ok(outcome),
@@ -144,33 +120,25 @@ impl MainLoop {
         }
     }
 
-    fn on(&mut self, event: &Event) -> Result<Step, Error> {
+    fn on(&mut self, event: Event) -> Result<Step, Error> {
         Ok(match event {
-            Event::Report(Report::Ready { .. }) => {
-                self.ready += 1;
-                // Who is told to stop while starting does not become ready any more.
-                let all = self.ready == self.cores && !self.draining;
-                if all { Step::Ready } else { Step::Wait }
+            Event::Report(report) => {
+                let may_be_last = matches!(report, Report::Ready { .. });
+                self.control.report(report);
+                // A gateway that was asked to stop while it was starting does not become ready.
+                if may_be_last && self.control.serves() { Step::Ready } else { Step::Wait }
             }
-            Event::Report(Report::Drained { totals, cut, .. }) => {
-                self.drained += 1;
-                self.totals += *totals;
-                self.cut += cut;
-                Step::Wait
-            }
-            Event::Report(_) => Step::Wait,
-            Event::Signal(signal) if self.draining => {
+            Event::Signal(signal) if self.control.is_draining() => {
                 tracing::warn!("stopping at once");
                 Step::End(Outcome::Stopped(signal.as_raw_value()))
             }
             Event::Signal(signal) => {
-                self.draining = true;
-                let interrupt = *signal == SignalKind::interrupt();
+                let interrupt = signal == SignalKind::interrupt();
                 Step::Drain(if interrupt { "SIGINT" } else { "SIGTERM" })
             }
             Event::Ended { core, end } => {
-                self.ended(*core, end)?;
-                self.ended += 1;
+                self.judge(core, &end)?;
+                self.control.shared.state.borrow_mut().thread_ended(core);
                 self.over()
             }
             Event::Quiet => {
@@ -180,20 +148,41 @@ impl MainLoop {
         })
     }
 
-    /// The end, when every worker has said its last and its thread has ended well. The two travel
-    /// apart and arrive in any order.
+    /// Begins the drain. Returns how long it may take.
+    async fn drain(&mut self, signal: &str) -> Duration {
+        // First of all, since the next process of this gateway may start now and needs the address.
+        // A connection that is open stays open, and learns that this process drains.
+        if let Some(admin) = self.admin.take() {
+            admin.abort();
+            let _ = admin.await;
+        }
+        let deadline = self.control.drain();
+        tracing::info!(
+            "{signal}: draining for {} s at most, a second signal stops at once",
+            deadline.as_secs_f32()
+        );
+        systemd::stopping("draining");
+        deadline
+    }
+
+    /// The end, when every worker has said its last and its thread has ended well.
     fn over(&self) -> Step {
-        if !self.quiet || self.ended < self.cores {
+        let state = self.control.shared.state.borrow();
+        if !self.quiet || !state.all_ended() {
             return Step::Wait;
         }
-        self.sum_up();
+        let (totals, cut) = state.sums();
+        tracing::info!("drained: {totals}");
+        if cut > 0 {
+            tracing::warn!("{cut} client connections were cut at the drain deadline");
+        }
         Step::End(Outcome::Drained)
     }
 
     /// A worker may end when it was told to. Otherwise its clients have nobody.
-    fn ended(&self, core: usize, end: &End) -> Result<(), Error> {
+    fn judge(&self, core: usize, end: &End) -> Result<(), Error> {
         match end {
-            End::Returned if self.draining => Ok(()),
+            End::Returned if self.control.is_draining() => Ok(()),
             End::Returned => Err(Error::fatal(format!("worker {core} ended without being told"))),
             End::Failed(error) => Err(Error::fatal(format!("worker {core} failed: {error}"))),
             End::Panicked => Err(Error::panicked(format!(
@@ -202,37 +191,16 @@ impl MainLoop {
             ))),
         }
     }
-
-    fn sum_up(&self) {
-        tracing::info!("drained: {}", self.totals);
-        if self.cut > 0 {
-            tracing::warn!("{} client connections were cut at the drain deadline", self.cut);
-        }
-    }
-
-    /// What did not happen in time.
-    fn late(&self) -> String {
-        if self.draining {
-            let missing = self.cores.saturating_sub(self.drained);
-            format!("{missing} of {} workers did not end after the drain deadline", self.cores)
-        } else {
-            let missing = self.cores.saturating_sub(self.ready);
-            format!("{missing} of {} workers did not become ready", self.cores)
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc::unbounded_channel;
     use worker::mailbox::channel;
+    use worker::telemetry::Totals;
 
     use super::*;
     use crate::tests::control_of;
-
-    fn main_loop() -> MainLoop {
-        MainLoop::new(2, None)
-    }
 
     fn drained(core: usize, requests: u64, cut: usize) -> Event {
         let totals = Totals { requests, ..Totals::default() };
@@ -247,39 +215,52 @@ mod tests {
         Event::Signal(SignalKind::terminate())
     }
 
+    fn returned(core: usize) -> Event {
+        Event::Ended { core, end: End::Returned }
+    }
+
     #[test]
     fn it_is_ready_when_every_worker_is() {
-        let mut main_loop = main_loop();
-        assert_eq!(main_loop.on(&ready(1)), Ok(Step::Wait));
-        assert_eq!(main_loop.on(&ready(0)), Ok(Step::Ready));
+        let (control, _) = control_of(2);
+        let mut main_loop = MainLoop::new(&control, None);
+        assert_eq!(main_loop.on(ready(1)), Ok(Step::Wait));
+        assert_eq!(main_loop.on(ready(0)), Ok(Step::Ready));
     }
 
-    #[test]
-    fn a_signal_drains_and_the_totals_are_summed() {
-        let mut main_loop = main_loop();
-        let returned = |core| Event::Ended { core, end: End::Returned };
-        assert_eq!(main_loop.on(&terminate()), Ok(Step::Drain("SIGTERM")));
-        assert_eq!(main_loop.on(&drained(0, 3, 1)), Ok(Step::Wait));
+    #[tokio::test]
+    async fn a_signal_drains_and_the_totals_are_summed() {
+        let (control, _) = control_of(2);
+        let mut main_loop = MainLoop::new(&control, None);
+        assert_eq!(main_loop.on(ready(0)), Ok(Step::Wait));
+        assert_eq!(main_loop.on(terminate()), Ok(Step::Drain("SIGTERM")));
+        main_loop.drain("SIGTERM").await;
+        assert_eq!(main_loop.on(ready(1)), Ok(Step::Wait), "it does not become ready any more");
+        assert_eq!(main_loop.on(drained(0, 3, 1)), Ok(Step::Wait));
         // The thread's end and its last report travel apart and may arrive in any order.
-        assert_eq!(main_loop.on(&returned(1)), Ok(Step::Wait));
-        assert_eq!(main_loop.on(&drained(1, 4, 0)), Ok(Step::Wait));
-        assert_eq!(main_loop.on(&Event::Quiet), Ok(Step::Wait));
-        assert_eq!(main_loop.on(&returned(0)), Ok(Step::End(Outcome::Drained)));
-        assert_eq!((main_loop.totals.requests, main_loop.cut), (7, 1));
+        assert_eq!(main_loop.on(returned(1)), Ok(Step::Wait));
+        assert_eq!(main_loop.on(drained(1, 4, 0)), Ok(Step::Wait));
+        assert_eq!(main_loop.on(Event::Quiet), Ok(Step::Wait));
+        assert_eq!(main_loop.on(returned(0)), Ok(Step::End(Outcome::Drained)));
+        let (totals, cut) = control.shared.state.borrow().sums();
+        assert_eq!((totals.requests, cut), (7, 1));
     }
 
-    #[test]
-    fn a_second_signal_stops_at_once() {
-        let mut main_loop = main_loop();
-        assert_eq!(main_loop.on(&terminate()), Ok(Step::Drain("SIGTERM")));
+    #[tokio::test]
+    async fn a_second_signal_stops_at_once() {
+        let (control, _) = control_of(2);
+        let mut main_loop = MainLoop::new(&control, None);
+        assert_eq!(main_loop.on(terminate()), Ok(Step::Drain("SIGTERM")));
+        main_loop.drain("SIGTERM").await;
         let interrupt = SignalKind::interrupt();
-        let step = main_loop.on(&Event::Signal(interrupt));
+        let step = main_loop.on(Event::Signal(interrupt));
         assert_eq!(step, Ok(Step::End(Outcome::Stopped(interrupt.as_raw_value()))));
     }
 
-    #[test]
-    fn a_worker_that_dies_ends_the_process() {
-        let error = |end| main_loop().on(&Event::Ended { core: 1, end }).unwrap_err();
+    #[tokio::test]
+    async fn a_worker_that_dies_ends_the_process() {
+        let (control, _) = control_of(2);
+        let mut main_loop = MainLoop::new(&control, None);
+        let mut error = |end| main_loop.on(Event::Ended { core: 1, end }).unwrap_err();
         let failed = error(End::Failed("no ring".to_owned()));
         assert_eq!(
             (failed.to_string().as_str(), failed.exit_code()),
@@ -287,10 +268,9 @@ mod tests {
         );
         assert_eq!(error(End::Panicked).exit_code(), 101);
         assert!(error(End::Returned).to_string().contains("without being told"));
-        let mut draining = main_loop();
-        assert_eq!(draining.on(&terminate()), Ok(Step::Drain("SIGTERM")));
-        assert_eq!(draining.on(&Event::Quiet), Ok(Step::Wait));
-        assert!(draining.on(&Event::Ended { core: 0, end: End::Panicked }).is_err());
+        main_loop.drain("SIGTERM").await;
+        assert_eq!(main_loop.on(Event::Quiet), Ok(Step::Wait));
+        assert!(main_loop.on(Event::Ended { core: 0, end: End::Panicked }).is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -299,7 +279,8 @@ mod tests {
         let (sender, receiver) = channel().unwrap();
         let mut reports = Reports::new(receiver).unwrap();
         let (_events, mut inbox) = unbounded_channel();
-        let error = main_loop().run(&control, &mut inbox, &mut reports, || ()).await.unwrap_err();
+        let main_loop = MainLoop::new(&control, None);
+        let error = main_loop.run(&mut inbox, &mut reports, || ()).await.unwrap_err();
         assert!(error.to_string().contains("2 of 2 workers did not become ready"), "{error}");
 
         let (events, mut inbox) = unbounded_channel();
@@ -307,7 +288,8 @@ mod tests {
             events.send(event).unwrap();
         }
         let mut was_ready = false;
-        let outcome = main_loop().run(&control, &mut inbox, &mut reports, || was_ready = true);
+        let main_loop = MainLoop::new(&control, None);
+        let outcome = main_loop.run(&mut inbox, &mut reports, || was_ready = true);
         let error = outcome.await.unwrap_err();
         assert!(was_ready);
         assert!(error.to_string().contains("1 of 2 workers did not end"), "{error}");

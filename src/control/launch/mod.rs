@@ -143,7 +143,6 @@ impl Plan {
     }
 
     async fn run_here(self, ready: impl FnOnce()) -> Result<Outcome, Error> {
-        let cores = self.cpus.len();
         let listening = self.listening();
         let Self { cpus, driver, prepared: Prepared { live, parts }, buffer_share, .. } = self;
         let descriptor_share = self.descriptor_share;
@@ -184,8 +183,7 @@ impl Plan {
             }
             ready();
         };
-        let outcome =
-            MainLoop::new(cores, admin).run(&control, &mut inbox, &mut reports, ready).await;
+        let outcome = MainLoop::new(&control, admin).run(&mut inbox, &mut reports, ready).await;
         control.finish(FLUSH_TIMEOUT);
         outcome
     }
