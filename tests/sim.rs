@@ -21,8 +21,9 @@ mod sim {
     mod http;
     mod model;
     mod panics;
+    mod scenario;
     mod seeds;
     mod steady;
+    mod testbed;
     mod tools;
-    mod world;
 }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use worker::net::sim::{Faults, Force, Random, Sim};
 
-use super::client::{Finally, Script};
-use super::endpoint::Manners;
-use super::model::{Ends, Got, Model, Plan};
-use super::world::{Ended, World};
+use super::client::{Ending, Script};
+use super::endpoint::Behaviour;
+use super::model::{GotResponse, Plan, ShadowModel, TunnelEnding};
+use super::testbed::{FinishedRun, Testbed};
 
 /// Requests of the client with everything in it.
 const VARIED: std::ops::Range<usize> = 0..11;
@@ -18,7 +18,7 @@ const BESIDE: std::ops::Range<usize> = 11..18;
 const AFTER: std::ops::Range<usize> = 18..24;
 
 /// Runs it all; also says how many operations there were before the last client came.
-fn scenario(seed: u64, faults: Faults, force: Option<(u64, Force)>) -> (Ended, u64) {
+fn scenario(seed: u64, faults: Faults, force: Option<(u64, Force)>) -> (FinishedRun, u64) {
     let sim = Sim::new(seed, faults);
     if let Some((operation, force)) = force {
         sim.force(operation, force);
@@ -28,37 +28,37 @@ fn scenario(seed: u64, faults: Faults, force: Option<(u64, Force)>) -> (Ended, u
     plans[2] = Plan { method: "POST", upload: Some(100_000), ..Plan::get(10) };
     plans[6] = Plan { method: "PUT", upload: Some(30_000), chunked: true, ..Plan::get(10) };
     plans[8].close = true;
-    plans[9] = Plan::tunnel(30_000, 20_000, Ends::Both);
-    plans[10] = Plan::tunnel(10, 100_000, Ends::Client);
-    plans[BESIDE.end - 1] = Plan::tunnel(5_000, 5_000, Ends::Endpoint);
-    plans[AFTER.end - 1] = Plan::tunnel(10, 10, Ends::Both);
-    let model = Model::new(seed, plans);
+    plans[9] = Plan::tunnel(30_000, 20_000, TunnelEnding::Both);
+    plans[10] = Plan::tunnel(10, 100_000, TunnelEnding::Client);
+    plans[BESIDE.end - 1] = Plan::tunnel(5_000, 5_000, TunnelEnding::Endpoint);
+    plans[AFTER.end - 1] = Plan::tunnel(10, 10, TunnelEnding::Both);
+    let model = ShadowModel::new(seed, plans);
     model.ends_are_forged.set(matches!(force, Some((_, Force::Cancel))));
     // The third request of a connection finds it dead, and is sent again.
-    let manners = Manners { reset_at: Some(3), ..Manners::PLAIN };
-    let world = World::new(sim, Rc::clone(&model), &[manners, manners]);
+    let behaviour = Behaviour { reset_at: Some(3), ..Behaviour::PLAIN };
+    let testbed = Testbed::new(sim, Rc::clone(&model), &[behaviour, behaviour]);
     let random = Random::new(seed);
-    world.client(
+    testbed.client(
         vec![
             Script::plain(vec![0, 1, 2]),
             Script { pipeline: 3, ..Script::plain(vec![3, 4, 5]) },
-            Script { finally: Finally::Idle, ..Script::plain(vec![6, 7, 8]) },
+            Script { ending: Ending::Idle, ..Script::plain(vec![6, 7, 8]) },
             Script::plain(vec![9]),
             Script::plain(vec![10]),
         ],
         &random,
     );
-    world.client(vec![Script::plain(BESIDE.collect())], &random);
-    world.wait();
-    let before = world.sim.operations();
-    world.client(vec![Script::plain(AFTER.collect())], &random);
-    (world.finish(None, false), before)
+    testbed.client(vec![Script::plain(BESIDE.collect())], &random);
+    testbed.wait();
+    let before = testbed.sim.operations();
+    testbed.client(vec![Script::plain(AFTER.collect())], &random);
+    (testbed.finish(None, false), before)
 }
 
 /// Whether all of `requests` got what they should.
-fn served(model: &Model, requests: std::ops::Range<usize>) -> bool {
+fn served(model: &ShadowModel, requests: std::ops::Range<usize>) -> bool {
     let got = model.got.borrow();
-    let right = |id: usize| Got { status: model.plans[id].status, own: false, whole: true };
+    let right = |id: usize| GotResponse { status: model.plans[id].status, own: false, whole: true };
     requests.into_iter().all(|id| got.get(&id) == Some(&right(id)))
 }
 

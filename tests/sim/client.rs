@@ -11,9 +11,9 @@ use worker::net::sim::{Random, SimNet};
 use worker::net::{Net, Stream};
 
 use super::http::{Event, Head, Length, Parser, chunk};
-use super::model::{Ends, Got, Model};
-use super::tools::{Bell, Read, Wire, join, sleep};
-use super::world::introduction;
+use super::model::{GotResponse, ShadowModel, TunnelEnding};
+use super::testbed::proxy_header;
+use super::tools::{Notifier, ReadResult, TestStream, join, sleep};
 
 /// How long a client waits for a connection, in microseconds.
 const CONNECT_MICROS: u64 = 20_000_000;
@@ -29,24 +29,24 @@ pub(crate) struct Script {
     pub(crate) requests: Vec<usize>,
     /// How many requests may be under way.
     pub(crate) pipeline: usize,
-    pub(crate) mischief: Option<Mischief>,
-    pub(crate) finally: Finally,
+    pub(crate) disruption: Option<Disruption>,
+    pub(crate) ending: Ending,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mischief {
-    pub(crate) after: After,
-    pub(crate) what: What,
+pub(crate) struct Disruption {
+    pub(crate) moment: Moment,
+    pub(crate) kind: DisruptionKind,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum After {
+pub(crate) enum Moment {
     Sent(usize),
     Received(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum DisruptionKind {
     Reset,
     Close,
     Stall(u64),
@@ -54,7 +54,7 @@ pub(crate) enum What {
 
 /// What follows the last request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Finally {
+pub(crate) enum Ending {
     Close,
     /// Nothing, until the gateway closes.
     Idle,
@@ -66,27 +66,27 @@ pub(crate) enum Finally {
 
 impl Script {
     pub(crate) const fn plain(requests: Vec<usize>) -> Self {
-        Self { requests, pipeline: 1, mischief: None, finally: Finally::Close }
+        Self { requests, pipeline: 1, disruption: None, ending: Ending::Close }
     }
 
     pub(crate) fn drawn(random: &Random, requests: Vec<usize>, good: bool) -> Self {
         let pipeline = if random.chance(300) { 1 + random.below(8) } else { 1 };
         let mut script = Self { pipeline, ..Self::plain(requests) };
-        script.finally = match random.below(8) {
-            0 => Finally::Idle,
-            1 if !good => Finally::HalfClose,
-            2 if !good => Finally::Garbage,
-            _ => Finally::Close,
+        script.ending = match random.below(8) {
+            0 => Ending::Idle,
+            1 if !good => Ending::HalfClose,
+            2 if !good => Ending::Garbage,
+            _ => Ending::Close,
         };
         if !good && random.chance(500) {
             let at = random.below([300, 300, 3_000, 100_000][random.below(4)]);
-            let after = if random.chance(500) { After::Sent(at) } else { After::Received(at) };
-            let what = match random.below(3) {
-                0 => What::Reset,
-                1 => What::Close,
-                _ => What::Stall([50_000, 1_000_000, 10_000_000][random.below(3)]),
+            let moment = if random.chance(500) { Moment::Sent(at) } else { Moment::Received(at) };
+            let kind = match random.below(3) {
+                0 => DisruptionKind::Reset,
+                1 => DisruptionKind::Close,
+                _ => DisruptionKind::Stall([50_000, 1_000_000, 10_000_000][random.below(3)]),
             };
-            script.mischief = Some(Mischief { after, what });
+            script.disruption = Some(Disruption { moment, kind });
         }
         script
     }
@@ -94,7 +94,7 @@ impl Script {
 
 /// Follows `scripts`, one connection each.
 pub(crate) async fn run(
-    model: Rc<Model>,
+    model: Rc<ShadowModel>,
     net: SimNet,
     to: Address,
     scripts: Vec<Script>,
@@ -109,7 +109,13 @@ pub(crate) async fn run(
     model.bell.ring();
 }
 
-async fn converse(model: &Rc<Model>, net: &SimNet, to: &Address, script: &Script, random: &Random) {
+async fn converse(
+    model: &Rc<ShadowModel>,
+    net: &SimNet,
+    to: &Address,
+    script: &Script,
+    random: &Random,
+) {
     let connected = {
         let mut connect = pin!(net.connect(to));
         let mut late = pin!(sleep(net, CONNECT_MICROS));
@@ -122,7 +128,7 @@ async fn converse(model: &Rc<Model>, net: &SimNet, to: &Address, script: &Script
     let Some(stream) = connected else { return };
     let conversation = Conversation {
         model,
-        wire: Wire::new(net.clone(), stream, model.buffers.clone()),
+        wire: TestStream::new(net.clone(), stream, model.buffers.clone()),
         script,
         sent: Cell::new(0),
         received: Cell::new(0),
@@ -130,7 +136,7 @@ async fn converse(model: &Rc<Model>, net: &SimNet, to: &Address, script: &Script
         switched: Cell::new(false),
         sent_all: Cell::new(false),
         tunnel: Cell::new(None),
-        bell: Bell::default(),
+        bell: Notifier::default(),
     };
     // Two sources of chance: the two directions must not disturb each other.
     let own = Random::new(random.next());
@@ -138,8 +144,8 @@ async fn converse(model: &Rc<Model>, net: &SimNet, to: &Address, script: &Script
 }
 
 struct Conversation<'a> {
-    model: &'a Model,
-    wire: Wire,
+    model: &'a ShadowModel,
+    wire: TestStream,
     script: &'a Script,
     sent: Cell<usize>,
     received: Cell<usize>,
@@ -151,7 +157,7 @@ struct Conversation<'a> {
     sent_all: Cell<bool>,
     /// Which request has asked for one, and bytes written before it begins.
     tunnel: Cell<Option<(usize, usize)>>,
-    bell: Bell,
+    bell: Notifier,
 }
 
 impl Conversation<'_> {
@@ -166,16 +172,16 @@ impl Conversation<'_> {
         for (n, &id) in self.script.requests.iter().enumerate() {
             self.turn(n).await?;
             if n == 0 {
-                self.send_piecewise(introduction(self.model.seed), random).await?;
+                self.send_piecewise(proxy_header(self.model.seed), random).await?;
             }
             if self.model.plans[id].tunnel.is_some() {
                 return self.send_tunnel(id, random).await;
             }
             self.send_piecewise(&self.encode(id, random), random).await?;
         }
-        match self.script.finally {
-            Finally::HalfClose => self.wire.stream.shutdown_write(),
-            Finally::Garbage => {
+        match self.script.ending {
+            Ending::HalfClose => self.wire.stream.shutdown_write(),
+            Ending::Garbage => {
                 self.turn(self.script.requests.len()).await?;
                 let garbage: &[u8] = [
                     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n".as_slice(),
@@ -185,7 +191,7 @@ impl Conversation<'_> {
                 ][random.below(4)];
                 self.send_piecewise(garbage, random).await?;
             }
-            Finally::Close | Finally::Idle => {}
+            Ending::Close | Ending::Idle => {}
         }
         Some(())
     }
@@ -208,7 +214,7 @@ impl Conversation<'_> {
             return None;
         }
         self.send_piecewise(&bytes[early..], random).await?;
-        if plan.ends == Ends::Both {
+        if plan.ends == TunnelEnding::Both {
             self.model.ends(id, true, bytes.len());
             self.wire.stream.shutdown_write();
         }
@@ -235,7 +241,7 @@ impl Conversation<'_> {
             }
             at += bytes.len();
             let whole = at == expected.len();
-            if whole && plan.ends == Ends::Client {
+            if whole && plan.ends == TunnelEnding::Client {
                 let over = || self.wire.over.get() || self.wire.broken.get();
                 self.bell.until(|| self.sent_all.get() || over()).await;
                 self.whole(id);
@@ -245,12 +251,12 @@ impl Conversation<'_> {
                 sleep(&self.wire.net, 1 << random.below(20)).await;
             }
             match self.wire.read(PATIENCE_MICROS).await {
-                Read::Bytes(buf) => {
-                    if let Some(Mischief { after: After::Received(at), what }) =
-                        self.script.mischief
+                ReadResult::Bytes(buf) => {
+                    if let Some(Disruption { moment: Moment::Received(at), kind }) =
+                        self.script.disruption
                     {
                         let from = self.received.get();
-                        if (from..from + buf.len()).contains(&at) && self.act(what).await.is_none()
+                        if (from..from + buf.len()).contains(&at) && self.act(kind).await.is_none()
                         {
                             return Ok(());
                         }
@@ -258,8 +264,8 @@ impl Conversation<'_> {
                     self.received.set(self.received.get() + buf.len());
                     bytes = buf.filled().to_vec();
                 }
-                Read::End if self.wire.broken.get() => return Ok(()),
-                Read::End => {
+                ReadResult::End if self.wire.broken.get() => return Ok(()),
+                ReadResult::End => {
                     self.model.saw_end(id, false, at);
                     if whole {
                         self.whole(id);
@@ -269,8 +275,8 @@ impl Conversation<'_> {
                     self.bell.until(|| self.sent_all.get() || over()).await;
                     return Ok(());
                 }
-                Read::Nothing if self.wire.over.get() => return Ok(()),
-                Read::Nothing => return Err(format!("tunnel {id} is forgotten")),
+                ReadResult::Nothing if self.wire.over.get() => return Ok(()),
+                ReadResult::Nothing => return Err(format!("tunnel {id} is forgotten")),
             }
         }
     }
@@ -324,12 +330,12 @@ impl Conversation<'_> {
 
     async fn send_piecewise(&self, bytes: &[u8], random: &Random) -> Option<()> {
         let mut rest = bytes;
-        if let Some(Mischief { after: After::Sent(at), what }) = self.script.mischief {
+        if let Some(Disruption { moment: Moment::Sent(at), kind }) = self.script.disruption {
             let from = self.sent.get();
             if (from..from + bytes.len()).contains(&at) {
                 let (first, second) = bytes.split_at(at - from);
                 self.wire.write_in_pieces(first, random).await?;
-                self.act(what).await?;
+                self.act(kind).await?;
                 rest = second;
             }
         }
@@ -338,14 +344,14 @@ impl Conversation<'_> {
     }
 
     /// Misbehaves; `None` when that is the end.
-    async fn act(&self, what: What) -> Option<()> {
-        match what {
-            What::Stall(micros) => {
+    async fn act(&self, kind: DisruptionKind) -> Option<()> {
+        match kind {
+            DisruptionKind::Stall(micros) => {
                 sleep(&self.wire.net, micros).await;
                 return Some(());
             }
-            What::Reset => self.wire.reset(),
-            What::Close => {
+            DisruptionKind::Reset => self.wire.reset(),
+            DisruptionKind::Close => {
                 self.note_end();
                 self.wire.close();
             }
@@ -407,7 +413,7 @@ impl Conversation<'_> {
                 }
             }
             let done = self.answered.get() == self.script.requests.len();
-            if done && self.script.finally == Finally::Close {
+            if done && self.script.ending == Ending::Close {
                 return Ok(());
             }
             if random.chance(20) {
@@ -415,14 +421,14 @@ impl Conversation<'_> {
             }
             let written = self.wire.written.get();
             let buf = match self.wire.read(PATIENCE_MICROS).await {
-                Read::Bytes(buf) => buf,
-                Read::Nothing if self.wire.over.get() => return Ok(()),
+                ReadResult::Bytes(buf) => buf,
+                ReadResult::Nothing if self.wire.over.get() => return Ok(()),
                 // The request is still on its way, through a pipe of a few bytes.
-                Read::Nothing if self.wire.written.get() > written => continue,
-                Read::Nothing => {
+                ReadResult::Nothing if self.wire.written.get() > written => continue,
+                ReadResult::Nothing => {
                     return Err(format!("no answer: {now:?}, {:?}", parser.rest()));
                 }
-                Read::End => {
+                ReadResult::End => {
                     let clean = !self.wire.broken.get() && !self.wire.over.get();
                     if let Some(response) = now.take()
                         && clean
@@ -433,9 +439,10 @@ impl Conversation<'_> {
                     return Ok(());
                 }
             };
-            if let Some(Mischief { after: After::Received(at), what }) = self.script.mischief {
+            if let Some(Disruption { moment: Moment::Received(at), kind }) = self.script.disruption
+            {
                 let from = self.received.get();
-                if (from..from + buf.len()).contains(&at) && self.act(what).await.is_none() {
+                if (from..from + buf.len()).contains(&at) && self.act(kind).await.is_none() {
                     return Ok(());
                 }
             }
@@ -461,7 +468,7 @@ impl Conversation<'_> {
         if !sound {
             return Err(format!("an unsound answer to {id}: {head:?}"));
         }
-        self.model.got(id, Got { status: 101, own: false, whole: false });
+        self.model.got(id, GotResponse { status: 101, own: false, whole: false });
         self.answered.set(n + 1);
         Ok(id)
     }
@@ -475,7 +482,7 @@ impl Conversation<'_> {
         }
         let n = self.answered.get();
         let Some(&id) = self.script.requests.get(n) else {
-            let refused = self.script.finally == Finally::Garbage && matches!(status, 400..500);
+            let refused = self.script.ending == Ending::Garbage && matches!(status, 400..500);
             if !refused {
                 return Err(format!("an answer to no request: {head:?}"));
             }
@@ -510,7 +517,7 @@ impl Conversation<'_> {
             }
             Some(self.model.download(id))
         };
-        self.model.got(id, Got { status, own, whole: false });
+        self.model.got(id, GotResponse { status, own, whole: false });
         Ok(Some(Response {
             id: Some(id),
             status,
@@ -542,13 +549,13 @@ impl Conversation<'_> {
             return Err(format!("bytes behind the last response: {:?}", parser.rest()));
         }
         match self.wire.read(PATIENCE_MICROS).await {
-            Read::Bytes(buf) => Err(format!(
+            ReadResult::Bytes(buf) => Err(format!(
                 "bytes behind the last response: {:?}",
                 String::from_utf8_lossy(buf.filled())
             )),
-            Read::End => Ok(()),
-            Read::Nothing if self.wire.over.get() => Ok(()),
-            Read::Nothing => Err("the gateway said close and did not".to_owned()),
+            ReadResult::End => Ok(()),
+            ReadResult::Nothing if self.wire.over.get() => Ok(()),
+            ReadResult::Nothing => Err("the gateway said close and did not".to_owned()),
         }
     }
 }

@@ -9,16 +9,16 @@ use worker::net::sim::{Random, SimListener, SimNet, SimStream};
 use worker::net::{Listener, Net, Stream};
 
 use super::http::{Event, Head, Length, Parser, chunk};
-use super::model::{Ends, Model};
-use super::tools::{Bell, Read, Wire, join, sleep};
-use super::world::{INTRODUCED, introduction, is_at_a_socket};
+use super::model::{ShadowModel, TunnelEnding};
+use super::testbed::{PROXIED_CLIENT, proxy_header, uses_unix_sockets};
+use super::tools::{Notifier, ReadResult, TestStream, join, sleep};
 
 /// How long an endpoint waits for anything, in microseconds: the gateway's timeouts are shorter.
 const PATIENCE_MICROS: u64 = 600_000_000;
 
 /// How an endpoint behaves.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Manners {
+pub(crate) struct Behaviour {
     /// Chance of a misdeed at each request, in thousandths.
     pub(crate) bad_permille: u32,
     /// Idle connections are closed after so long, in microseconds.
@@ -31,7 +31,7 @@ pub(crate) struct Manners {
     pub(crate) slow_micros: u64,
 }
 
-impl Manners {
+impl Behaviour {
     pub(crate) const PLAIN: Self = Self {
         bad_permille: 0,
         idle_micros: PATIENCE_MICROS,
@@ -43,7 +43,7 @@ impl Manners {
 
 /// What an endpoint does at one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
+enum EndpointAction {
     Answer,
     /// Answers while it reads the request, or before that.
     Early,
@@ -59,10 +59,10 @@ enum Act {
 
 /// Accepts until the model says stop.
 pub(crate) async fn run(
-    model: Rc<Model>,
+    model: Rc<ShadowModel>,
     net: SimNet,
     listener: Rc<SimListener>,
-    manners: Manners,
+    behaviour: Behaviour,
     random: Random,
 ) {
     while !model.stopping.get() {
@@ -72,7 +72,7 @@ pub(crate) async fn run(
                     Rc::clone(&model),
                     net.clone(),
                     stream,
-                    manners,
+                    behaviour,
                     Random::new(random.next()),
                 );
                 net.spawn(serve);
@@ -83,28 +83,40 @@ pub(crate) async fn run(
     }
 }
 
-async fn serve(model: Rc<Model>, net: SimNet, stream: SimStream, manners: Manners, random: Random) {
-    let wire = Wire::new(net, stream, model.buffers.clone());
-    let mut connection =
-        Connection { model: &model, wire, manners, random, parser: Parser::new(), served: 0 };
+async fn serve(
+    model: Rc<ShadowModel>,
+    net: SimNet,
+    stream: SimStream,
+    behaviour: Behaviour,
+    random: Random,
+) {
+    let wire = TestStream::new(net, stream, model.buffers.clone());
+    let mut connection = EndpointConnection {
+        model: &model,
+        wire,
+        behaviour,
+        random,
+        parser: Parser::new(),
+        served: 0,
+    };
     // Its end is no concern of ours.
     while connection.serve_one().await.is_some() {}
 }
 
-struct Connection<'a> {
-    model: &'a Model,
-    wire: Wire,
-    manners: Manners,
+struct EndpointConnection<'a> {
+    model: &'a ShadowModel,
+    wire: TestStream,
+    behaviour: Behaviour,
     random: Random,
     parser: Parser,
     /// Requests that have begun.
     served: usize,
 }
 
-impl Connection<'_> {
+impl EndpointConnection<'_> {
     /// Serves one request; `None` when the connection ends.
     async fn serve_one(&mut self) -> Option<()> {
-        let patience = if self.served == 0 { PATIENCE_MICROS } else { self.manners.idle_micros };
+        let patience = if self.served == 0 { PATIENCE_MICROS } else { self.behaviour.idle_micros };
         self.served += 1;
         let next = event(self.model, &self.wire, &mut self.parser, patience).await?;
         let Event::Head(head) = next else {
@@ -123,7 +135,7 @@ impl Connection<'_> {
             }
         };
         self.parser.expect(length);
-        if self.manners.reset_at == Some(self.served) && self.model.plans[id].upload.is_none() {
+        if self.behaviour.reset_at == Some(self.served) && self.model.plans[id].upload.is_none() {
             self.wire.reset();
             return None;
         }
@@ -131,16 +143,16 @@ impl Connection<'_> {
             return self.tunnel(id, seen).await;
         }
         let act = self.draw(self.model.plans[id].status);
-        if self.random.chance(if self.manners.plain { 0 } else { 100 }) {
+        if self.random.chance(if self.behaviour.plain { 0 } else { 100 }) {
             let interim = ["103 Early Hints\r\nlink: </a>", "100 Continue"][self.random.below(2)];
             self.wire.write(format!("HTTP/1.1 {interim}\r\n\r\n").as_bytes()).await?;
         }
         let (response, closes) = self.encode(id, act);
-        if act == Act::EarlyClose {
+        if act == EndpointAction::EarlyClose {
             self.wire.write_in_pieces(&response, &self.random).await?;
             return None;
         }
-        if act == Act::Early {
+        if act == EndpointAction::Early {
             // Both at once: who writes a long response first does not get the request that lies
             // behind it.
             let mut whole = None;
@@ -153,33 +165,33 @@ impl Connection<'_> {
             return written.and(whole).filter(|()| !closes);
         }
         read_body(self.model, &self.wire, &mut self.parser, id, seen).await?;
-        if let Act::Stall(micros) = act {
+        if let EndpointAction::Stall(micros) = act {
             sleep(&self.wire.net, micros).await;
         }
         match act {
-            Act::Answer if self.manners.plain => {
-                if self.manners.slow_micros > 0 {
-                    sleep(&self.wire.net, self.manners.slow_micros).await;
+            EndpointAction::Answer if self.behaviour.plain => {
+                if self.behaviour.slow_micros > 0 {
+                    sleep(&self.wire.net, self.behaviour.slow_micros).await;
                 }
                 self.wire.write(&response).await?;
             }
-            Act::Answer | Act::Stall(_) => {
+            EndpointAction::Answer | EndpointAction::Stall(_) => {
                 self.wire.write_in_pieces(&response, &self.random).await?;
             }
-            Act::Close(permille) | Act::Reset(permille) => {
+            EndpointAction::Close(permille) | EndpointAction::Reset(permille) => {
                 // The last byte is never sent.
                 let cut = (response.len() - 1) * permille / 1_000;
                 self.wire.write_in_pieces(&response[..cut], &self.random).await?;
-                if matches!(act, Act::Reset(_)) {
+                if matches!(act, EndpointAction::Reset(_)) {
                     self.wire.reset();
                 }
                 return None;
             }
-            Act::Garbage => {
+            EndpointAction::Garbage => {
                 self.wire.write(b"HTP/1.1 200 OK\r\nwhat: ever\r\n\r\n").await?;
                 return None;
             }
-            Act::Early | Act::EarlyClose => {}
+            EndpointAction::Early | EndpointAction::EarlyClose => {}
         }
         (!closes).then_some(())
     }
@@ -189,7 +201,7 @@ impl Connection<'_> {
         let plan = self.model.plans[id].tunnel?;
         let bytes = self.model.tunnel(id, false);
         let random = &self.random;
-        let bad = random.chance(self.manners.bad_permille).then(|| random.below(5));
+        let bad = random.chance(self.behaviour.bad_permille).then(|| random.below(5));
         if bad == Some(0) {
             self.wire.reset();
             return None;
@@ -208,7 +220,7 @@ impl Connection<'_> {
         let mut rest = self.parser.take_rest();
         let (model, wire) = (self.model, &self.wire);
         let sent_all = Cell::new(false);
-        let bell = Bell::default();
+        let bell = Notifier::default();
         let note_end = || model.ends(id, false, wire.written.get().saturating_sub(before));
         let send = async {
             let sent = async {
@@ -227,7 +239,7 @@ impl Connection<'_> {
                     }
                     _ => wire.reset(),
                 }
-            } else if plan.ends == Ends::Both {
+            } else if plan.ends == TunnelEnding::Both {
                 model.ends(id, false, bytes.len());
                 wire.stream.shutdown_write();
             }
@@ -249,7 +261,7 @@ impl Connection<'_> {
                 if whole && let Some(seen) = model.seen.borrow_mut().get_mut(seen) {
                     seen.whole = true;
                 }
-                if whole && plan.ends == Ends::Endpoint && bad.is_none() {
+                if whole && plan.ends == TunnelEnding::Endpoint && bad.is_none() {
                     bell.until(|| sent_all.get()).await;
                     break;
                 }
@@ -257,9 +269,9 @@ impl Connection<'_> {
                     sleep(&wire.net, 1 << own.below(20)).await;
                 }
                 match wire.read(PATIENCE_MICROS).await {
-                    Read::Bytes(buf) => rest = buf.filled().to_vec(),
-                    Read::End if wire.broken.get() || wire.over.get() => break,
-                    Read::End => {
+                    ReadResult::Bytes(buf) => rest = buf.filled().to_vec(),
+                    ReadResult::End if wire.broken.get() || wire.over.get() => break,
+                    ReadResult::End => {
                         model.saw_end(id, true, at);
                         // A client that closes may still be sent something.
                         if bad.is_none() {
@@ -267,7 +279,7 @@ impl Connection<'_> {
                         }
                         break;
                     }
-                    Read::Nothing => {
+                    ReadResult::Nothing => {
                         if !wire.over.get() {
                             model.violation(format!("tunnel {id} is forgotten at its endpoint"));
                         }
@@ -282,25 +294,25 @@ impl Connection<'_> {
         None
     }
 
-    fn draw(&self, status: u16) -> Act {
+    fn draw(&self, status: u16) -> EndpointAction {
         let random = &self.random;
-        if self.manners.plain {
-            return Act::Answer;
+        if self.behaviour.plain {
+            return EndpointAction::Answer;
         }
-        if !random.chance(self.manners.bad_permille) {
+        if !random.chance(self.behaviour.bad_permille) {
             return match random.below(10) {
                 // An early refusal ends the client's connection, whatever else it has asked.
-                0 if self.manners.bad_permille > 0 || status < 400 => Act::Early,
-                1 => Act::Stall(1 << random.below(20)),
-                _ => Act::Answer,
+                0 if self.behaviour.bad_permille > 0 || status < 400 => EndpointAction::Early,
+                1 => EndpointAction::Stall(1 << random.below(20)),
+                _ => EndpointAction::Answer,
             };
         }
         match random.below(6) {
-            0 => Act::EarlyClose,
-            1 => Act::Close([0, random.below(1_000), 1_000][random.below(3)]),
-            2 | 3 => Act::Reset([0, random.below(1_000), 1_000][random.below(3)]),
-            4 => Act::Garbage,
-            _ => Act::Stall([2_000_000, 20_000_000][random.below(2)]),
+            0 => EndpointAction::EarlyClose,
+            1 => EndpointAction::Close([0, random.below(1_000), 1_000][random.below(3)]),
+            2 | 3 => EndpointAction::Reset([0, random.below(1_000), 1_000][random.below(3)]),
+            4 => EndpointAction::Garbage,
+            _ => EndpointAction::Stall([2_000_000, 20_000_000][random.below(2)]),
         }
     }
 
@@ -311,9 +323,9 @@ impl Connection<'_> {
         let line = format!("{} /{id}?q HTTP/1.1", plan.method);
         let name = head.only("x-request-id").filter(|name| name.len() == 32)?;
         let client = head.only("x-forwarded-for");
-        let forwarded = match introduction(self.model.seed) {
-            introduced if !introduced.is_empty() => client == Some(INTRODUCED),
-            _ if is_at_a_socket(self.model.seed) => client.is_none(),
+        let forwarded = match proxy_header(self.model.seed) {
+            introduced if !introduced.is_empty() => client == Some(PROXIED_CLIENT),
+            _ if uses_unix_sockets(self.model.seed) => client.is_none(),
             _ => client.is_some_and(|it| it.starts_with("10.")),
         };
         let framed = match (plan.upload, head.length(Length::None).ok()?) {
@@ -329,22 +341,22 @@ impl Connection<'_> {
     }
 
     /// The response to `id`, and whether the connection ends with it.
-    fn encode(&self, id: usize, act: Act) -> (Vec<u8>, bool) {
+    fn encode(&self, id: usize, act: EndpointAction) -> (Vec<u8>, bool) {
         let plan = &self.model.plans[id];
         let body = self.model.download(id);
         let random = &self.random;
         let framing = match random.below(4) {
-            _ if self.manners.plain => Length::Bytes(body.len()),
+            _ if self.behaviour.plain => Length::Bytes(body.len()),
             0 | 1 => Length::Bytes(body.len()),
             2 => Length::Chunked,
             // A clean close in mid-body would look complete, to the gateway as to anybody.
-            _ if matches!(act, Act::Close(_)) => Length::Chunked,
+            _ if matches!(act, EndpointAction::Close(_)) => Length::Chunked,
             // It would end with the request, which may be slow, and be taken for stuck.
-            _ if act == Act::Early => Length::Chunked,
+            _ if act == EndpointAction::Early => Length::Chunked,
             _ => Length::UntilClose,
         };
         let old = framing == Length::UntilClose && random.chance(500);
-        let closes = framing == Length::UntilClose || !self.manners.plain && random.chance(100);
+        let closes = framing == Length::UntilClose || !self.behaviour.plain && random.chance(100);
         let version = if old { "1.0" } else { "1.1" };
         let mut head = format!("HTTP/{version} {} Because\r\nX-Id: {id}\r\n", plan.status);
         if closes {
@@ -372,8 +384,8 @@ impl Connection<'_> {
 
 /// Reads the request's body to its end, and compares it with what was sent.
 async fn read_body(
-    model: &Model,
-    wire: &Wire,
+    model: &ShadowModel,
+    wire: &TestStream,
     parser: &mut Parser,
     id: usize,
     seen: usize,
@@ -414,7 +426,12 @@ async fn read_body(
 }
 
 /// What comes next on the connection, waiting for at most `patience`; `None` when it ends.
-async fn event(model: &Model, wire: &Wire, parser: &mut Parser, patience: u64) -> Option<Event> {
+async fn event(
+    model: &ShadowModel,
+    wire: &TestStream,
+    parser: &mut Parser,
+    patience: u64,
+) -> Option<Event> {
     loop {
         match parser.next() {
             Ok(Some(event)) => return Some(event),
@@ -425,8 +442,8 @@ async fn event(model: &Model, wire: &Wire, parser: &mut Parser, patience: u64) -
             }
         }
         match wire.read(patience).await {
-            Read::Bytes(buf) => parser.feed(buf.filled()),
-            Read::End | Read::Nothing => return None,
+            ReadResult::Bytes(buf) => parser.feed(buf.filled()),
+            ReadResult::End | ReadResult::Nothing => return None,
         }
     }
 }

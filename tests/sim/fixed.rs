@@ -2,28 +2,28 @@
 
 use worker::net::sim::{Faults, Force, Random, Sim};
 
-use super::client::{Finally, Script};
-use super::endpoint::Manners;
-use super::model::{Model, Plan};
-use super::world::{Ended, World};
+use super::client::{Ending, Script};
+use super::endpoint::Behaviour;
+use super::model::{Plan, ShadowModel};
+use super::testbed::{FinishedRun, Testbed};
 
 fn run(
     capacity: usize,
     plans: Vec<Plan>,
-    manners: Manners,
-    finally: Finally,
+    behaviour: Behaviour,
+    ending: Ending,
     force: Option<u64>,
-) -> Ended {
+) -> FinishedRun {
     let faults = Faults { capacity_bytes: capacity..=capacity, ..Faults::none() };
     let sim = Sim::new(1, faults);
     if let Some(operation) = force {
         sim.force(operation, Force::Reset);
     }
     let requests = (0..plans.len()).collect();
-    let world = World::new(sim, Model::new(1, plans), &[manners; 2]);
-    let script = Script { finally, ..Script::plain(requests) };
-    world.client(vec![script], &Random::new(1));
-    world.finish(None, false)
+    let testbed = Testbed::new(sim, ShadowModel::new(1, plans), &[behaviour; 2]);
+    let script = Script { ending, ..Script::plain(requests) };
+    testbed.client(vec![script], &Random::new(1));
+    testbed.finish(None, false)
 }
 
 /// A write that failed half-way on a pooled connection had taken some of the body along; the
@@ -33,7 +33,7 @@ fn a_request_is_not_sent_again_without_the_body_that_went_out_with_its_head() {
     let put = Plan { method: "PUT", upload: Some(300), ..Plan::get(10) };
     let delete = Plan { method: "DELETE", chunked: true, ..put.clone() };
     let plans = vec![Plan::get(10), Plan::get(10), put.clone(), put, delete.clone(), delete];
-    let again = |force| run(64, plans.clone(), Manners::PLAIN, Finally::Close, force);
+    let again = |force| run(64, plans.clone(), Behaviour::PLAIN, Ending::Close, force);
     let plain = again(None);
     assert_eq!(plain.violations(), None);
     for operation in 0..plain.sim.operations() {
@@ -47,8 +47,8 @@ fn a_request_is_not_sent_again_without_the_body_that_went_out_with_its_head() {
 #[test]
 fn a_client_that_takes_a_probe_in_pieces_gets_its_response() {
     let plans = vec![Plan { method: "PUT", upload: Some(300), ..Plan::get(10) }];
-    let slow = Manners { slow_micros: 1_000_000, ..Manners::PLAIN };
-    let ended = run(16, plans, slow, Finally::HalfClose, None);
+    let slow = Behaviour { slow_micros: 1_000_000, ..Behaviour::PLAIN };
+    let ended = run(16, plans, slow, Ending::HalfClose, None);
     assert_eq!(ended.violations(), None);
     let totals = &ended.totals;
     assert_eq!((totals.broken, totals.replies, totals.requests), (0, 0, 1), "{totals}");

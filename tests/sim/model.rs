@@ -13,7 +13,7 @@ use worker::telemetry::record::Records;
 use worker::telemetry::report::RouteBlock;
 
 use super::http::body;
-use super::tools::Bell;
+use super::tools::Notifier;
 
 /// A request and the response that belongs to it.
 #[derive(Clone, Debug)]
@@ -41,12 +41,12 @@ pub(crate) struct Tunnel {
     pub(crate) up: usize,
     /// Bytes from the endpoint.
     pub(crate) down: usize,
-    pub(crate) ends: Ends,
+    pub(crate) ends: TunnelEnding,
 }
 
 /// How a tunnel ends when all goes well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ends {
+pub(crate) enum TunnelEnding {
     /// Each side ends its direction when it has sent all.
     Both,
     /// The client closes when it has sent all and got all.
@@ -73,14 +73,15 @@ impl Plan {
     }
 
     /// An upgrade that becomes a tunnel.
-    pub(crate) const fn tunnel(up: usize, down: usize, ends: Ends) -> Self {
+    pub(crate) const fn tunnel(up: usize, down: usize, ends: TunnelEnding) -> Self {
         let tunnel = Some(Tunnel { up, down, ends });
         Self { status: 101, upgrade: true, tunnel, ..Self::get(0) }
     }
 
     pub(crate) fn drawn(random: &Random, bytes_max: usize, good: bool) -> Self {
         if random.chance(60) {
-            let ends = [Ends::Both, Ends::Client, Ends::Endpoint][random.below(3)];
+            let ends =
+                [TunnelEnding::Both, TunnelEnding::Client, TunnelEnding::Endpoint][random.below(3)];
             return Self::tunnel(size(random, bytes_max), size(random, bytes_max), ends);
         }
         let method = ["GET", "GET", "HEAD", "PUT", "POST", "POST", "DELETE"][random.below(7)];
@@ -124,7 +125,7 @@ fn size(random: &Random, bytes_max: usize) -> usize {
 
 /// A request as an endpoint saw it: its head, at least.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct SeenRequest {
     pub(crate) id: usize,
     /// The body came whole.
     pub(crate) whole: bool,
@@ -132,7 +133,7 @@ pub(crate) struct Seen {
 
 /// A response as a client got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Got {
+pub(crate) struct GotResponse {
     pub(crate) status: u16,
     /// Made by the gateway.
     pub(crate) own: bool,
@@ -140,11 +141,11 @@ pub(crate) struct Got {
 }
 
 /// A run's plan and what has come of it.
-pub(crate) struct Model {
+pub(crate) struct ShadowModel {
     pub(crate) seed: u64,
     pub(crate) plans: Vec<Plan>,
-    pub(crate) seen: RefCell<Vec<Seen>>,
-    pub(crate) got: RefCell<BTreeMap<usize, Got>>,
+    pub(crate) seen: RefCell<Vec<SeenRequest>>,
+    pub(crate) got: RefCell<BTreeMap<usize, GotResponse>>,
     /// `x-request-id` of each request.
     pub(crate) names: RefCell<BTreeMap<String, usize>>,
     pub(crate) violations: RefCell<Vec<String>>,
@@ -154,7 +155,7 @@ pub(crate) struct Model {
     pub(crate) answered: Cell<u64>,
     /// Clients that are still at it.
     pub(crate) clients: Cell<usize>,
-    pub(crate) bell: Bell,
+    pub(crate) bell: Notifier,
     /// Panics of the gateway that are meant.
     pub(crate) panics: Cell<u64>,
     /// Requests in the counts that the gateway reported, by route.
@@ -174,7 +175,7 @@ pub(crate) struct Model {
     pub(crate) buffers: BufferPool,
 }
 
-impl Model {
+impl ShadowModel {
     pub(crate) fn new(seed: u64, plans: Vec<Plan>) -> Rc<Self> {
         Rc::new(Self {
             seed,
@@ -186,7 +187,7 @@ impl Model {
             begun: Cell::default(),
             answered: Cell::default(),
             clients: Cell::default(),
-            bell: Bell::default(),
+            bell: Notifier::default(),
             panics: Cell::default(),
             counted: Cell::default(),
             messages: Cell::default(),
@@ -241,7 +242,7 @@ impl Model {
             self.violation(format!("two requests are called {name}"));
         }
         let mut seen = self.seen.borrow_mut();
-        seen.push(Seen { id, whole: false });
+        seen.push(SeenRequest { id, whole: false });
         seen.len() - 1
     }
 
@@ -275,7 +276,7 @@ impl Model {
     }
 
     /// A client got the final head of a response to `id`.
-    pub(crate) fn got(&self, id: usize, got: Got) {
+    pub(crate) fn got(&self, id: usize, got: GotResponse) {
         self.answered.set(self.answered.get() + 1);
         self.got.borrow_mut().insert(id, got);
     }
@@ -298,7 +299,7 @@ impl Model {
                 self.violation(format!("{} {id} reached endpoints {times} times", plan.method));
             }
             let got = self.got.borrow().get(&id).copied();
-            let right = Got { status: plan.status, own: false, whole: true };
+            let right = GotResponse { status: plan.status, own: false, whole: true };
             if strict && got != Some(right) {
                 self.violation(format!("{} {id} got {got:?}, not {right:?}", plan.method));
             }

@@ -12,39 +12,39 @@ use worker::net::sim::{Faults, Random, Sim, SimListener, SimNet, SimStream};
 use worker::net::{Listener, Net, Stream, StreamState};
 
 use super::client::Script;
-use super::endpoint::Manners;
-use super::model::{Got, Model, Plan};
-use super::world::{Ended, World};
+use super::endpoint::Behaviour;
+use super::model::{GotResponse, Plan, ShadowModel};
+use super::testbed::{FinishedRun, Testbed};
 
 /// Counts down to the operation that panics.
-type Fuse = Rc<Cell<Option<u64>>>;
+type Countdown = Rc<Cell<Option<u64>>>;
 
 /// A simulated network that panics once.
 #[derive(Clone)]
-struct Panicky<T> {
+struct PanickingNet<T> {
     inner: T,
-    fuse: Fuse,
+    countdown: Countdown,
 }
 
-impl<T> Panicky<T> {
-    fn with<U>(&self, inner: U) -> Panicky<U> {
-        Panicky { inner, fuse: Rc::clone(&self.fuse) }
+impl<T> PanickingNet<T> {
+    fn with<U>(&self, inner: U) -> PanickingNet<U> {
+        PanickingNet { inner, countdown: Rc::clone(&self.countdown) }
     }
 
-    fn burn(&self) {
-        match self.fuse.get() {
+    fn count_down(&self) {
+        match self.countdown.get() {
             Some(0) => {
-                self.fuse.set(None);
+                self.countdown.set(None);
                 panic!("as the test wants it");
             }
-            left => self.fuse.set(left.map(|left| left - 1)),
+            left => self.countdown.set(left.map(|left| left - 1)),
         }
     }
 }
 
-impl Net for Panicky<SimNet> {
-    type Stream = Panicky<SimStream>;
-    type Listener = Panicky<SimListener>;
+impl Net for PanickingNet<SimNet> {
+    type Stream = PanickingNet<SimStream>;
+    type Listener = PanickingNet<SimListener>;
 
     fn now(&self) -> Instant {
         self.inner.now()
@@ -59,7 +59,7 @@ impl Net for Panicky<SimNet> {
     }
 
     async fn connect(&self, to: impl Into<Address>) -> io::Result<Self::Stream> {
-        self.burn();
+        self.count_down();
         Ok(self.with(self.inner.connect(to).await?))
     }
 
@@ -80,15 +80,15 @@ impl Net for Panicky<SimNet> {
     }
 }
 
-impl Listener for Panicky<SimListener> {
-    type Stream = Panicky<SimStream>;
+impl Listener for PanickingNet<SimListener> {
+    type Stream = PanickingNet<SimStream>;
 
     fn port(&self) -> Option<u16> {
         self.inner.port()
     }
 
     async fn accept(&self) -> io::Result<(Self::Stream, ClientAddress)> {
-        self.burn();
+        self.count_down();
         let (stream, from) = self.inner.accept().await?;
         Ok((self.with(stream), from))
     }
@@ -102,14 +102,14 @@ impl Listener for Panicky<SimListener> {
     }
 }
 
-impl Stream for Panicky<SimStream> {
+impl Stream for PanickingNet<SimStream> {
     async fn read(&self, buf: Buf) -> (io::Result<usize>, Buf) {
-        self.burn();
+        self.count_down();
         self.inner.read(buf).await
     }
 
     async fn read_cancelable(&self, buf: Buf) -> (io::Result<usize>, Buf) {
-        self.burn();
+        self.count_down();
         self.inner.read_cancelable(buf).await
     }
 
@@ -118,12 +118,12 @@ impl Stream for Panicky<SimStream> {
     }
 
     async fn write(&self, buf: Buf) -> (io::Result<usize>, Buf) {
-        self.burn();
+        self.count_down();
         self.inner.write(buf).await
     }
 
     async fn readable(&self) -> io::Result<()> {
-        self.burn();
+        self.count_down();
         self.inner.readable().await
     }
 
@@ -153,34 +153,34 @@ impl Stream for Panicky<SimStream> {
 }
 
 /// One client whose exchanges meet the panic, one beside it, one after it.
-fn run(panic_at: Option<u64>) -> (Ended, Option<u64>) {
-    const FUSE: u64 = u64::MAX;
-    let fuse: Fuse = Rc::new(Cell::new(Some(panic_at.unwrap_or(FUSE))));
+fn run(panic_at: Option<u64>) -> (FinishedRun, Option<u64>) {
+    const FAR_AWAY: u64 = u64::MAX;
+    let countdown: Countdown = Rc::new(Cell::new(Some(panic_at.unwrap_or(FAR_AWAY))));
     let sim = Sim::new(1, Faults::none());
     let mut plans = vec![Plan::get(1_000); 8];
     plans[1] = Plan { method: "POST", upload: Some(100_000), ..Plan::get(100_000) };
-    let model = Model::new(1, plans);
+    let model = ShadowModel::new(1, plans);
     model.panics.set(u64::from(panic_at.is_some()));
-    let manners = [Manners::PLAIN; 2];
-    let net = |inner| Panicky { inner, fuse: Rc::clone(&fuse) };
-    let listener = |inner| Panicky { inner, fuse: Rc::clone(&fuse) };
-    let world = World::on(sim, model, &manners, net, listener);
+    let behaviour = [Behaviour::PLAIN; 2];
+    let net = |inner| PanickingNet { inner, countdown: Rc::clone(&countdown) };
+    let listener = |inner| PanickingNet { inner, countdown: Rc::clone(&countdown) };
+    let testbed = Testbed::on(sim, model, &behaviour, net, listener);
     let random = Random::new(1);
-    world.client(vec![Script::plain(vec![0, 1, 2])], &random);
-    world.client(vec![Script::plain(vec![3, 4, 5])], &random);
-    world.wait();
-    world.client(vec![Script::plain(vec![6, 7])], &random);
-    let ended = world.finish(None, false);
-    let burnt = fuse.get().map(|left| FUSE - left);
-    (ended, burnt)
+    testbed.client(vec![Script::plain(vec![0, 1, 2])], &random);
+    testbed.client(vec![Script::plain(vec![3, 4, 5])], &random);
+    testbed.wait();
+    testbed.client(vec![Script::plain(vec![6, 7])], &random);
+    let ended = testbed.finish(None, false);
+    let counted = countdown.get().map(|left| FAR_AWAY - left);
+    (ended, counted)
 }
 
 #[test]
 fn a_panic_ends_its_connection_and_nothing_else() {
     let (plain, operations) = run(None);
     assert_eq!(plain.violations(), None);
-    let served = |ended: &Ended, ids: std::ops::Range<usize>| {
-        let right = Got { status: 200, own: false, whole: true };
+    let served = |ended: &FinishedRun, ids: std::ops::Range<usize>| {
+        let right = GotResponse { status: 200, own: false, whole: true };
         ids.into_iter().all(|id| ended.model.got.borrow().get(&id) == Some(&right))
     };
     assert!(served(&plain, 0..8));

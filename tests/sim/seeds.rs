@@ -6,7 +6,7 @@ use std::thread;
 
 use worker::telemetry::Totals;
 
-use super::world::run_seed;
+use super::scenario::run_seed;
 
 /// Seeds of one run of the tests; CI sets more now and then.
 const SEEDS: u64 = 1_000;

@@ -8,11 +8,11 @@ use worker::net::Net;
 use worker::net::sim::{Faults, Sim, SimNet};
 use worker::telemetry::record::RECORDS_MAX;
 
-use super::endpoint::Manners;
+use super::endpoint::Behaviour;
 use super::http::{Event, Length, Parser};
-use super::model::{Model, Plan};
-use super::tools::{Read, Wire, sleep};
-use super::world::World;
+use super::model::{Plan, ShadowModel};
+use super::testbed::Testbed;
+use super::tools::{ReadResult, TestStream, sleep};
 
 /// Clients; few, so that connections opened at the start are few beside requests.
 const CLIENTS: usize = 4;
@@ -20,9 +20,9 @@ const CLIENTS: usize = 4;
 const REQUESTS: usize = 2_500;
 
 /// Asks for `ids`, one after another, 5 ms apart.
-async fn ask(model: Rc<Model>, net: SimNet, to: Address, ids: std::ops::Range<usize>) {
+async fn ask(model: Rc<ShadowModel>, net: SimNet, to: Address, ids: std::ops::Range<usize>) {
     let stream = net.connect(to).await.unwrap();
-    let wire = Wire::new(net, stream, model.buffers.clone());
+    let wire = TestStream::new(net, stream, model.buffers.clone());
     let mut parser = Parser::new();
     for id in ids {
         let request = format!("GET /{id}?q HTTP/1.1\r\nHost: sim\r\nx-id: {id}\r\n\r\n");
@@ -36,8 +36,8 @@ async fn ask(model: Rc<Model>, net: SimNet, to: Address, ids: std::ops::Range<us
                 Some(Event::Data(data)) => assert_eq!(data, model.download(id)),
                 Some(Event::End) => break,
                 None => match wire.read(10_000_000).await {
-                    Read::Bytes(buf) => parser.feed(buf.filled()),
-                    Read::End | Read::Nothing => panic!("the gateway fell silent"),
+                    ReadResult::Bytes(buf) => parser.feed(buf.filled()),
+                    ReadResult::End | ReadResult::Nothing => panic!("the gateway fell silent"),
                 },
             }
         }
@@ -51,17 +51,17 @@ async fn ask(model: Rc<Model>, net: SimNet, to: Address, ids: std::ops::Range<us
 fn steady_requests_reuse_connections_and_set_no_timers() {
     let sim = Sim::new(1, Faults::none());
     let requests = CLIENTS * REQUESTS;
-    let model = Model::new(1, vec![Plan::get(100); requests]);
+    let model = ShadowModel::new(1, vec![Plan::get(100); requests]);
     model.clients.set(CLIENTS);
-    let world = World::new(sim, Rc::clone(&model), &[Manners::PLAIN; 2]);
+    let testbed = Testbed::new(sim, Rc::clone(&model), &[Behaviour::PLAIN; 2]);
     for client in 0..CLIENTS {
-        let net = world.sim.net();
+        let net = testbed.sim.net();
         let ids = client * REQUESTS..(client + 1) * REQUESTS;
-        net.spawn(ask(Rc::clone(&model), net.clone(), world.web.clone(), ids));
+        net.spawn(ask(Rc::clone(&model), net.clone(), testbed.web.clone(), ids));
     }
-    world.wait();
-    let totals = world.worker.totals();
-    let seconds = world.sim.now().micros_since(Instant(0)) / 1_000_000;
+    testbed.wait();
+    let totals = testbed.worker.totals();
+    let seconds = testbed.sim.now().micros_since(Instant(0)) / 1_000_000;
     eprintln!("{totals}; {seconds} s of virtual time");
     assert_eq!(totals.requests, requests as u64);
     assert_eq!(totals.replies + totals.broken + totals.retries, 0);
@@ -78,6 +78,6 @@ fn steady_requests_reuse_connections_and_set_no_timers() {
     // The model counts what its own clients get.
     model.answered.set(totals.requests);
     model.begun.set(totals.requests);
-    let ended = world.finish(None, false);
+    let ended = testbed.finish(None, false);
     assert_eq!(ended.violations(), None);
 }

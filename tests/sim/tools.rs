@@ -25,9 +25,9 @@ pub(crate) async fn join(one: impl Future<Output = ()>, other: impl Future<Outpu
 
 /// Wakes those who wait for a condition.
 #[derive(Default)]
-pub(crate) struct Bell(RefCell<Vec<Waker>>);
+pub(crate) struct Notifier(RefCell<Vec<Waker>>);
 
-impl Bell {
+impl Notifier {
     pub(crate) fn ring(&self) {
         self.0.take().into_iter().for_each(Waker::wake);
     }
@@ -49,7 +49,7 @@ pub(crate) async fn sleep(net: &SimNet, micros: u64) {
 }
 
 /// A stream with what is known of it, for a reader and a writer at once.
-pub(crate) struct Wire {
+pub(crate) struct TestStream {
     pub(crate) net: SimNet,
     pub(crate) stream: SimStream,
     pub(crate) buffers: BufferPool,
@@ -62,7 +62,7 @@ pub(crate) struct Wire {
     pub(crate) written: Cell<usize>,
 }
 
-impl Wire {
+impl TestStream {
     pub(crate) fn new(net: SimNet, stream: SimStream, buffers: BufferPool) -> Self {
         let (broken, over, writing) = (Cell::new(false), Cell::new(false), Cell::new(false));
         Self { net, stream, buffers, broken, over, writing, written: Cell::new(0) }
@@ -110,7 +110,7 @@ impl Wire {
     }
 
     /// Reads once, waiting for at most `micros`.
-    pub(crate) async fn read(&self, micros: u64) -> Read {
+    pub(crate) async fn read(&self, micros: u64) -> ReadResult {
         let buf = self.buffers.take(Size::Large);
         let mut read = pin!(self.stream.read_cancelable(buf));
         let mut sleep = pin!(sleep(&self.net, micros));
@@ -127,12 +127,12 @@ impl Wire {
         })
         .await;
         match result {
-            Ok(0) => Read::End,
-            Ok(_) => Read::Bytes(buf),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Read::Nothing,
+            Ok(0) => ReadResult::End,
+            Ok(_) => ReadResult::Bytes(buf),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => ReadResult::Nothing,
             Err(_) => {
                 self.broken.set(true);
-                Read::End
+                ReadResult::End
             }
         }
     }
@@ -155,9 +155,9 @@ impl Wire {
     }
 }
 
-pub(crate) enum Read {
+pub(crate) enum ReadResult {
     Bytes(Buf),
-    /// Ended; [`Wire::broken`] says whether cleanly.
+    /// The stream ended; [`TestStream::broken`] tells whether it broke.
     End,
     /// Nothing came in time, or the read was given up.
     Nothing,

@@ -1,21 +1,21 @@
 //! A gateway between simulated clients and endpoints: how a run is set up, drained and ended, and
 //! what must be home after it.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use engine::address::Address;
 use engine::snapshot::{Identities, Snapshot, compile};
 use worker::Worker;
-use worker::net::sim::{Faults, Random, Sim, SimListener, SimNet};
+use worker::net::sim::{Random, Sim, SimListener, SimNet};
 use worker::net::{Listener, Net};
 use worker::state::{Core, Place};
 use worker::telemetry::Totals;
 
 use super::client::{self, Script};
-use super::endpoint::{self, Manners};
-use super::model::Model;
+use super::endpoint::{self, Behaviour};
+use super::model::ShadowModel;
 use super::tools::sleep;
 
 /// Timeouts as short as the benign faults allow (a stall is below 300 ms): virtual time is cheap,
@@ -40,15 +40,15 @@ upstream = "app"
 const DRAIN: Duration = Duration::from_secs(1_800);
 
 /// Whether the gateway of a run listens at a Unix socket, and one endpoint too.
-pub(crate) const fn is_at_a_socket(seed: u64) -> bool {
+pub(crate) const fn uses_unix_sockets(seed: u64) -> bool {
     seed % 4 == 3
 }
 
 /// Who clients are by the PROXY header that each of their connections begins with in some runs.
-pub(crate) const INTRODUCED: &str = "10.77.0.1";
+pub(crate) const PROXIED_CLIENT: &str = "10.77.0.1";
 
 /// That header, of either version; empty in the other runs.
-pub(crate) const fn introduction(seed: u64) -> &'static [u8] {
+pub(crate) const fn proxy_header(seed: u64) -> &'static [u8] {
     match seed % 5 {
         3 => b"PROXY TCP4 10.77.0.1 10.9.9.1 4660 80\r\n",
         4 => b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x4d\0\x01\x0a\x09\x09\x01\x12\x34\0\x50",
@@ -59,11 +59,11 @@ pub(crate) const fn introduction(seed: u64) -> &'static [u8] {
 /// The configuration of a run.
 fn config(seed: u64) -> String {
     let mut text = CONFIG.to_owned();
-    if is_at_a_socket(seed) {
+    if uses_unix_sockets(seed) {
         text = text.replace("10.9.9.1:80", "unix:/web.sock");
         text = text.replace("10.9.9.3:9000", "unix:@endpoint");
     }
-    if !introduction(seed).is_empty() {
+    if !proxy_header(seed).is_empty() {
         text = text.replace("[upstreams.app]", "proxy_protocol = \"required\"\n[upstreams.app]");
     }
     text
@@ -74,28 +74,28 @@ fn table(text: &str, number: u64) -> Snapshot {
     compile(&model, number, &mut Identities::default())
 }
 
-/// The simulated world around one gateway.
-pub(crate) struct World<N: Net> {
+/// The simulated testbed around one gateway.
+pub(crate) struct Testbed<N: Net> {
     pub(crate) sim: Sim,
-    pub(crate) model: Rc<Model>,
+    pub(crate) model: Rc<ShadowModel>,
     pub(crate) worker: Worker<N>,
     /// Where clients connect to.
     pub(crate) web: Address,
     pub(crate) endpoints: Vec<Rc<SimListener>>,
 }
 
-impl World<SimNet> {
-    pub(crate) fn new(sim: Sim, model: Rc<Model>, manners: &[Manners]) -> Self {
-        Self::on(sim, model, manners, |net| net, |listener| listener)
+impl Testbed<SimNet> {
+    pub(crate) fn new(sim: Sim, model: Rc<ShadowModel>, behaviour: &[Behaviour]) -> Self {
+        Self::on(sim, model, behaviour, |net| net, |listener| listener)
     }
 }
 
-impl<N: Net> World<N> {
+impl<N: Net> Testbed<N> {
     /// With the gateway on a network made of the simulated one.
     pub(crate) fn on(
         sim: Sim,
-        model: Rc<Model>,
-        manners: &[Manners],
+        model: Rc<ShadowModel>,
+        behaviour: &[Behaviour],
         net: impl Fn(SimNet) -> N,
         listener: impl Fn(SimListener) -> N::Listener,
     ) -> Self {
@@ -126,12 +126,12 @@ impl<N: Net> World<N> {
         let worker = Worker::start(net(gateway), Box::new(table), vec![listener], place, outbox);
         let _ = control.set(Rc::downgrade(&worker.core));
         let mut endpoints = Vec::new();
-        for (address, &manners) in addresses.iter().zip(manners) {
+        for (address, &behaviour) in addresses.iter().zip(behaviour) {
             let net = sim.net();
             let listener = Rc::new(net.listen(address));
             endpoints.push(Rc::clone(&listener));
             let random = Random::new(random.next());
-            net.spawn(endpoint::run(Rc::clone(&model), net.clone(), listener, manners, random));
+            net.spawn(endpoint::run(Rc::clone(&model), net.clone(), listener, behaviour, random));
         }
         Self { sim, model, worker, web, endpoints }
     }
@@ -182,8 +182,8 @@ impl<N: Net> World<N> {
     }
 
     /// Runs until the clients are done, or until the gateway is to drain; then drains, ends, and
-    /// looks whether everything came home. `strict` as in [`Model::check`].
-    pub(crate) fn finish(self, drain_after: Option<u64>, strict: bool) -> Ended {
+    /// looks whether everything came home. `strict` as in [`ShadowModel::check`].
+    pub(crate) fn finish(self, drain_after: Option<u64>, strict: bool) -> FinishedRun {
         let Self { sim, model, worker, endpoints, .. } = self;
         let net = sim.net();
         let core = Rc::clone(&worker.core);
@@ -208,19 +208,19 @@ impl<N: Net> World<N> {
             model.violation(format!("{cut} connections outlived the drain"));
         }
         model.check(&totals, strict);
-        check_home(&sim, &core, &model);
-        Ended { sim, model, totals }
+        check_that_all_came_home(&sim, &core, &model);
+        FinishedRun { sim, model, totals }
     }
 }
 
 /// A run that is over.
-pub(crate) struct Ended {
+pub(crate) struct FinishedRun {
     pub(crate) sim: Sim,
-    pub(crate) model: Rc<Model>,
+    pub(crate) model: Rc<ShadowModel>,
     pub(crate) totals: Totals,
 }
 
-impl Ended {
+impl FinishedRun {
     /// The violations found, joined; `None` when all is well.
     pub(crate) fn violations(&self) -> Option<String> {
         let violations = self.model.violations.borrow();
@@ -229,7 +229,7 @@ impl Ended {
 }
 
 /// Everything that was lent, opened or started is home.
-fn check_home<N: Net>(sim: &Sim, core: &Core<N>, model: &Model) {
+fn check_that_all_came_home<N: Net>(sim: &Sim, core: &Core<N>, model: &ShadowModel) {
     let expect = |what: &str, found: u64, expected: u64| {
         if found != expected {
             model.violation(format!("at the end {what}: {found}, not {expected}"));
@@ -248,78 +248,4 @@ fn check_home<N: Net>(sim: &Sim, core: &Core<N>, model: &Model) {
     expect("deadlines", core.wheel.len() as u64, 1);
     // The ticker and the sweep.
     expect("tasks", sim.tasks() as u64, 2);
-}
-
-/// Runs what a seed draws; says whether it was strict.
-pub(crate) fn run_seed(seed: u64, history: bool) -> (Ended, bool) {
-    let random = Random::new(seed ^ 0x0005_1ED5_EED5);
-    let (clients_good, endpoints_good) = (random.chance(500), random.chance(500));
-    let mut faults = match random.below(6) {
-        0 => Faults::none(),
-        1 | 2 => Faults::benign(),
-        3 => Faults::some(),
-        _ => Faults::drawn(seed),
-    };
-    let harmless = faults.reset_permille == 0
-        && faults.accept_error_permille == 0
-        && faults.connect_refused_permille == 0
-        && faults.connect_slow_permille == 0
-        && faults.backlog_max > 1
-        && *faults.latency_micros.end() <= 2_000
-        && faults.stall_permille <= 10
-        && *faults.capacity_bytes.end() > 16;
-    // Through a pipe of a few bytes a large body takes hours: either, but not both.
-    let (narrowest, widest) = (*faults.capacity_bytes.start(), *faults.capacity_bytes.end());
-    let bytes_max = if widest <= 16 { 1_000 } else { 200 << 10 };
-    if widest > 16 {
-        faults.capacity_bytes = narrowest.max(64)..=widest;
-    }
-    let drain_after = random.chance(150).then(|| random.next() % 3_000_000);
-    let strict = clients_good && endpoints_good && harmless && drain_after.is_none();
-
-    let sim = Sim::new(seed, faults);
-    if history {
-        sim.keep_history();
-    }
-    let plans = Cell::new(Vec::new());
-    let clients: Vec<Vec<Script>> = (0..1 + random.below(6))
-        .map(|_| {
-            let script = |_| {
-                let mut all = plans.take();
-                let from = all.len();
-                for _ in 0..1 + random.below(8) {
-                    let plan = super::model::Plan::drawn(&random, bytes_max, clients_good);
-                    // Behind a tunnel there is nothing to ask.
-                    let last = plan.tunnel.is_some() || clients_good && (plan.old || plan.close);
-                    all.push(plan);
-                    if last {
-                        break;
-                    }
-                }
-                let requests = (from..all.len()).collect();
-                plans.set(all);
-                Script::drawn(&random, requests, clients_good)
-            };
-            (0..1 + random.below(3)).map(script).collect()
-        })
-        .collect();
-    let manners = |_| Manners {
-        bad_permille: if endpoints_good { 0 } else { [50, 300][random.below(2)] },
-        idle_micros: if endpoints_good || random.chance(500) {
-            600_000_000
-        } else {
-            [50_000, 500_000, 2_000_000][random.below(3)]
-        },
-        plain: endpoints_good && random.chance(300),
-        reset_at: None,
-        slow_micros: 0,
-    };
-    let manners: Vec<_> = (0..2).map(manners).collect();
-    let model = Model::new(seed, plans.take());
-    let world = World::new(sim, model, &manners);
-    world.change(random.below(4), &random);
-    for scripts in clients {
-        world.client(scripts, &random);
-    }
-    (world.finish(drain_after, strict), strict)
 }
