@@ -1,7 +1,7 @@
 //! Dates as HTTP writes them: IMF-fixdate, RFC 9110 5.6.7.
 
-/// Bytes of an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub const IMF_FIXDATE_BYTES: usize = 29;
+/// An IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub type Date = [u8; 29];
 
 /// The last second with a year of four digits, 9999-12-31T23:59:59Z; later times are written so.
 const SECONDS_MAX: u64 = 253_402_300_799;
@@ -15,7 +15,7 @@ const MONTHS: [&[u8; 3]; 12] = [
 ///
 /// Meant to be made once a second and kept, not once a message.
 #[must_use]
-pub fn imf_fixdate(unix_seconds: u64) -> [u8; IMF_FIXDATE_BYTES] {
+pub fn imf_fixdate(unix_seconds: u64) -> Date {
     let seconds = unix_seconds.min(SECONDS_MAX);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);

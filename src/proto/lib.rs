@@ -14,6 +14,7 @@
 pub mod date;
 pub mod h1;
 pub mod head;
+pub mod hop;
 pub mod path;
 pub mod proxy_protocol;
 pub mod upgrade;

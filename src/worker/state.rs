@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use engine::request_id::Generator;
 use engine::snapshot::{ListenerId, RouteId, Snapshot};
 use engine::time::Instant;
+use proto::date::{Date, imf_fixdate};
 use proto::head::{RequestHead, ResponseHead};
 
 use crate::deadline::Wheel;
@@ -86,6 +87,8 @@ pub struct Core<N: Net> {
     /// The time of day at the zero of the core's clock, in microseconds since 1970; looked up once a
     /// second, so that a record costs no look at the clock.
     pub(crate) unix_micros_at_zero: Cell<u64>,
+    /// The second since 1970 whose date was written out last, and that date.
+    date: Cell<(u64, Date)>,
     place: Place,
     snapshot: RefCell<Rc<CoreSnapshot<N>>>,
     listeners: RefCell<Vec<Bound<N>>>,
@@ -105,6 +108,7 @@ impl<N: Net> Core<N> {
         let reporter = Rc::new(Reporter::new(place.core, outbox));
         let upstreams = Rc::new(Upstreams::new(place, table.number));
         let snapshot = CoreSnapshot::new(table, Rc::clone(&upstreams), Rc::clone(&reporter));
+        let zero = unix_micros_at_zero(&net);
         Rc::new(Self {
             net,
             buffers: BufferPool::new(place.buffer_bytes_max),
@@ -120,7 +124,8 @@ impl<N: Net> Core<N> {
             paused_for_resources: Cell::new(0),
             draining: Cell::new(false),
             cut: Cell::new(false),
-            unix_micros_at_zero: Cell::new(0),
+            unix_micros_at_zero: Cell::new(zero),
+            date: Cell::new((0, imf_fixdate(0))),
             place,
             snapshot: RefCell::new(Rc::new(snapshot)),
             reporter,
@@ -271,8 +276,21 @@ impl<N: Net> Core<N> {
 
     /// Follows the time of day, which may be set.
     pub(crate) fn set_clock(&self) {
+        self.unix_micros_at_zero.set(unix_micros_at_zero(&self.net));
+    }
+
+    /// The value of Date now. A second is written out once, however many responses need it.
+    pub(crate) fn date(&self) -> Date {
         let Instant(now) = self.net.now();
-        self.unix_micros_at_zero.set(self.net.unix_micros().saturating_sub(now));
+        let second = (self.unix_micros_at_zero.get() + now) / 1_000_000;
+        match self.date.get() {
+            (of, date) if of == second => date,
+            _ => {
+                let date = imf_fixdate(second);
+                self.date.set((second, date));
+                date
+            }
+        }
     }
 
     /// What the core has counted.
@@ -301,6 +319,12 @@ impl<N: Net> Core<N> {
         self.reporter.report(self.totals(), gauges, || snapshot.take_blocks());
         self.reporter.flush_records();
     }
+}
+
+/// The time of day at the zero of a network's clock, in microseconds since 1970.
+fn unix_micros_at_zero<N: Net>(net: &N) -> u64 {
+    let Instant(now) = net.now();
+    net.unix_micros().saturating_sub(now)
 }
 
 /// Heads that are not in use, kept for their capacity; the one used last on top.

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Connection, Deaf, Endpoint, GET, Gate, Gateway, eventually, free_address};
+use crate::harness::{
+    Connection, Deaf, Endpoint, GET, Gate, Gateway, OK, eventually, free_address,
+};
 
 /// The answer to a GET when an endpoint behaves like this.
 #[track_caller]
@@ -155,6 +157,19 @@ fn an_endpoint_with_endless_interim_responses_is_502() {
     let response = client.get("/");
     response.assert_is_reply(502, "endpoint_violation");
     assert!(response.interim.len() < 100);
+}
+
+#[test]
+fn a_response_may_have_more_interim_ones_than_a_page_with_hints() {
+    const COUNT: usize = 40;
+    let progress = "HTTP/1.1 102 Processing\r\n\r\n".repeat(COUNT);
+    let endpoint = Endpoint::answering(format!("{progress}{OK}"));
+    let gateway = Gateway::in_front_of(&[&endpoint]).start();
+    let mut client = gateway.client();
+    for _ in 0..2 {
+        let response = client.get("/");
+        assert_eq!((response.status, response.interim.len()), (200, COUNT));
+    }
 }
 
 #[test]

@@ -9,8 +9,9 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use proto::h1::{Scanner, parse_request, strip_hop_by_hop};
+use proto::h1::{Scanner, parse_request};
 use proto::head::{HeaderId, RequestHead};
+use proto::hop;
 use proto::path::{Form, Rules};
 
 use super::vectors::{REQUESTS, completed, gateway, listener, rows};
@@ -101,7 +102,7 @@ impl Understood {
         let len = Scanner::new().scan(bytes).expect("a head");
         parse_request(&bytes[..len], 100, &mut head).expect("it is legal");
         head.settle_path(rules).expect("it is legal");
-        strip_hop_by_hop(&mut head.headers);
+        hop::pass_request(&mut head);
         let fields = head.headers.iter().filter(|(id, ..)| !OURS.contains(id));
         Self {
             method: latin1(head.method_bytes()),

@@ -1,7 +1,7 @@
 //! What the gateway takes off heads and puts on them: RFC 9110 sections 7.2 and 7.6, and who the
 //! client is.
 
-use crate::harness::{Endpoint, GET, Gateway, Request, free_address, is_request_id};
+use crate::harness::{Endpoint, GET, Gateway, OK, Request, Response, free_address, is_request_id};
 
 /// The request as it arrives when a client sends `head`.
 fn forwarded(head: &str) -> Request {
@@ -33,11 +33,11 @@ fn hop_by_hop_headers_of_a_request_end_at_the_gateway() {
          \r\n",
     );
     assert_eq!(request.first_line, "GET /a?b=c HTTP/1.1");
-    for name in ["keep-alive", "proxy-connection", "te", "trailer", "upgrade", "x-listed", "x-also"]
-    {
+    for name in ["keep-alive", "proxy-connection", "trailer", "upgrade", "x-listed", "x-also"] {
         assert!(!request.has(name), "{name}: {:?}", request.headers);
     }
-    assert!(!request.values("connection").iter().any(|it| it.contains("x-")), "{request:?}");
+    assert_eq!(request.values("te"), ["trailers"], "the gateway passes trailers on");
+    assert_eq!(request.values("connection"), ["te"]);
     assert_eq!(request.header("x-end-to-end"), Some("3"));
     assert_eq!(request.values("accept"), ["a", "b"], "repeated headers keep their order");
 }
@@ -194,4 +194,79 @@ fn a_loop_ends_by_itself() {
     // The client's, and ten hops of each request.
     let opened = gateway.metric("ringway_client_connections_total", &[]);
     assert!(opened <= 21.0, "{opened} connections");
+}
+
+/// How a client of HTTP/1.1 is answered when an endpoint sends `response`.
+fn answered(request: &str, response: &str) -> Response {
+    let endpoint = Endpoint::answering(response.to_owned());
+    let gateway = Gateway::in_front_of(&[&endpoint]).start();
+    let mut client = gateway.client();
+    client.send(request);
+    client.response()
+}
+
+#[test]
+fn trailer_passes_where_trailers_pass() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+        2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n";
+    let response = answered(GET, CHUNKED);
+    assert_eq!(response.header("trailer"), Some("X-Sum"));
+    assert_eq!(response.trailers, [("X-Sum".to_owned(), "1".to_owned())]);
+    // HTTP/1.0 has no chunks, and a body of known length has no trailers.
+    let response = answered("GET / HTTP/1.0\r\nHost: a\r\n\r\n", CHUNKED);
+    assert_eq!((response.text(), response.header("trailer")), ("ok", None));
+    let response =
+        answered(GET, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTrailer: X-Sum\r\n\r\nok");
+    assert_eq!((response.text(), response.header("trailer")), ("ok", None));
+
+    let request = forwarded(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+         2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n",
+    );
+    assert_eq!(request.header("trailer"), Some("X-Sum"));
+    assert_eq!(request.trailers, [("X-Sum".to_owned(), "1".to_owned())]);
+}
+
+#[test]
+fn every_final_response_has_one_date() {
+    let today = |date: &str| date.len() == 29 && date.ends_with(" GMT") && !date.contains("1970");
+    let response = answered(GET, OK);
+    let dates = response.values("date");
+    assert!(dates.len() == 1 && today(dates[0]), "{dates:?}");
+    // The date of an endpoint that has a clock stays.
+    let own = "Tue, 15 Nov 1994 08:12:31 GMT";
+    let with =
+        |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nDate: {own}\r\n\r\n");
+    assert_eq!(answered(GET, &with("200 OK")).values("date"), [own]);
+    assert_eq!(answered(GET, "HTTP/1.1 204 No Content\r\n\r\n").values("date").len(), 1);
+    assert_eq!(answered(GET, "HTTP/1.1 304 Not Modified\r\n\r\n").values("date").len(), 1);
+    assert_eq!(answered(GET, "no http\r\n\r\n").values("date").len(), 1, "a reply has one too");
+}
+
+#[test]
+fn an_interim_response_carries_what_the_endpoint_said_and_nothing_else() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x-hop, close\r\n\
+        X-Hop: 1\r\nKeep-Alive: 5\r\nUpgrade: h2c\r\nTE: a\r\nTrailer: b\r\n\r\n";
+    let response = answered(GET, &format!("{interim}{OK}"));
+    assert_eq!(response.interim[0].headers, [("Link".to_owned(), "</a>".to_owned())]);
+    assert_eq!(response.status, 200);
+}
+
+#[test]
+fn a_switch_carries_what_the_endpoint_said_and_the_protocol() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade, x-hop\r\nX-Hop: 1\r\n\
+        Upgrade: WebSocket\r\nKeep-Alive: 5\r\nTrailer: b\r\nSec-WebSocket-Accept: s\r\n\
+        Set-Cookie: a\r\n\r\n";
+    let endpoint = Endpoint::answering(switch);
+    let gateway = Gateway::in_front_of(&[&endpoint]).start();
+    let mut client = gateway.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    let fields = [
+        ("Sec-WebSocket-Accept", "s"),
+        ("Set-Cookie", "a"),
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+    ];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(client.head().headers, fields);
 }

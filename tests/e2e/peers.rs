@@ -55,7 +55,7 @@ fn a_trusted_proxy_is_believed_and_added_to() {
 fn what_a_trusted_proxy_says_must_be_sound() {
     let (request, port) = forwarded(
         "trusted_proxies = [\"127.0.0.1\"]",
-        "X-Forwarded-Proto: gopher\r\n\
+        "X-Forwarded-Proto: no scheme\r\n\
          X-Forwarded-Host: a/b\r\n\
          X-Forwarded-Port: 70000\r\n\
          X-Request-Id: one two\r\n",
@@ -66,6 +66,25 @@ fn what_a_trusted_proxy_says_must_be_sound() {
     assert_eq!(request.values("x-forwarded-port"), [port.to_string()]);
     assert!(!request.has("forwarded"), "none is begun");
     assert!(is_request_id(request.header("x-request-id").unwrap()));
+}
+
+#[test]
+fn the_scheme_that_a_trusted_proxy_says_passes_as_it_came() {
+    for (fields, protos, ports) in [
+        ("X-Forwarded-Proto: wss\r\nX-Forwarded-Port: 443\r\n", vec!["wss"], vec!["443"]),
+        ("X-Forwarded-Proto: HTTPS\r\n", vec!["HTTPS"], vec![]),
+        ("X-Forwarded-Proto: https, http\r\n", vec!["https, http"], vec![]),
+        ("X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", vec!["https", "http"], vec![]),
+        // Nothing that we add contradicts what it said in another field.
+        ("X-Forwarded-Port: 443\r\n", vec!["https"], vec!["443"]),
+        ("Forwarded: proto=http, for=1.2.3.4;Proto=\"wss\"\r\n", vec!["wss"], vec![]),
+        ("Forwarded: for=1.2.3.4\r\nX-Forwarded-Port: 443\r\n", vec!["https"], vec!["443"]),
+        ("X-Forwarded-Port: 8080\r\n", vec!["http"], vec!["8080"]),
+    ] {
+        let (request, _) = forwarded("trusted_proxies = [\"127.0.0.1\"]", fields);
+        assert_eq!(request.values("x-forwarded-proto"), protos, "{fields}");
+        assert_eq!(request.values("x-forwarded-port"), ports, "{fields}");
+    }
 }
 
 #[test]

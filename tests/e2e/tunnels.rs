@@ -425,7 +425,11 @@ fn what_the_route_does_not_allow_the_endpoint_does_not_hear_of() {
         ("", "Upgrade: websocket\r\n", None),
         ("", "Connection: upgrade\r\n", None),
         ("", "Connection: upgrade\r\nUpgrade: websocket/13\r\n", None),
-        ("", "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n", None),
+        (
+            "",
+            "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n",
+            Some("websocket"),
+        ),
         ("", "Connection: upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n", None),
     ] {
         let gateway = Gateway::in_front_of(&[&endpoint]).route(upgrades).start();
@@ -464,6 +468,110 @@ fn any_protocol_that_a_route_allows_may_be_switched_to_with_any_method() {
     assert_eq!(client.head().first_line, "HTTP/1.1 101 Fine");
     client.send("hi");
     assert_eq!(connection.bytes(2), b"hi");
+}
+
+/// A request to switch with a body, as `docker exec` sends it, and its body.
+const EXEC: &str = "POST /exec/1/start HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+    Content-Length: 29\r\n\r\n";
+const EXEC_BODY: &str = "{\"Detach\":false,\"Tty\":false}\n";
+/// The consent to it.
+const EXEC_SWITCH: &str = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+
+#[test]
+fn the_body_of_a_request_to_switch_goes_first() {
+    // The tunnel's first bytes come with the body, however it is cut.
+    let request = format!("{EXEC}{EXEC_BODY}first");
+    let body_at = EXEC.len();
+    for cut in [10, body_at, body_at + 1, body_at + 28, body_at + 29, body_at + 31, request.len()] {
+        let (endpoint, connections) = Endpoint::by_hand();
+        let gateway = Gateway::in_front_of(&[&endpoint]).route("upgrades = [\"tcp\"]").start();
+        let mut client = gateway.client();
+        client.send(&request[..cut]);
+        if cut >= body_at {
+            // The rest comes while the exchange runs.
+            let mut connection = connections.next();
+            let head = connection.request_head();
+            assert_eq!(head.header("upgrade"), Some("tcp"));
+            client.send(&request[cut..]);
+            serve_exec(&mut client, connection);
+        } else {
+            client.send(&request[cut..]);
+            let mut connection = connections.next();
+            connection.request_head();
+            serve_exec(&mut client, connection);
+        }
+    }
+}
+
+fn serve_exec(client: &mut Client, mut connection: Connection) {
+    assert_eq!(connection.bytes(29), EXEC_BODY.as_bytes());
+    assert!(connection.is_silent_for(Duration::from_millis(30)), "it has not agreed yet");
+    connection.send(format!("{EXEC_SWITCH}hello"));
+    let head = client.head();
+    assert_eq!(head.first_line, "HTTP/1.1 101 UPGRADED");
+    assert_eq!(head.header("upgrade"), Some("tcp"));
+    assert_eq!(client.bytes(5), b"hello");
+    assert_eq!(connection.bytes(5), b"first");
+    client.send("more");
+    assert_eq!(connection.bytes(4), b"more");
+}
+
+#[test]
+fn an_endpoint_that_agrees_before_the_body_has_come_gets_the_body_first() {
+    let (endpoint, connections) = Endpoint::by_hand();
+    let gateway = Gateway::in_front_of(&[&endpoint]).route("upgrades = [\"tcp\"]").start();
+    let mut client = gateway.client();
+    client.send(EXEC);
+    let mut connection = connections.next();
+    connection.request_head();
+    connection.send(EXEC_SWITCH);
+    client.be_patient_for(Duration::from_millis(50));
+    assert!(client.try_response().is_err(), "the request is not over yet");
+    client.be_patient_for(PATIENCE);
+    client.send(EXEC_BODY);
+    assert_eq!(client.head().first_line, "HTTP/1.1 101 UPGRADED");
+    assert_eq!(connection.bytes(29), EXEC_BODY.as_bytes());
+    client.send("hi");
+    assert_eq!(connection.bytes(2), b"hi");
+    connection.send("ho");
+    assert_eq!(client.bytes(2), b"ho");
+    drop(client);
+    assert_eq!(connection.end(), End::Closed);
+}
+
+#[test]
+fn a_body_that_stops_before_the_switch_ends_both_sides() {
+    let (endpoint, connections) = Endpoint::by_hand();
+    let gateway = Gateway::in_front_of(&[&endpoint])
+        .listener("timeouts = { body_idle = \"200ms\" }")
+        .route("upgrades = [\"tcp\"]")
+        .start();
+    for agrees in [true, false] {
+        let mut client = gateway.client();
+        client.send(format!("{EXEC}{{"));
+        let mut connection = connections.next();
+        connection.request_head();
+        if agrees {
+            connection.send(EXEC_SWITCH);
+        }
+        client.response().assert_is_reply(408, "client_timeout");
+        assert_eq!(connection.bytes(1), b"{");
+        assert_eq!(connection.end(), End::Reset, "half a request is no request");
+    }
+}
+
+#[test]
+fn an_endpoint_that_declines_a_switch_with_a_body_answers_as_ever() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).route("upgrades = [\"tcp\"]").start();
+    let mut client = gateway.client();
+    for _ in 0..2 {
+        client.send(EXEC);
+        client.send(EXEC_BODY);
+        assert_eq!(client.response().status, 200);
+    }
+    assert_eq!(endpoint.requests().len(), 2);
+    assert!(endpoint.requests().iter().all(|request| request.text() == EXEC_BODY));
 }
 
 #[test]

@@ -294,7 +294,9 @@ impl ShadowModel {
             }
         }
         for (id, (&times, plan)) in times.iter().zip(&self.plans).enumerate() {
-            let most = if plan.is_idempotent() && !strict { 2 } else { 1 };
+            // An end that the test forges may look like that of an endpoint which took nothing.
+            let forged = usize::from(self.ends_are_forged.get());
+            let most = if plan.is_idempotent() && !strict { 2 + forged } else { 1 };
             if times > most {
                 self.violation(format!("{} {id} reached endpoints {times} times", plan.method));
             }

@@ -41,7 +41,7 @@ pub fn encoded_len_max(headers: &Headers) -> usize {
 /// Always HTTP/1.1, the target in origin form or `*`, `host` with the authority first (RFC 9110
 /// 7.2), then the fields in order with their names as they came, then the framing for `length`.
 /// Host, Content-Length and Transfer-Encoding of the table are skipped whatever they say: there is
-/// one source for each.
+/// one source for each. Trailer is skipped where no trailers can follow.
 #[inline]
 #[must_use]
 pub fn encode_request(head: &RequestHead, length: BodyLength, out: &mut [u8]) -> Option<usize> {
@@ -72,7 +72,11 @@ pub fn encode_request(head: &RequestHead, length: BodyLength, out: &mut [u8]) ->
             writer.put(b"\r\n")?;
         }
     }
-    writer.fields(head.headers.fields(), SKIPPED)?;
+    let trailer = match length {
+        BodyLength::Chunked => IdSet::EMPTY,
+        _ => IdSet::of([HeaderId::Trailer]),
+    };
+    writer.fields(head.headers.fields(), SKIPPED.and(trailer))?;
     writer.framing(length)?;
     writer.put(b"\r\n")?;
     Some(writer.at)
@@ -88,6 +92,9 @@ pub fn encode_request(head: &RequestHead, length: BodyLength, out: &mut [u8]) ->
 /// The gateway says `connection: close` when it closes, and `connection: keep-alive` to an HTTP/1.0
 /// `client` whose connection stays (RFC 9112 9.3); nothing in a 1xx, where it would mean nothing. A
 /// body that ends with the connection closes it. A chunked body is not for an HTTP/1.0 client.
+///
+/// Trailer is skipped where no trailers can follow: only chunks have them (RFC 9112 7.1.2). Without a
+/// body it stays: a response to HEAD says what GET would have got.
 #[inline]
 #[must_use]
 pub fn encode_response(
@@ -117,7 +124,11 @@ pub fn encode_response(
         true => IdSet::of([HeaderId::TransferEncoding]),
         false => IdSet::of([HeaderId::TransferEncoding, HeaderId::ContentLength]),
     };
-    writer.fields(head.headers.fields(), skipped)?;
+    let trailer = match length {
+        BodyLength::Chunked | BodyLength::None => IdSet::EMPTY,
+        BodyLength::Length(_) | BodyLength::UntilClose => IdSet::of([HeaderId::Trailer]),
+    };
+    writer.fields(head.headers.fields(), skipped.and(trailer))?;
     writer.framing(length)?;
     match (persist, client) {
         _ if head.status < 200 => {}

@@ -3,7 +3,7 @@
 //! The order of calls for a message that comes in: [`leading_blank`] (requests), [`parse_request`]
 //! or [`parse_response`] on what is there first; if that is not all or not sound, [`Scanner::scan`]
 //! until the end of the head is there, and the parser again; then a [`BodyDecoder`] for its body. For
-//! one that goes out: [`strip_hop_by_hop`], then the gateway's own edits, then [`encode_request`] or
+//! one that goes out: a function of [`hop`](crate::hop), then the gateway's own edits, then [`encode_request`] or
 //! [`encode_response`].
 //!
 //! Invariant: what `encode_*` writes is read back by `parse_*` as the same message.
@@ -13,7 +13,6 @@ mod body;
 mod diagnose;
 mod encode;
 mod fields;
-mod hop;
 mod request;
 mod response;
 mod scan;
@@ -29,7 +28,6 @@ pub use encode::{
     encode_response, encoded_len_max,
 };
 pub use fields::{CONNECTION_OPTIONS_MAX, HEAD_BYTES_LIMIT, HEADERS_LIMIT};
-pub use hop::strip_hop_by_hop;
 pub use request::parse_request;
 pub use response::parse_response;
 pub use scan::{Scanner, leading_blank};

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::head::{BodyLength, HeaderId, Headers, Method, RequestHead, ResponseHead, Version};
+use crate::hop;
 use crate::violation::Violation;
 
 #[path = "../../../tests/fuzz/second.rs"]
@@ -61,7 +62,7 @@ fn an_edited_request_is_written_as_edited() {
     let mut head = request(
         "GET /a HTTP/1.1\r\nHost: a\r\nAccept: x\r\nCookie:y \r\nX: z\r\nConnection: close\r\n\r\n",
     );
-    strip_hop_by_hop(&mut head.headers);
+    hop::pass_request(&mut head);
     head.headers.append_list(HeaderId::XForwardedFor, b"1.2.3.4");
     head.headers.remove(HeaderId::Accept);
     head.set_path_and_query(b"/b?c").unwrap();
@@ -112,7 +113,7 @@ fn framing_of_the_table_is_never_written_for_a_request() {
 fn what_a_request_says_survives_the_strip() {
     let mut head =
         request("GET / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 3\r\nHost: a\r\n\r\n");
-    strip_hop_by_hop(&mut head.headers);
+    hop::pass_request(&mut head);
     assert!(head.keep_alive());
     assert_eq!(head.body_length(), BodyLength::Length(3));
     assert_eq!(head.headers.get(HeaderId::ContentLength), Some(&b"3"[..]));
@@ -125,7 +126,7 @@ fn a_listed_name_goes_whether_or_not_it_has_a_bit_of_its_own() {
                 Referer: r\r\nUser-Agent: u\r\nCookie: c\r\nX-Own: o\r\nAccept: a\r\nOrigin: n\r\n\r\n";
     let mut head = RequestHead::new();
     parse_request(text.as_bytes(), 100, &mut head).unwrap();
-    strip_hop_by_hop(&mut head.headers);
+    hop::pass_request(&mut head);
     let names: Vec<_> = head.headers.iter().map(|(_, name, _)| name).collect();
     assert_eq!(names, [&b"Host"[..], b"User-Agent", b"Accept", b"Origin"]);
 }
@@ -134,7 +135,7 @@ fn a_listed_name_goes_whether_or_not_it_has_a_bit_of_its_own() {
 fn what_the_gateway_adds_after_the_strip_stays() {
     let mut head =
         request("GET / HTTP/1.1\r\nHost: a\r\nConnection: x-forwarded-for, x-user\r\n\r\n");
-    strip_hop_by_hop(&mut head.headers);
+    hop::pass_request(&mut head);
     head.headers.append_list(HeaderId::XForwardedFor, b"1.2.3.4");
     head.headers.push_named(b"x-user", b"u");
     assert_eq!(
@@ -234,7 +235,7 @@ fn a_steady_connection_allocates_nothing() {
     let round = |head: &mut RequestHead| {
         head.clear();
         parse_request(text, 100, head).unwrap();
-        strip_hop_by_hop(&mut head.headers);
+        hop::pass_request(head);
         head.headers.append_list(HeaderId::XForwardedFor, b"1.2.3.4");
         (head.headers.bytes().as_ptr(), head.headers.fields().as_ptr())
     };
@@ -500,14 +501,14 @@ proptest! {
         if let Some(len) = Scanner::new().scan(&bytes) {
             let (mut head, bytes) = (RequestHead::new(), &bytes[..len]);
             if parse_request(bytes, 5, &mut head).is_ok() {
-                strip_hop_by_hop(&mut head.headers);
+                hop::pass_request(&mut head);
                 let mut out = vec![0; encoded_len_max(&head.headers)];
                 prop_assert!(encode_request(&head, head.length, &mut out).is_some());
             }
             let method = if method == 0 { Method::Get } else { Method::Head };
             let mut head = ResponseHead::new();
             if parse_response(bytes, 5, method, &mut head).is_ok() {
-                strip_hop_by_hop(&mut head.headers);
+                hop::pass_response(&mut head);
                 let mut out = vec![0; encoded_len_max(&head.headers)];
                 let version = Version::Http11;
                 let len = encode_response(&head, head.length, Persist::Close, version, &mut out);

@@ -3,18 +3,18 @@
 //! Order matters: hop-by-hop headers go first, so that a client cannot have our own headers removed
 //! by naming them in `Connection` (RFC 9110 section 7.6.1).
 //!
-//! What others say of the client is believed of a trusted proxy alone (see [`caller`](super::caller)):
-//! then the chains (`X-Forwarded-For`, `Forwarded`, RFC 7239) grow by a member, and
-//! `X-Forwarded-Proto`, `-Host` and `-Port` stay as they came if they are sound. Of anybody else all
-//! of it is dropped, and what we know ourselves takes its place.
+//! Only a trusted proxy is believed about the client (see [`caller`](super::caller)): then the chains
+//! (`X-Forwarded-For`, `Forwarded`, RFC 7239) grow by a member, and `X-Forwarded-Proto`, `-Host` and
+//! `-Port` stay as they came if they are sound. Where one is missing, the gateway adds nothing that
+//! contradicts the others. Anybody else's fields are dropped, and the gateway writes its own.
 
 use std::io::Write;
 use std::net::IpAddr;
 
 use engine::address::ClientAddress;
 use engine::hops::add_hop;
-use proto::h1::strip_hop_by_hop;
 use proto::head::{HeaderId, Headers, RequestHead};
+use proto::hop;
 use proto::uri::check_authority;
 
 use super::Exchange;
@@ -55,7 +55,7 @@ impl<N: Net> Exchange<'_, N> {
     /// Prepares `head` for the endpoint; `false` when the request runs in a circle.
     #[must_use]
     pub(super) fn prepare(&self, head: &mut RequestHead) -> bool {
-        strip_hop_by_hop(&mut head.headers);
+        hop::pass_request(head);
         if self.caller.by_proxy {
             self.add_to_what_a_proxy_says(head);
         } else {
@@ -79,6 +79,10 @@ impl<N: Net> Exchange<'_, N> {
 
     fn add_to_what_a_proxy_says(&self, head: &mut RequestHead) {
         let address = self.forwarded.of(HeaderId::XForwardedFor);
+        let has_proto = all_sound(head, HeaderId::XForwardedProto, is_scheme);
+        // Before our own element is added to `Forwarded`.
+        let scheme = if has_proto { None } else { scheme_said(head) };
+        let says_scheme = has_proto || scheme.is_some();
         if head.headers.contains(HeaderId::Forwarded) {
             let element = element(address, head.authority());
             head.headers.append_list(HeaderId::Forwarded, &element);
@@ -86,11 +90,11 @@ impl<N: Net> Exchange<'_, N> {
         if !address.is_empty() {
             head.headers.append_list(HeaderId::XForwardedFor, address);
         }
-        let has_proto = only(head, HeaderId::XForwardedProto).is_some_and(is_scheme);
         let has_host = only(head, HeaderId::XForwardedHost).is_some_and(is_authority);
         let has_port = only(head, HeaderId::XForwardedPort).is_some_and(is_port);
         if !has_proto {
-            head.headers.set(HeaderId::XForwardedProto, SCHEME.as_bytes());
+            let scheme = scheme.as_deref().unwrap_or(SCHEME.as_bytes());
+            head.headers.set(HeaderId::XForwardedProto, scheme);
         }
         if !has_host {
             head.set_forwarded_host();
@@ -99,7 +103,7 @@ impl<N: Net> Exchange<'_, N> {
             head.headers.remove(HeaderId::XForwardedPort);
             // Our own port is not that of the scheme and host that the proxy speaks of.
             let ours = self.forwarded.of(HeaderId::XForwardedPort);
-            if !has_proto && !has_host && !ours.is_empty() {
+            if !says_scheme && !has_host && !ours.is_empty() {
                 head.headers.push(HeaderId::XForwardedPort, ours);
             }
         }
@@ -125,8 +129,32 @@ fn element(address: &[u8], authority: &[u8]) -> Vec<u8> {
     element
 }
 
+/// Whether there is a field of this name, and each member of all of them is sound.
+fn all_sound(head: &RequestHead, id: HeaderId, is_sound: fn(&[u8]) -> bool) -> bool {
+    let members =
+        |value: &[u8]| value.split(|byte| *byte == b',').all(|it| is_sound(it.trim_ascii()));
+    head.headers.contains(id) && head.headers.all(id).all(members)
+}
+
+/// The scheme that a proxy has said by other fields than `X-Forwarded-Proto`: in the last element of
+/// `Forwarded`, which is its own, or by the port of https. `http` would contradict either.
+fn scheme_said(head: &RequestHead) -> Option<Box<[u8]>> {
+    let last = head.headers.all(HeaderId::Forwarded).last().unwrap_or_default();
+    let element = last.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+    let proto = element.split(|byte| *byte == b';').find_map(|pair| {
+        let (name, value) = pair.trim_ascii().split_at_checked(b"proto=".len())?;
+        let value =
+            value.strip_prefix(b"\"").and_then(|it| it.strip_suffix(b"\"")).unwrap_or(value);
+        (name.eq_ignore_ascii_case(b"proto=") && is_scheme(value)).then_some(value)
+    });
+    let by_port = || (only(head, HeaderId::XForwardedPort)? == b"443").then_some(&b"https"[..]);
+    proto.or_else(by_port).map(Box::from)
+}
+
+/// Whether this is the name of a scheme, RFC 3986 section 3.1.
 fn is_scheme(value: &[u8]) -> bool {
-    value.eq_ignore_ascii_case(b"http") || value.eq_ignore_ascii_case(b"https")
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+    value.first().is_some_and(u8::is_ascii_alphabetic) && value.iter().all(plain)
 }
 
 fn is_authority(value: &[u8]) -> bool {
@@ -151,6 +179,16 @@ mod tests {
         ] {
             let element = element(address.as_bytes(), authority.as_bytes());
             assert_eq!(String::from_utf8(element).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_scheme_is_named_as_uris_name_it() {
+        for name in ["http", "HTTPS", "wss", "coap+tcp"] {
+            assert!(is_scheme(name.as_bytes()), "{name}");
+        }
+        for name in ["", "1http", "ht tp", "http:", "https,http", "h\"", "\u{e9}"] {
+            assert!(!is_scheme(name.as_bytes()), "{name}");
         }
     }
 

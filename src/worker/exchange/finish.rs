@@ -5,7 +5,7 @@ use engine::snapshot::{Action, RouteId};
 use proto::head::{BodySize, HeaderId, Method, RequestHead, ResponseHead};
 use proto::violation::Violation;
 
-use super::{Ended, Exchange};
+use super::{Ended, Exchange, heads};
 use crate::net::Net;
 use crate::net::buffer::{Buf, HEADROOM, Size};
 use crate::side::{Chunk, ClientSide, ResponseSink, Upload, empty};
@@ -98,8 +98,7 @@ async fn send<N: Net, C: ClientSide>(
     upload: Upload,
 ) -> Ended {
     head.set_status(status, proto::head::phrase(status));
-    let date = proto::date::imf_fixdate(exchange.core.net.unix_micros() / 1_000_000);
-    head.headers.push(HeaderId::Date, &date);
+    heads::finish(&mut head, heads::ResponseKind::Reply, || exchange.core.date());
     // RFC 9110 section 8.6: no Content-Length with a 204; RFC 9112 section 6.3: neither has a body.
     let size = match status {
         204 | 304 => BodySize::None,

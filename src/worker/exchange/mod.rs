@@ -14,6 +14,7 @@ mod caller;
 mod connect;
 mod finish;
 mod forward;
+mod heads;
 mod notes;
 mod respond;
 mod tunnel;
@@ -274,7 +275,9 @@ impl<'a, N: Net> Exchange<'a, N> {
             }
             let (_, mut sink, handle) = client.split(self.upload, self.download);
             let (_, mut source, _) = lease.split(self.upload, self.download);
-            let head = respond::head(&mut source, &mut sink, &handle, request, &mut response).await;
+            let core = self.core;
+            let head =
+                respond::head(core, &mut source, &mut sink, &handle, request, &mut response).await;
             if let Err(failure) = head {
                 attempts.ledger.response_bytes = u64::from(source.has_begun());
                 if failure.kind == Kind::Abandoned || failure.side == Side::Client {
@@ -309,9 +312,13 @@ impl<'a, N: Net> Exchange<'a, N> {
     ) -> Result<Ended, End> {
         let mut attempts = connect::Attempts::new(self, upstream, first)?;
         let mut lease = attempts.send(self, request).await?;
-        forward::both_ways(self, &mut lease, client, request).await?;
-        lease.give_back(self.core.net.now());
-        Ok(Ended::Answered)
+        let ended = forward::both_ways(self, &mut lease, client, request).await?;
+        if ended == Ended::Switched {
+            self.switched.set(Some(lease));
+        } else {
+            lease.give_back(self.core.net.now());
+        }
+        Ok(ended)
     }
 }
 

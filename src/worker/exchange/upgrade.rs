@@ -7,30 +7,31 @@
 //! answers is an ordinary response, and the client's connection goes on with its next request.
 
 use engine::snapshot::Upgrades;
-use proto::h1::strip_hop_by_hop;
-use proto::head::{BodySize, HeaderId, RequestHead, ResponseHead};
+use proto::head::{BodySize, RequestHead, ResponseHead};
+use proto::hop;
 use proto::upgrade::{is_same, protocols};
 
-use super::{End, Exchange};
+use super::{End, Exchange, heads};
 use crate::net::Net;
 use crate::side::ResponseSink;
 
-/// The protocol to ask the endpoint for: the first that the client names and the route allows. None
-/// with a body: the other protocol would begin behind it, before the endpoint has agreed.
+/// The protocol to ask the endpoint for: the first that the client names and the route allows.
+///
+/// The other protocol begins behind the body of the request (RFC 9110 section 7.8), so the body goes
+/// first, and the head must say where it ends.
 pub(super) fn wanted(head: &RequestHead, allowed: &Upgrades) -> Option<Box<[u8]>> {
     let listed = head.upgrade()?;
     match head.body_size() {
-        BodySize::None | BodySize::Known(0) => {
+        BodySize::None | BodySize::Known(_) => {
             protocols(listed).find(|protocol| allowed.allow(protocol)).map(Box::from)
         }
-        _ => None,
+        BodySize::Unknown => None,
     }
 }
 
 /// Asks for `protocol` in a request that is prepared for the endpoint.
 pub(super) fn ask(head: &mut RequestHead, protocol: &[u8]) {
-    head.headers.push(HeaderId::Connection, b"upgrade");
-    head.headers.push(HeaderId::Upgrade, protocol);
+    hop::switch_to(&mut head.headers, protocol);
 }
 
 /// Whether a 101 agrees to what was asked for, and to nothing else.
@@ -47,9 +48,7 @@ pub(super) async fn accept<N: Net, K: ResponseSink>(
     protocol: &[u8],
     response: &mut ResponseHead,
 ) -> Result<(), End> {
-    strip_hop_by_hop(&mut response.headers);
-    response.headers.push(HeaderId::Connection, b"upgrade");
-    response.headers.push(HeaderId::Upgrade, protocol);
+    heads::finish(response, heads::ResponseKind::Switch(protocol), || exchange.core.date());
     exchange.notes.status.set(response.status);
     sink.interim(response).await.map_err(|_| End::ClientGone)
 }
@@ -84,7 +83,11 @@ mod tests {
                 &both,
                 "websocket",
             ),
-            ("Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n", &both, ""),
+            (
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 29\r\n",
+                &both,
+                "websocket",
+            ),
             (
                 "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n",
                 &both,

@@ -11,9 +11,10 @@ mod second;
 
 use libfuzzer_sys::fuzz_target;
 use proto::h1::{
-    Scanner, encode_request, encoded_len_max, leading_blank, parse_request, strip_hop_by_hop,
+    Scanner, encode_request, encoded_len_max, leading_blank, parse_request,
 };
 use proto::head::{HeaderId, RequestHead, Version};
+use proto::hop;
 
 /// As in the default configuration.
 const HEADERS_MAX: usize = 100;
@@ -49,7 +50,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     assert_eq!(verdict, Ok(bytes.len()), "a head ends elsewhere than it was found to end");
-    strip_hop_by_hop(&mut head.headers);
+    hop::pass_request(&mut head);
     head.headers.append_list(HeaderId::XForwardedFor, b"192.0.2.1");
     head.set_forwarded_host();
 

@@ -12,9 +12,10 @@ mod second;
 
 use libfuzzer_sys::fuzz_target;
 use proto::h1::{
-    Persist, Scanner, encode_response, encoded_len_max, parse_response, strip_hop_by_hop,
+    Persist, Scanner, encode_response, encoded_len_max, parse_response,
 };
 use proto::head::{BodyLength, HeaderId, Method, ResponseHead, Version};
+use proto::hop;
 
 /// As in the default configuration.
 const HEADERS_MAX: usize = 100;
@@ -52,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     assert_eq!(verdict, Ok(bytes.len()), "a head ends elsewhere than it was found to end");
-    strip_hop_by_hop(&mut head.headers);
+    hop::pass_response(&mut head);
 
     let mut out = vec![0; encoded_len_max(&head.headers)];
     let client = match head.length {
