@@ -7,13 +7,13 @@
 use std::fmt;
 
 macro_rules! violations {
-    ($($(#[$doc:meta])* $variant:ident $token:literal $status:literal $text:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident $token:literal $status:literal $text:literal,)*) => {
         /// A message that is not HTTP as RFC 9110 and RFC 9112 write it, or more than we take.
         ///
         /// "Answer" names the status for a request; in a response each is a 502.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Violation {
-            $($(#[$doc])* $variant,)*
+            $($(#[doc = $doc])* $variant,)*
         }
 
         impl Violation {
@@ -34,6 +34,10 @@ macro_rules! violations {
 
             const fn text(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
+            }
+
+            const fn doc(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),*),)* }
             }
         }
     };
@@ -146,6 +150,21 @@ violations! {
     Truncated "truncated" 400 "message ended early",
 }
 
+impl Violation {
+    /// The section that the message breaks, as "RFC 9112 6.1": the first one that the definition
+    /// names. `None` for a bound of our own.
+    #[must_use]
+    pub fn section(self) -> Option<&'static str> {
+        let doc = self.doc();
+        let doc = doc.get(doc.find("RFC ")?..)?;
+        // Two spaces: one before the number of the document, one before that of the section.
+        let section = doc.match_indices(' ').nth(1)?.0 + 1;
+        let digits = doc.get(section..)?;
+        let end = digits.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(digits.len());
+        doc.get(..section + end).map(|it| it.trim_end_matches('.'))
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
@@ -178,6 +197,20 @@ mod tests {
             let text = violation.to_string();
             assert_eq!(text, text.to_ascii_lowercase());
             assert!(!text.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn sections_are_those_of_the_definitions() {
+        assert_eq!(Violation::RequestLine.section(), Some("RFC 9112 3"));
+        assert_eq!(Violation::TransferEncodingInvalid.section(), Some("RFC 9112 6.1"));
+        assert_eq!(Violation::TrailerForbidden.section(), Some("RFC 9110 6.5.1"));
+        assert_eq!(Violation::ChunkOverhead.section(), None);
+        for section in Violation::ALL.iter().filter_map(|it| it.section()) {
+            let rest = section.strip_prefix("RFC ").unwrap();
+            let (document, section) = rest.split_once(' ').unwrap();
+            assert!(document.len() == 4 && document.parse::<u16>().is_ok(), "{rest}");
+            assert!(section.split('.').all(|it| it.parse::<u8>().is_ok()), "{rest}");
         }
     }
 
