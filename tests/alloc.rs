@@ -26,31 +26,34 @@ const PAUSE_MICROS: u64 = 100;
 /// header more may be worth one.
 const ALLOCATIONS_MAX: f64 = 4.0;
 
-/// Allocations of `exchanges` exchanges of `request` and all around them.
-fn allocations(request: &'static [u8], exchanges: u32, through_gateway: bool) -> u64 {
-    let counted = allocation_counter::measure(|| run(request, exchanges, through_gateway));
-    counted.count_total
-}
-
-fn run(request: &[u8], exchanges: u32, through_gateway: bool) {
-    let run = Exchanges {
+/// Exchanges of `request`, one after the other.
+fn exchanges(request: &[u8], count: u32) -> Exchanges {
+    Exchanges {
         request: request.to_vec(),
         response: RESPONSE.to_vec(),
-        count: exchanges,
+        count,
         pause_micros: PAUSE_MICROS,
-    };
-    if through_gateway {
-        assert_eq!(run.through_worker(), Some(u64::from(exchanges)));
-    } else {
-        run.direct().expect("it answers");
+        reports_come_back: true,
     }
+}
+
+/// Allocations of a run and all around it.
+fn allocations(run: &Exchanges, through_gateway: bool) -> u64 {
+    let run = || {
+        if through_gateway {
+            assert_eq!(run.through_worker(), Some(u64::from(run.count)));
+        } else {
+            run.direct().expect("it answers");
+        }
+    };
+    allocation_counter::measure(run).count_total
 }
 
 /// What one exchange adds.
 fn each(request: &'static [u8], through_gateway: bool) -> f64 {
     // So long a run that what happens once in a while is a part of it.
-    let short = allocations(request, 1_000, through_gateway);
-    let long = allocations(request, 11_000, through_gateway);
+    let short = allocations(&exchanges(request, 1_000), through_gateway);
+    let long = allocations(&exchanges(request, 11_000), through_gateway);
     // Buffers and tasks at least are allocated at the start: it does count.
     assert!(short > 10, "{short}");
     let more = long.saturating_sub(short);
@@ -70,4 +73,19 @@ fn a_keep_alive_request_allocates_next_to_nothing() {
         );
         assert!(own <= ALLOCATIONS_MAX, "{name}: {own}");
     }
+}
+
+#[test]
+fn a_report_allocates_nothing() {
+    // In each second there are a request and, if the blocks come back, a report.
+    let each = |reports_come_back| {
+        let run = |count| Exchanges {
+            pause_micros: 1_000_000,
+            reports_come_back,
+            ..exchanges(GET, count)
+        };
+        allocations(&run(1_100), true).saturating_sub(allocations(&run(100), true))
+    };
+    let (with, without) = (each(true), each(false));
+    assert!(with <= without + 100, "{with} with 1,000 reports, {without} without");
 }

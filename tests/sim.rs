@@ -5,7 +5,6 @@
 //! happened in it, step by step.
 
 #![expect(
-    clippy::vec_box,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,

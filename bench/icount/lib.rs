@@ -1,17 +1,20 @@
 //! Keep-alive exchanges on the simulated network, through a worker or past it, for counting what
 //! they cost: instructions (the program beside this), allocations (`tests/alloc.rs`).
 //!
-//! What the simulation itself costs is in the figure, but it is the same from run to run.
+//! The figure includes the cost of the simulation, which is the same from run to run.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use engine::time::Instant;
 use worker::Worker;
+use worker::message::{Report, ToWorker};
 use worker::net::buffer::{Buf, BufferPool, Size};
 use worker::net::sim::{Faults, Sim, SimStream};
 use worker::net::{Listener, Net, Stream};
-use worker::state::Place;
+use worker::state::{Core, Place};
+use worker::telemetry::reporter::Outbox;
 
 const CONFIG: &str = r#"
 version = 1
@@ -24,7 +27,7 @@ match = { path_prefix = "/" }
 upstream = "app"
 "#;
 
-/// What is asked and answered, and how often.
+/// The request, the response, and their number.
 #[derive(Clone, Debug)]
 pub struct Exchanges {
     /// The request, whole.
@@ -36,6 +39,8 @@ pub struct Exchanges {
     /// Between two of them, in microseconds of the simulation: 0 for none. Time passes, and
     /// deadlines with it.
     pub pause_micros: u64,
+    /// Whether the blocks of reports come back to the worker. Without them it soon stops to report.
+    pub reports_come_back: bool,
 }
 
 impl Exchanges {
@@ -59,7 +64,15 @@ impl Exchanges {
                 descriptors_max: usize::MAX,
                 seed: 1,
             };
-            Worker::start(gateway, Box::new(table), vec![listener], place, Box::new(drop))
+            let core = Rc::new(OnceCell::new());
+            let outbox = match self.reports_come_back {
+                true => give_back(Rc::clone(&core)),
+                false => Box::new(drop),
+            };
+            let worker = Worker::start(gateway, Box::new(table), vec![listener], place, outbox);
+            // Never set before, so this does not fail.
+            let _ = core.set(Rc::downgrade(&worker.core));
+            worker
         };
         let buffers = BufferPool::new(64 << 20);
         self.serve(&sim, endpoint, &buffers);
@@ -91,7 +104,7 @@ impl Exchanges {
             while let Ok((stream, _)) = listener.accept().await {
                 let (buffers, response) = (buffers.clone(), Rc::clone(&response));
                 spawner.spawn(async move {
-                    // What arrives is the request as the gateway writes it, never shorter.
+                    // The request arrives as the gateway writes it, never shorter.
                     while read(&stream, &buffers, request_len).await.is_some()
                         && write(&stream, &buffers, &response).await.is_some()
                     {}
@@ -103,7 +116,7 @@ impl Exchanges {
     async fn ask(&self, sim: &Sim, to: SocketAddr, buffers: &BufferPool) -> Option<()> {
         let net = sim.net();
         let stream = net.connect(to).await.ok()?;
-        // What a gateway adds to a response is behind its first line; the body is the same.
+        // The gateway adds to a response behind its first line; the body is the same.
         let body = self.response.windows(4).position(|it| it == b"\r\n\r\n")? + 4;
         let body = self.response.get(body..)?;
         for _ in 0..self.count {
@@ -117,6 +130,18 @@ impl Exchanges {
         }
         Some(())
     }
+}
+
+/// The control thread of a worker whose core is `core`: empties each report and sends it back.
+fn give_back<N: Net>(core: Rc<OnceCell<Weak<Core<N>>>>) -> Outbox {
+    Box::new(move |report| {
+        if let (Report::Counts(mut block), Some(core)) =
+            (report, core.get().and_then(Weak::upgrade))
+        {
+            block.clear();
+            Worker { core }.take_back(ToWorker::Block(block));
+        }
+    })
 }
 
 async fn write(stream: &SimStream, buffers: &BufferPool, bytes: &[u8]) -> Option<()> {

@@ -31,7 +31,8 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let response = [RESPONSE_HEAD, &[b'y'; 1024]].concat();
-    let run = Exchanges { request, response, count: exchanges, pause_micros: 0 };
+    let run =
+        Exchanges { request, response, count: exchanges, pause_micros: 0, reports_come_back: true };
     match run.through_worker() {
         Some(requests) if requests == u64::from(exchanges) => ExitCode::SUCCESS,
         other => {

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::admin::client::{Client, NodeAddress, Unreachable};
-use control::admin::view::{CoreView, ReloadView, RequestsView, StatusView};
+use control::admin::view::{CoreView, ReloadView, RequestsView, StatusView, TroubleView};
 
 use super::{CANNOT_START, log};
 
@@ -137,6 +137,9 @@ impl fmt::Display for Screen<'_> {
             let reasons: Vec<_> =
                 reasons.map(|it| format!("{} {}", it.reason, number(it.count))).collect();
             row(f, "reasons", &reasons.join(", "))?;
+        }
+        for TroubleView { trouble, count } in &status.troubles {
+            row(f, "trouble", &format!("{} {trouble}", number(*count)))?;
         }
         if self.cores {
             writeln!(f)?;
@@ -317,6 +320,7 @@ mod tests {
                     error: Some("a.toml:3:1: unknown key".to_owned()),
                 }),
             },
+            troubles: vec![TroubleView { trouble: "accepts failed".to_owned(), count: 3000 }],
             cores: vec![core(0, 7), core(1, 7)],
         }
     }
@@ -342,6 +346,7 @@ ringway 0.1.0 at 127.0.0.1:9901: ready
   requests       1,234,567, 1,201/s now, 1.2/s since the start
   answers        2xx 975 (97.50 %), 4xx 20 (2.00 %), 5xx 5 (0.50 %)
   reasons        no_route 20
+  trouble        3,000 accepts failed
 
   core  CPU  version  connections         requests        per s    busy
      0    2        7            6          617,283          600    25 %

@@ -76,13 +76,12 @@ impl Control {
             }
             // To free what thousands of routes hold takes milliseconds: here nobody waits for it.
             Report::Retired { core: _, table } => drop(table),
-            Report::Counts { core, totals, gauges, mut routes } => {
-                sink.borrow_mut().counts(core, totals, &gauges, &routes);
-                state.borrow_mut().counted(core, totals, *gauges, now);
-                routes.iter_mut().for_each(|block| block.clear());
-                if !routes.is_empty() {
-                    self.tell(core, ToWorker::Blocks(routes));
-                }
+            Report::Counts(block) => {
+                let core = block.core;
+                sink.borrow_mut().counts(&block);
+                let mut block = state.borrow_mut().counted(block, now);
+                block.clear();
+                self.tell(core, ToWorker::Block(block));
             }
             Report::Records(mut records) => {
                 sink.borrow_mut().records(&records);

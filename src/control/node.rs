@@ -7,7 +7,7 @@
 
 use engine::config::Diagnostic;
 use worker::telemetry::Totals;
-use worker::telemetry::report::Gauges;
+use worker::telemetry::report::CoreBlock;
 
 /// A running gateway. Lives on the control thread.
 pub(crate) trait Node {
@@ -74,7 +74,7 @@ pub(crate) enum Refused {
 }
 
 /// How the node stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Status {
     /// The live version, counted from 1 at each start.
     pub(crate) version: u64,
@@ -102,7 +102,7 @@ pub(crate) struct Status {
 }
 
 /// How one core stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct CoreStatus {
     /// Its number, from 0.
     pub(crate) core: usize,
@@ -110,10 +110,24 @@ pub(crate) struct CoreStatus {
     pub(crate) cpu: usize,
     /// The version that it serves by.
     pub(crate) version: u64,
-    /// How it stood when it last reported.
-    pub(crate) gauges: Gauges,
-    /// What it had counted by then.
-    pub(crate) totals: Totals,
+    /// Its last report, without the blocks of routes.
+    pub(crate) block: CoreBlock,
     /// The share of its time that it computed between its last two reports, 0 to 1.
     pub(crate) busy_ratio: f64,
+}
+
+impl Status {
+    /// What all cores have counted.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.cores.iter().for_each(|core| totals += core.block.totals);
+        totals
+    }
+}
+
+impl CoreStatus {
+    /// Client connections open.
+    pub(crate) fn connections(&self) -> u64 {
+        self.block.listeners.iter().map(|(_, it)| it.connections).sum()
+    }
 }

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use engine::config::Document;
 use engine::snapshot::ListenerId;
-use worker::telemetry::Totals;
 use worker::telemetry::record::Records;
-use worker::telemetry::report::{Gauges, RouteBlock};
+use worker::telemetry::report::CoreBlock;
 
 /// Takes in what the workers report. Lives on the control thread.
 pub(crate) trait Sink {
-    /// What a core has counted: `totals` since it started, `routes` since its last report.
-    fn counts(&mut self, core: usize, totals: Totals, gauges: &Gauges, routes: &[Box<RouteBlock>]);
+    /// What a core has counted, and how it stands.
+    fn counts(&mut self, block: &CoreBlock);
 
     /// Access records of one core.
     fn records(&mut self, records: &Records);
@@ -45,7 +44,7 @@ pub(crate) struct Discard;
 
 #[cfg(test)]
 impl Sink for Discard {
-    fn counts(&mut self, _: usize, _: Totals, _: &Gauges, _: &[Box<RouteBlock>]) {}
+    fn counts(&mut self, _: &CoreBlock) {}
 
     fn records(&mut self, _: &Records) {}
 

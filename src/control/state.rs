@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use engine::config::Sources;
 use tokio::time::Instant;
 use worker::telemetry::Totals;
-use worker::telemetry::report::Gauges;
+use worker::telemetry::report::CoreBlock;
 
 use crate::listen::Place;
 use crate::node::{CoreStatus, Status};
@@ -63,8 +63,8 @@ struct Core {
     heard: Instant,
     /// When it counted last.
     counted: Instant,
-    gauges: Gauges,
-    totals: Totals,
+    /// Its last report. The blocks of routes have gone back.
+    block: Box<CoreBlock>,
     /// Client connections that were cut at the drain deadline.
     cut: usize,
     /// Between its last two counts.
@@ -90,8 +90,7 @@ impl State {
             lags_since: None,
             heard: now,
             counted: now,
-            gauges: Gauges::default(),
-            totals: Totals::default(),
+            block: Box::default(),
             cut: 0,
             busy_ratio: 0.0,
             has_ended: false,
@@ -164,25 +163,26 @@ impl State {
         self.leaving.retain(|(version, _)| *version > slowest);
     }
 
-    /// A core has counted.
-    pub(crate) fn counted(&mut self, core: usize, totals: Totals, gauges: Gauges, now: Instant) {
-        let Some(core) = self.cores.get_mut(core) else { return };
-        let computed =
-            Duration::from_micros(gauges.cpu_micros.saturating_sub(core.gauges.cpu_micros));
+    /// A core has reported. Keeps the report, and returns the one before, which goes back to the
+    /// core with the blocks of routes of this one: of these there may be thousands.
+    pub(crate) fn counted(&mut self, mut block: Box<CoreBlock>, now: Instant) -> Box<CoreBlock> {
+        let Some(core) = self.cores.get_mut(block.core) else { return block };
+        let before = core.block.gauges.cpu_micros;
+        let computed = Duration::from_micros(block.gauges.cpu_micros.saturating_sub(before));
         let elapsed = now.saturating_duration_since(core.counted);
         if !elapsed.is_zero() {
             core.busy_ratio = (computed.as_secs_f64() / elapsed.as_secs_f64()).min(1.0);
         }
         (core.heard, core.counted) = (now, now);
-        core.totals = totals;
-        core.gauges = gauges;
+        std::mem::swap(&mut core.block.routes, &mut block.routes);
+        std::mem::replace(&mut core.block, block)
     }
 
     /// A core has drained and ends; `cut` client connections were cut at the deadline.
     pub(crate) fn drained(&mut self, core: usize, totals: Totals, cut: usize) {
         if let Some(core) = self.cores.get_mut(core) {
             core.phase = Phase::Drained;
-            core.totals = totals;
+            core.block.totals = totals;
             core.cut = cut;
         }
     }
@@ -202,7 +202,7 @@ impl State {
     /// All that the cores have counted since they started, and the client connections that were cut.
     pub(crate) fn sums(&self) -> (Totals, usize) {
         let mut totals = Totals::default();
-        self.cores.iter().for_each(|core| totals += core.totals);
+        self.cores.iter().for_each(|core| totals += core.block.totals);
         (totals, self.cores.iter().map(|core| core.cut).sum())
     }
 
@@ -301,8 +301,7 @@ impl State {
             core: index,
             cpu: core.cpu,
             version: core.version,
-            gauges: core.gauges.clone(),
-            totals: core.totals,
+            block: (*core.block).clone(),
             busy_ratio: core.busy_ratio,
         };
         let listener = |it: &Listening| (it.name.to_string(), it.address.to_string());

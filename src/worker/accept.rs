@@ -101,11 +101,13 @@ async fn accept<N: Net>(core: &Rc<Core<N>>, socket: &N::Listener, slot: &Rc<List
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 let counters = &core.counters;
-                counters.accept_errors.add(1);
-                let Some(what) = exhausted(&error) else { continue };
-                match what {
-                    Exhausted::Descriptors => counters.accept_errors_descriptors.add(1),
-                    Exhausted::Memory => counters.accept_errors_memory.add(1),
+                match exhausted(&error) {
+                    Some(Exhausted::Descriptors) => counters.accept_errors_descriptors.add(1),
+                    Some(Exhausted::Memory) => counters.accept_errors_memory.add(1),
+                    None => {
+                        counters.accept_errors_other.add(1);
+                        continue;
+                    }
                 }
                 counters.accept_pauses.add(1);
                 let _paused = Paused::count(&core.paused_for_resources);

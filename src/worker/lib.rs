@@ -48,8 +48,6 @@ use net::monoio::{BoundSocket, Driver, MonoioNet};
 use net::{Net, Stream};
 use state::{Core, Place};
 use telemetry::Totals;
-use telemetry::record::Records;
-use telemetry::report::RouteBlock;
 use telemetry::reporter::Outbox;
 
 /// How often a core looks after what nobody waits for, in microseconds.
@@ -102,7 +100,7 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
                 worker.switch(table, sockets.collect());
             }
             Ok(ToWorker::Drain { deadline }) => break deadline,
-            Ok(boxes) => worker.take_boxes(boxes),
+            Ok(boxes) => worker.take_back(boxes),
             Err(_) => {
                 let buf = worker.core.buffers.take(net::buffer::Size::Small);
                 bell.read(buf).await.0?;
@@ -110,8 +108,7 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
         }
     };
     // A drain may be long: without its boxes it would run out of records.
-    let meanwhile =
-        || std::iter::from_fn(|| inbox.next().ok()).for_each(|it| worker.take_boxes(it));
+    let meanwhile = || std::iter::from_fn(|| inbox.next().ok()).for_each(|it| worker.take_back(it));
     let cut = worker.drain(deadline, meanwhile).await;
     reporter.send(Report::Drained { core: place.core, totals: worker.totals(), cut });
     // Tasks that were cut outlive the runtime.
@@ -198,21 +195,16 @@ impl<N: Net> Worker<N> {
             self.look_around();
             pause(core, DRAIN_LOOK_MICROS).await;
         }
-        core.report();
+        core.report(true);
         cut
-    }
-
-    /// Takes emptied boxes back.
-    pub fn take_back(&self, blocks: Vec<Box<RouteBlock>>, records: Vec<Box<Records>>) {
-        self.core.reporter.take_back(blocks, records);
     }
 
     /// Takes back what a message brings. A version that comes while the worker drains comes too
     /// late for it.
-    fn take_boxes(&self, message: ToWorker) {
+    pub fn take_back(&self, message: ToWorker) {
         match message {
-            ToWorker::Blocks(blocks) => self.take_back(blocks, Vec::new()),
-            ToWorker::Records(batch) => self.take_back(Vec::new(), vec![batch]),
+            ToWorker::Block(block) => self.core.reporter.take_back(block),
+            ToWorker::Records(batch) => self.core.reporter.take_records_back(batch),
             ToWorker::Switch(_) | ToWorker::Drain { .. } => {}
         }
     }
@@ -236,6 +228,6 @@ async fn look_after<N: Net>(core: Rc<Core<N>>) {
         core.set_clock();
         pause(&core, SWEEP_MICROS).await;
         core.sweep();
-        core.report();
+        core.report(false);
     }
 }

@@ -11,15 +11,15 @@ use engine::snapshot::{ListenerId, Snapshot};
 use crate::net::monoio::BoundSocket;
 use crate::telemetry::Totals;
 use crate::telemetry::record::Records;
-use crate::telemetry::report::{Gauges, RouteBlock};
+use crate::telemetry::report::CoreBlock;
 
 /// From the control thread to one worker.
 #[derive(Debug)]
 pub enum ToWorker {
     /// Serve by this version from now on.
     Switch(Box<Switch>),
-    /// Emptied blocks, to be filled again.
-    Blocks(Vec<Box<RouteBlock>>),
+    /// An emptied block, to be filled again.
+    Block(Box<CoreBlock>),
     /// An emptied batch, to be filled again.
     Records(Box<Records>),
     /// Take no new connection, finish what runs, close what is idle, and end.
@@ -61,17 +61,8 @@ pub enum Report {
         /// The table.
         table: Box<Snapshot>,
     },
-    /// What has changed since the last such report; sent once a second and before a drain ends.
-    Counts {
-        /// Which worker.
-        core: usize,
-        /// Its counts since it started.
-        totals: Totals,
-        /// How it stands at this moment.
-        gauges: Box<Gauges>,
-        /// What exchanges of each route used since the last report counted *since* then.
-        routes: Vec<Box<RouteBlock>>,
-    },
+    /// What the core counts and how it stands; sent once a second and before a drain ends.
+    Counts(Box<CoreBlock>),
     /// Access records.
     Records(Box<Records>),
     /// The worker has ended.

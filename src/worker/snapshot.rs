@@ -76,17 +76,17 @@ impl<N: Net> CoreSnapshot<N> {
         }));
     }
 
-    /// Takes out what has been counted since the last time.
-    pub(crate) fn take_blocks(&self) -> Vec<Box<RouteBlock>> {
+    /// Moves to `into` what has been counted since the last time.
+    pub(crate) fn take_blocks(&self, into: &mut Vec<Box<RouteBlock>>) {
         let mut blocks = self.blocks.borrow_mut();
-        let mut take = |index| blocks.get_mut(index).and_then(Option::take);
-        self.used.borrow_mut().drain(..).filter_map(&mut take).collect()
+        let take = |index| blocks.get_mut(index).and_then(Option::take);
+        into.extend(self.used.borrow_mut().drain(..).filter_map(take));
     }
 }
 
 impl<N: Net> Drop for CoreSnapshot<N> {
     fn drop(&mut self) {
-        self.reporter.keep(self.take_blocks());
+        self.reporter.keep(|kept| self.take_blocks(kept));
         if let Some(table) = self.table.take() {
             let core = self.reporter.core;
             self.reporter.send(Report::Retired { core, table });

@@ -17,7 +17,7 @@ use crate::listener::ListenerSlot;
 use crate::net::buffer::BufferPool;
 use crate::net::{Listener, Net};
 use crate::snapshot::CoreSnapshot;
-use crate::telemetry::report::{Gauges, RouteBlock};
+use crate::telemetry::report::{Gauges, ListenerGauges, RouteBlock};
 use crate::telemetry::reporter::{Outbox, Reporter};
 use crate::telemetry::{Counters, Totals};
 use crate::upstream::Upstreams;
@@ -177,7 +177,7 @@ impl<N: Net> Core<N> {
         let snapshot = Rc::new(CoreSnapshot::new(table, upstreams, reporter));
         let before = self.snapshot.replace(snapshot);
         // Exchanges may keep it for hours; what it has counted so far is not theirs to keep.
-        self.reporter.keep(before.take_blocks());
+        self.reporter.keep(|kept| before.take_blocks(kept));
         ends
     }
 
@@ -190,7 +190,7 @@ impl<N: Net> Core<N> {
     ) {
         snapshot.count(route, count);
         if !Rc::ptr_eq(&self.snapshot.borrow(), snapshot) {
-            self.reporter.keep(snapshot.take_blocks());
+            self.reporter.keep(|kept| snapshot.take_blocks(kept));
         }
     }
 
@@ -204,7 +204,7 @@ impl<N: Net> Core<N> {
         let mut block = self.reporter.block();
         block.route.push_str(route);
         count(&mut block);
-        self.reporter.keep(vec![block]);
+        self.reporter.keep(|kept| kept.push(block));
     }
 
     /// The drain deadline has come. Those that are open must look around.
@@ -300,23 +300,27 @@ impl<N: Net> Core<N> {
         Totals { panics, timers: self.wheel.sleeps(), ..self.counters.totals() }
     }
 
-    /// Reports counts and records to the control thread.
-    pub(crate) fn report(&self) {
-        let snapshot = self.snapshot();
-        let connections = |bound: &Bound<N>| (bound.slot.id, bound.slot.connections() as u64);
-        let tunnels = |bound: &Bound<N>| (bound.slot.id, bound.slot.tunnels() as u64);
-        let gauges = Gauges {
-            version: snapshot.table().number,
-            client_connections: self.listeners.borrow().iter().map(connections).collect(),
-            accept_paused_for_room: self.paused_for_room.get(),
-            accept_paused_for_resources: self.paused_for_resources.get(),
-            tunnels: self.listeners.borrow().iter().map(tunnels).collect(),
-            endpoint_connections: self.upstreams.gauges(),
-            buffer_bytes_lent: self.buffers.lent_bytes() as u64,
-            buffer_bytes_idle: self.buffers.idle_bytes() as u64,
-            cpu_micros: self.net.cpu_micros(),
-        };
-        self.reporter.report(self.totals(), gauges, || snapshot.take_blocks());
+    /// Reports counts and records to the control thread. Nothing is allocated for it, once the
+    /// blocks go to and fro. `last`: the core ends.
+    pub(crate) fn report(&self, last: bool) {
+        self.reporter.report(last, |block| {
+            block.totals = self.totals();
+            block.gauges = Gauges {
+                accept_paused_for_room: self.paused_for_room.get(),
+                accept_paused_for_resources: self.paused_for_resources.get(),
+                cpu_micros: self.net.cpu_micros(),
+            };
+            block.buffer_bytes_lent = self.buffers.lent_bytes() as u64;
+            block.buffer_bytes_idle = self.buffers.idle_bytes() as u64;
+            let listener = |Bound { slot, .. }: &Bound<N>| {
+                let connections = slot.connections() as u64;
+                (slot.id, ListenerGauges { connections, tunnels: slot.tunnels() as u64 })
+            };
+            block.listeners.extend(self.listeners.borrow().iter().map(listener));
+            self.upstreams.report(&mut block.endpoints);
+            let snapshot = self.snapshot();
+            self.reporter.put_routes(&mut block.routes, |routes| snapshot.take_blocks(routes));
+        });
         self.reporter.flush_records();
     }
 }

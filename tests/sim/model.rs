@@ -5,12 +5,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use worker::message::Report;
+use worker::message::{Report, ToWorker};
 use worker::net::buffer::BufferPool;
 use worker::net::sim::Random;
 use worker::telemetry::Totals;
-use worker::telemetry::record::Records;
-use worker::telemetry::report::RouteBlock;
 
 use super::http::body;
 use super::tools::Notifier;
@@ -246,20 +244,20 @@ impl ShadowModel {
         seen.len() - 1
     }
 
-    /// The gateway's core reports; gives back the boxes, emptied.
-    pub(crate) fn report(&self, report: Report) -> (Vec<Box<RouteBlock>>, Vec<Box<Records>>) {
+    /// The gateway's core reports; gives back the box, emptied.
+    pub(crate) fn report(&self, report: Report) -> Option<ToWorker> {
         self.messages.set(self.messages.get() + 1);
         match report {
-            Report::Counts { mut routes, .. } => {
-                for block in &mut routes {
-                    let requests: u64 = block.cells.iter().map(|cell| cell.count).sum();
-                    if requests != block.seconds.count() {
-                        self.violation(format!("{requests} requests, other times: {block:?}"));
+            Report::Counts(mut block) => {
+                for route in &block.routes {
+                    let requests: u64 = route.ended.iter().map(|it| it.count).sum();
+                    if requests != route.seconds.count() {
+                        self.violation(format!("{requests} requests, other times: {route:?}"));
                     }
                     self.counted.set(self.counted.get() + requests);
-                    block.clear();
                 }
-                (routes, Vec::new())
+                block.clear();
+                Some(ToWorker::Block(block))
             }
             Report::Records(mut batch) => {
                 for record in &batch.records {
@@ -269,9 +267,9 @@ impl ShadowModel {
                     }
                 }
                 batch.clear();
-                (Vec::new(), vec![batch])
+                Some(ToWorker::Records(batch))
             }
-            _ => (Vec::new(), Vec::new()),
+            _ => None,
         }
     }
 

@@ -117,9 +117,9 @@ impl<N: Net> Testbed<N> {
         let outbox = {
             let control = Rc::clone(&control);
             Box::new(move |report| {
-                let (blocks, records) = reports.report(report);
-                if let Some(core) = control.get().and_then(Weak::upgrade) {
-                    Worker { core }.take_back(blocks, records);
+                let back = reports.report(report);
+                if let (Some(core), Some(back)) = (control.get().and_then(Weak::upgrade), back) {
+                    Worker { core }.take_back(back);
                 }
             })
         };

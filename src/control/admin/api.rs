@@ -13,7 +13,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
-use worker::telemetry::Totals;
+use worker::telemetry::report::{EndpointBlock, EndpointGauges, ListenerGauges};
 
 use super::answer::{self, Answer, Body, Problem};
 use super::body::Bodies;
@@ -21,9 +21,10 @@ use super::guard::{Guard, TOML, check_content_type};
 use super::slots::Slot;
 use super::view::{
     CoreView, ListenerView, ReasonView, ReloadView, ReloadsView, RequestsView, StatusView,
-    UpstreamView,
+    TroubleView, UpstreamView,
 };
 use crate::export::Counted;
+use crate::export::metrics::{self, Scrape};
 use crate::export::process::Process;
 use crate::export::prometheus::{self, Exposition};
 use crate::node::{Applied, Change, CoreStatus, Node, Refused, Status};
@@ -99,8 +100,7 @@ impl<N: Node> Api<N> {
 
     fn metrics(&self) -> Answer {
         let Counted { merge, log } = &self.counted;
-        let exposition =
-            Exposition::new(Rc::clone(merge), log, &self.node.status(), Process::ask());
+        let exposition = Exposition::new(Rc::clone(merge), log, &self.node.status());
         let body = Body::Metrics(Box::new(exposition));
         answer::answer(StatusCode::OK, prometheus::CONTENT_TYPE, body)
     }
@@ -116,30 +116,36 @@ impl<N: Node> Api<N> {
         let merge = self.counted.merge.borrow();
         let outcomes = merge.outcomes();
         let now = Instant::now();
-        let mut totals = Totals::default();
-        status.cores.iter().for_each(|core| totals += core.totals);
+        let totals = status.totals();
         let cores: Vec<_> = status
             .cores
             .iter()
             .map(|core| core_view(core, merge.requests_per_second(core.core, now)))
             .collect();
         let mut by_listener: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut by_upstream: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for gauges in status.cores.iter().map(|core| &core.gauges) {
-            for &(id, open) in &gauges.client_connections {
-                *by_listener.entry(merge.listeners().of(id)).or_default() += open;
+        let mut by_upstream: BTreeMap<&str, EndpointGauges> = BTreeMap::new();
+        for block in status.cores.iter().map(|core| &core.block) {
+            for &(id, ListenerGauges { connections, .. }) in &block.listeners {
+                *by_listener.entry(merge.listeners().of(id)).or_default() += connections;
             }
-            for (name, idle, active) in &gauges.endpoint_connections {
-                let sums = by_upstream.entry(name).or_default();
-                *sums = (sums.0 + idle, sums.1 + active);
+            for EndpointBlock { upstream, gauges, .. } in block.endpoints.iter() {
+                *by_upstream.entry(upstream).or_default() += *gauges;
             }
         }
+        let scrape = Scrape {
+            status: &status,
+            log: &self.counted.log,
+            process: Process::ask(),
+            listeners: merge.listeners(),
+        };
+        let trouble =
+            |(trouble, count): (&str, u64)| TroubleView { trouble: trouble.to_owned(), count };
         let listener = |(name, address): &(String, String)| ListenerView {
             connections: by_listener.get(&**name).copied().unwrap_or(0),
             name: name.clone(),
             address: address.clone(),
         };
-        let upstream = |(&name, &(idle, active)): (&&str, &_)| UpstreamView {
+        let upstream = |(&name, &EndpointGauges { idle, active }): (&&str, &_)| UpstreamView {
             name: name.to_owned(),
             idle,
             active,
@@ -169,6 +175,7 @@ impl<N: Node> Api<N> {
                 retries: totals.retries,
             },
             reloads: reloads_view(&status),
+            troubles: metrics::troubles(&scrape).into_iter().map(trouble).collect(),
             cores,
         }
     }
@@ -307,11 +314,11 @@ fn core_view(core: &CoreStatus, requests_per_second: f64) -> CoreView {
         core: core.core,
         cpu: core.cpu,
         config_version: core.version,
-        connections: core.gauges.client_connections.iter().map(|&(_, open)| open).sum(),
-        requests: core.totals.requests,
+        connections: core.connections(),
+        requests: core.block.totals.requests,
         requests_per_second,
         busy_ratio: core.busy_ratio,
-        buffer_bytes_lent: core.gauges.buffer_bytes_lent,
+        buffer_bytes_lent: core.block.buffer_bytes_lent,
     }
 }
 

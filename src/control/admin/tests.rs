@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 use worker::telemetry::Totals;
-use worker::telemetry::report::{Gauges, RouteBlock};
+use worker::telemetry::report::{CoreBlock, EndpointGauges, ListenerGauges, RouteBlock};
 
 use super::client::{Client, NodeAddress};
 use super::slots::CONNECTIONS_MAX;
@@ -26,6 +26,18 @@ use crate::node::{Applied, Change, CoreStatus, Refused, Status};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Takes every change until it is told what to say.
+/// A report of a core.
+fn block() -> CoreBlock {
+    let mut block = CoreBlock {
+        totals: Totals { requests: 20, ..Totals::default() },
+        listeners: vec![(ListenerId(0), ListenerGauges { connections: 5, tunnels: 0 })],
+        ..CoreBlock::default()
+    };
+    let gauges = EndpointGauges { idle: 2, active: 1 };
+    block.endpoints.add(|it| it.set("users", "10.0.0.1:9000", gauges));
+    block
+}
+
 #[derive(Default)]
 struct FakeNode {
     not_ready: RefCell<Vec<String>>,
@@ -45,12 +57,7 @@ impl Node for FakeNode {
                 core: 0,
                 cpu: 3,
                 version: 7,
-                gauges: Gauges {
-                    client_connections: vec![(ListenerId(0), 5)],
-                    endpoint_connections: vec![("users".to_owned(), 2, 1)],
-                    ..Gauges::default()
-                },
-                totals: Totals { requests: 20, ..Totals::default() },
+                block: block(),
                 busy_ratio: 0.5,
             }],
             listeners: vec![("web".to_owned(), "127.0.0.1:8080".to_owned())],
@@ -114,7 +121,7 @@ fn counted() -> Counted {
     block.count(ListenerId(0), 502, Some(Reason::EndpointReset));
     let mut merge = counted.merge.borrow_mut();
     merge.learn(&[(ListenerId(0), "web".into())]);
-    merge.counts(0, 20, &[block], Instant::now());
+    merge.counts(&CoreBlock { routes: vec![block], ..CoreBlock::default() }, Instant::now());
     drop(merge);
     counted
 }

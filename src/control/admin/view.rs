@@ -27,6 +27,8 @@ pub struct StatusView {
     pub requests: RequestsView,
     /// Changes of the configuration since the start.
     pub reloads: ReloadsView,
+    /// Counts that stay 0 while all is well, and are not.
+    pub troubles: Vec<TroubleView>,
     /// Its cores, by number.
     pub cores: Vec<CoreView>,
 }
@@ -83,6 +85,15 @@ pub struct RequestsView {
 pub struct ReasonView {
     /// Its token, as in answers.
     pub reason: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// A count that should be 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TroubleView {
+    /// What went wrong.
+    pub trouble: String,
     /// How often.
     pub count: u64,
 }

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
 use worker::telemetry::histogram::Histogram;
-use worker::telemetry::report::RouteBlock;
+use worker::telemetry::report::{CoreBlock, EndCount, RouteBlock, RouteBytes};
 
-use super::names::OTHER;
+use super::listeners::{ListenerName, ListenerNames, OTHER};
 
 /// Routes with series of their own. Each has some 50 series for its histogram, and a monitoring
 /// system that takes half a million series from one process is rare.
@@ -23,10 +23,10 @@ pub(crate) const ROUTES_MAX: usize = 10_000;
 
 /// Combinations of listener, status and reason of one route. An endpoint that makes up statuses
 /// fills it; an honest one needs about ten.
-pub(crate) const ROUTE_CELLS_MAX: usize = 128;
+pub(crate) const ROUTE_ENDED_MAX: usize = 128;
 
 /// Combinations in all: five for each of [`ROUTES_MAX`] routes.
-pub(crate) const CELLS_MAX: usize = 50_000;
+pub(crate) const ENDED_MAX: usize = 50_000;
 
 /// A core that has not reported for this long does nothing, as far as anybody knows. Reports come
 /// once a second.
@@ -36,32 +36,31 @@ const RATE_AGE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(crate) struct Merge {
     listeners: ListenerNames,
-    routes: Vec<RouteCounts>,
+    routes: Vec<RouteSums>,
     by_name: HashMap<Box<str>, usize>,
-    cells: usize,
+    /// Combinations in all.
+    ended: usize,
     rates: BTreeMap<usize, Rate>,
 }
 
 /// What one route has counted, on all cores.
 #[derive(Debug)]
-pub(crate) struct RouteCounts {
+pub(crate) struct RouteSums {
     /// The route's name, or [`OTHER`].
     pub(crate) name: Box<str>,
     /// Requests by how they ended.
-    pub(crate) cells: Vec<CellCount>,
-    /// Requests that found no cell.
+    pub(crate) ended: Vec<EndSum>,
+    /// Requests that found no place there.
     pub(crate) other: u64,
     /// Their times.
     pub(crate) seconds: Histogram,
-    /// Bytes of request bodies.
-    pub(crate) bytes_in: u64,
-    /// Bytes of response bodies.
-    pub(crate) bytes_out: u64,
+    /// What they carried.
+    pub(crate) bytes: RouteBytes,
 }
 
 /// Requests of a route that ended alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CellCount {
+pub(crate) struct EndSum {
     /// Where they came in.
     pub(crate) listener: ListenerName,
     /// The status sent, or 499.
@@ -89,21 +88,16 @@ struct Rate {
 }
 
 impl Merge {
-    /// Takes in what a core has counted: `requests` since it started, `blocks` since its last
-    /// report.
-    pub(crate) fn counts(
-        &mut self,
-        core: usize,
-        requests: u64,
-        blocks: &[Box<RouteBlock>],
-        now: Instant,
-    ) {
-        self.rates.entry(core).and_modify(|rate| rate.advance(requests, now)).or_insert(Rate {
+    /// Takes in what a core has reported.
+    pub(crate) fn counts(&mut self, report: &CoreBlock, now: Instant) {
+        let requests = report.totals.requests;
+        let rate = self.rates.entry(report.core);
+        rate.and_modify(|rate| rate.advance(requests, now)).or_insert(Rate {
             at: now,
             requests,
             per_second: 0.0,
         });
-        for block in blocks {
+        for block in &report.routes {
             self.add(block);
         }
     }
@@ -121,7 +115,7 @@ impl Merge {
     }
 
     /// Everything counted by route. Only ever grows at its end.
-    pub(crate) fn routes(&self) -> &[RouteCounts] {
+    pub(crate) fn routes(&self) -> &[RouteSums] {
         &self.routes
     }
 
@@ -133,17 +127,17 @@ impl Merge {
         }
     }
 
-    /// How requests ended, over all routes. Those that found no cell are in none of it.
+    /// How requests ended, over all routes. Those that found no place there are in none of it.
     pub(crate) fn outcomes(&self) -> Outcomes {
         let mut outcomes = Outcomes::default();
         let mut reasons: HashMap<&'static str, u64> = HashMap::new();
-        for cell in self.routes.iter().flat_map(|route| &route.cells) {
-            let class = usize::from(cell.status / 100).checked_sub(1);
+        for it in self.routes.iter().flat_map(|route| &route.ended) {
+            let class = usize::from(it.status / 100).checked_sub(1);
             if let Some(count) = class.and_then(|class| outcomes.classes.get_mut(class)) {
-                *count += cell.count;
+                *count += it.count;
             }
-            if let Some(reason) = cell.reason {
-                *reasons.entry(reason.token()).or_default() += cell.count;
+            if let Some(reason) = it.reason {
+                *reasons.entry(reason.token()).or_default() += it.count;
             }
         }
         outcomes.reasons = reasons.into_iter().collect();
@@ -156,21 +150,21 @@ impl Merge {
         let Some(route) = self.routes.get_mut(index) else { return };
         route.other += block.other;
         route.seconds.merge(&block.seconds);
-        route.bytes_in += block.bytes_in;
-        route.bytes_out += block.bytes_out;
-        for cell in &block.cells {
-            let listener = self.listeners.known(cell.listener);
-            let alike = |it: &&mut CellCount| {
-                (it.listener, it.status, it.reason) == (listener, cell.status, cell.reason)
+        route.bytes += block.bytes;
+        for &EndCount { listener, status, reason, count } in &block.ended {
+            let listener = self.listeners.known(listener);
+            let alike = |it: &&mut EndSum| {
+                (it.listener, it.status, it.reason) == (listener, status, reason)
             };
-            if let Some(known) = route.cells.iter_mut().find(alike) {
-                known.count += cell.count;
-            } else if self.cells < CELLS_MAX && route.cells.len() < ROUTE_CELLS_MAX {
-                let (status, reason, count) = (cell.status, cell.reason, cell.count);
-                route.cells.push(CellCount { listener, status, reason, count });
-                self.cells += 1;
+            // A combination that is known adds up. A new one gets a place of its own while there is
+            // room, of this route and in all; beyond that it is counted without saying how it ended.
+            if let Some(known) = route.ended.iter_mut().find(alike) {
+                known.count += count;
+            } else if self.ended < ENDED_MAX && route.ended.len() < ROUTE_ENDED_MAX {
+                route.ended.push(EndSum { listener, status, reason, count });
+                self.ended += 1;
             } else {
-                route.other += cell.count;
+                route.other += count;
             }
         }
     }
@@ -192,13 +186,12 @@ impl Merge {
     fn push(&mut self, name: &str) -> usize {
         let index = self.routes.len();
         self.by_name.insert(name.into(), index);
-        self.routes.push(RouteCounts {
+        self.routes.push(RouteSums {
             name: name.into(),
-            cells: Vec::new(),
+            ended: Vec::new(),
             other: 0,
             seconds: Histogram::default(),
-            bytes_in: 0,
-            bytes_out: 0,
+            bytes: RouteBytes::default(),
         });
         index
     }
@@ -215,56 +208,29 @@ impl Rate {
     }
 }
 
-/// Which name of [`ListenerNames`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ListenerName(usize);
-
-/// The names of all listeners that ever were. A listener that moves to another address gets a new
-/// id and keeps its name, and its series.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ListenerNames {
-    names: Vec<Box<str>>,
-    by_id: HashMap<ListenerId, ListenerName>,
-}
-
-impl ListenerNames {
-    /// Notes a name.
-    pub(crate) fn learn(&mut self, id: ListenerId, name: &str) {
-        let known = self.names.iter().position(|it| &**it == name);
-        let index = known.unwrap_or_else(|| {
-            self.names.push(name.into());
-            self.names.len() - 1
-        });
-        self.by_id.insert(id, ListenerName(index));
-    }
-
-    /// The name of a listener.
-    pub(crate) fn of(&self, id: ListenerId) -> &str {
-        self.by_id.get(&id).map_or(OTHER, |&name| self.text(name))
-    }
-
-    /// What a name of this table is.
-    pub(crate) fn text(&self, name: ListenerName) -> &str {
-        self.names.get(name.0).map_or(OTHER, |it| it)
-    }
-
-    fn known(&self, id: ListenerId) -> ListenerName {
-        self.by_id.get(&id).copied().unwrap_or(ListenerName(usize::MAX))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use worker::telemetry::Totals;
+
     use super::*;
 
     fn block(route: &str, ended: &[(u32, u16, Option<Reason>)]) -> Box<RouteBlock> {
-        let mut block =
-            RouteBlock { route: route.to_owned(), bytes_in: 1, ..RouteBlock::default() };
+        let bytes = RouteBytes { incoming: 1, outgoing: 0 };
+        let mut block = RouteBlock { route: route.to_owned(), bytes, ..RouteBlock::default() };
         for &(listener, status, reason) in ended {
             block.count(ListenerId(listener), status, reason);
             block.seconds.observe(10);
         }
         Box::new(block)
+    }
+
+    fn report<const N: usize>(
+        core: usize,
+        requests: u64,
+        routes: [Box<RouteBlock>; N],
+    ) -> CoreBlock {
+        let totals = Totals { requests, ..Totals::default() };
+        CoreBlock { core, totals, routes: routes.into(), ..CoreBlock::default() }
     }
 
     fn merge() -> Merge {
@@ -273,25 +239,25 @@ mod tests {
         merge
     }
 
-    fn all(route: &RouteCounts) -> u64 {
-        route.cells.iter().map(|it| it.count).sum::<u64>() + route.other
+    fn all(route: &RouteSums) -> u64 {
+        route.ended.iter().map(|it| it.count).sum::<u64>() + route.other
     }
 
     #[test]
     fn blocks_of_cores_add_up_by_what_they_are_about() {
         let (mut merge, now) = (merge(), Instant::now());
-        merge.counts(0, 2, &[block("a", &[(0, 200, None), (1, 200, None)])], now);
-        merge.counts(1, 1, &[block("a", &[(0, 200, None)]), block("b", &[])], now);
+        merge.counts(&report(0, 2, [block("a", &[(0, 200, None), (1, 200, None)])]), now);
+        merge.counts(&report(1, 1, [block("a", &[(0, 200, None)]), block("b", &[])]), now);
         let [a, b] = merge.routes() else { panic!("{:?}", merge.routes()) };
-        let cell = |listener, count| CellCount {
+        let cell = |listener, count| EndSum {
             listener: merge.listeners.known(ListenerId(listener)),
             status: 200,
             reason: None,
             count,
         };
-        assert_eq!(a.cells, [cell(0, 2), cell(1, 1)]);
-        assert_eq!((a.seconds.count(), a.bytes_in), (3, 2));
-        assert_eq!((&*b.name, b.cells.len(), b.bytes_in), ("b", 0, 1));
+        assert_eq!(a.ended, [cell(0, 2), cell(1, 1)]);
+        assert_eq!((a.seconds.count(), a.bytes.incoming), (3, 2));
+        assert_eq!((&*b.name, b.ended.len(), b.bytes.incoming), ("b", 0, 1));
     }
 
     #[test]
@@ -299,16 +265,16 @@ mod tests {
         let mut merge = merge();
         merge.learn(&[(ListenerId(7), "web".into())]);
         let ended = [(0, 200, None), (7, 200, None)];
-        merge.counts(0, 2, &[block("a", &ended)], Instant::now());
-        let [cell] = &*merge.routes()[0].cells else { panic!("{:?}", merge.routes()) };
-        assert_eq!((cell.count, merge.listeners.text(cell.listener)), (2, "web"));
+        merge.counts(&report(0, 2, [block("a", &ended)]), Instant::now());
+        let [it] = &*merge.routes()[0].ended else { panic!("{:?}", merge.routes()) };
+        assert_eq!((it.count, merge.listeners.text(it.listener)), (2, "web"));
     }
 
     #[test]
     fn beyond_the_bound_of_routes_everything_is_counted_together() {
         let (mut merge, now) = (merge(), Instant::now());
         for index in 0..ROUTES_MAX + 50 {
-            merge.counts(0, 0, &[block(&format!("r{index}"), &[(0, 200, None)])], now);
+            merge.counts(&report(0, 0, [block(&format!("r{index}"), &[(0, 200, None)])]), now);
         }
         assert_eq!(merge.routes().len(), ROUTES_MAX + 1);
         let last = merge.routes().last().unwrap();
@@ -319,16 +285,16 @@ mod tests {
     fn beyond_the_bounds_of_cells_no_request_is_lost() {
         let (mut merge, now) = (merge(), Instant::now());
         for status in 100..999 {
-            merge.counts(0, 0, &[block("a", &[(0, status, None)])], now);
+            merge.counts(&report(0, 0, [block("a", &[(0, status, None)])]), now);
         }
         let [route] = merge.routes() else { panic!("{:?}", merge.routes()) };
-        assert_eq!((route.cells.len(), all(route)), (ROUTE_CELLS_MAX, 899));
-        for route in 0..CELLS_MAX / ROUTE_CELLS_MAX + 2 {
+        assert_eq!((route.ended.len(), all(route)), (ROUTE_ENDED_MAX, 899));
+        for route in 0..ENDED_MAX / ROUTE_ENDED_MAX + 2 {
             for status in 100..228 {
-                merge.counts(0, 0, &[block(&route.to_string(), &[(0, status, None)])], now);
+                merge.counts(&report(0, 0, [block(&route.to_string(), &[(0, status, None)])]), now);
             }
         }
-        assert_eq!(merge.cells, CELLS_MAX);
+        assert_eq!(merge.ended, ENDED_MAX);
         assert!(merge.routes().iter().skip(1).all(|it| all(it) == 128));
     }
 
@@ -342,7 +308,7 @@ mod tests {
             (0, 502, Some(Reason::EndpointReset)),
             (0, 502, Some(Reason::EndpointReset)),
         ];
-        merge.counts(0, 5, &[block("a", &ended)], Instant::now());
+        merge.counts(&report(0, 5, [block("a", &ended)]), Instant::now());
         let outcomes = merge.outcomes();
         assert_eq!(outcomes.classes, [0, 2, 0, 1, 2]);
         assert_eq!(outcomes.reasons, [("endpoint_reset", 2), ("no_route", 1)]);
@@ -352,9 +318,9 @@ mod tests {
     fn the_rate_is_that_between_the_last_two_reports_and_fades() {
         let (mut merge, start) = (merge(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        merge.counts(0, 1000, &[], start);
+        merge.counts(&report(0, 1000, []), start);
         assert_eq!(merge.requests_per_second(0, start), 0.0);
-        merge.counts(0, 1500, &[], after(2));
+        merge.counts(&report(0, 1500, []), after(2));
         assert_eq!(merge.requests_per_second(0, after(3)), 250.0);
         assert_eq!(merge.requests_per_second(0, after(60)), 0.0);
         assert_eq!(merge.requests_per_second(1, after(3)), 0.0);

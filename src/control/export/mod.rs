@@ -6,8 +6,9 @@
 //! Invariant: nothing here waits for a client, a disk or a data core.
 
 pub(crate) mod access_log;
+pub(crate) mod listeners;
 pub(crate) mod merge;
-pub(crate) mod names;
+pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 
@@ -18,9 +19,8 @@ use std::time::{Duration, Instant};
 
 use engine::config::Document;
 use engine::snapshot::ListenerId;
-use worker::telemetry::Totals;
 use worker::telemetry::record::Records;
-use worker::telemetry::report::{Gauges, RouteBlock};
+use worker::telemetry::report::CoreBlock;
 
 use crate::sink::Sink;
 use access_log::{AccessLog, LogCounts};
@@ -50,8 +50,8 @@ impl Export {
 }
 
 impl Sink for Export {
-    fn counts(&mut self, core: usize, totals: Totals, _: &Gauges, routes: &[Box<RouteBlock>]) {
-        self.merge.borrow_mut().counts(core, totals.requests, routes, Instant::now());
+    fn counts(&mut self, block: &CoreBlock) {
+        self.merge.borrow_mut().counts(block, Instant::now());
     }
 
     fn records(&mut self, records: &Records) {

@@ -9,17 +9,17 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
 
-use worker::telemetry::Totals;
 use worker::telemetry::histogram::{BUCKETS, bound};
+use worker::telemetry::metric::{Kind, Metric, Row};
+use worker::telemetry::report::{ROUTE, RouteBytes};
 
 use super::access_log::LogCounts;
-use super::merge::{Merge, RouteCounts};
-use super::names::{self, Metric, OTHER};
+use super::listeners::OTHER;
+use super::merge::{Merge, RouteSums};
+use super::metrics::{self, Number, Sample, Scrape};
 use super::process::Process;
 use crate::node::Status;
-use crate::process_log;
 
 /// What the format is called in `Content-Type`.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -33,49 +33,54 @@ pub(crate) struct Exposition {
     /// The text that does not grow with routes, until it is taken.
     node: Option<Vec<u8>>,
     /// The metrics by route that are still to come.
-    families: std::slice::Iter<'static, Family>,
+    families: std::vec::IntoIter<ByRoute>,
     /// The one under way, and its next route.
-    current: Option<(Family, usize)>,
+    current: Option<(ByRoute, usize)>,
     /// The upper bounds of buckets as values of `le`.
     bounds: Vec<String>,
 }
 
 /// A metric that has series for each route.
 #[derive(Clone, Copy)]
-struct Family {
-    metric: &'static Metric,
-    render: fn(&mut Text, &Exposition, &Merge, &RouteCounts),
+enum ByRoute {
+    /// [`metrics::REQUESTS`].
+    Requests,
+    /// A row of what requests carried.
+    Row(&'static Row<RouteBytes>),
+    /// [`metrics::REQUEST_SECONDS`].
+    Seconds,
 }
-
-const FAMILIES: &[Family] = &[
-    Family { metric: &names::REQUESTS, render: requests },
-    Family {
-        metric: &names::REQUEST_BYTES,
-        render: |text, _, _, it| text.sample(&names::REQUEST_BYTES, &[&it.name], it.bytes_in),
-    },
-    Family {
-        metric: &names::RESPONSE_BYTES,
-        render: |text, _, _, it| text.sample(&names::RESPONSE_BYTES, &[&it.name], it.bytes_out),
-    },
-    Family { metric: &names::REQUEST_SECONDS, render: seconds },
-];
 
 impl Exposition {
     /// Begins a scrape.
-    pub(crate) fn new(
-        merge: Rc<RefCell<Merge>>,
-        log: &LogCounts,
-        status: &Status,
-        process: Process,
-    ) -> Self {
-        let node = node(log, status, process, merge.borrow().listeners());
+    pub(crate) fn new(merge: Rc<RefCell<Merge>>, log: &LogCounts, status: &Status) -> Self {
+        let node = {
+            let merge = merge.borrow();
+            let process = Process::ask();
+            node(&Scrape { status, log, process, listeners: merge.listeners() })
+        };
         let bound = |index| bound(index).map_or("+Inf".to_owned(), seconds_text);
+        let rows = ROUTE.iter().map(ByRoute::Row);
+        let families: Vec<_> =
+            [ByRoute::Requests].into_iter().chain(rows).chain([ByRoute::Seconds]).collect();
         Self {
             merge,
             node: Some(node),
-            families: FAMILIES.iter(),
+            families: families.into_iter(),
             current: None,
             bounds: (0..BUCKETS).map(bound).collect(),
+        }
+    }
+
+    fn route(&self, text: &mut Text, family: ByRoute, merge: &Merge, route: &RouteSums) {
+        match family {
+            ByRoute::Requests => requests(text, merge, route),
+            ByRoute::Row(row) => {
+                for sample in metrics::samples(row, &[route.name.to_string()], &route.bytes) {
+                    text.sample(&row.metric, &sample);
+                }
+            }
+            ByRoute::Seconds => seconds(text, &self.bounds, route),
         }
     }
 }
@@ -91,14 +96,20 @@ impl Iterator for Exposition {
             let (family, route) = match self.current.take() {
                 Some(current) => current,
                 None => {
-                    let Some(&family) = self.families.next() else { break };
-                    text.family(family.metric);
+                    let Some(family) = self.families.next() else { break };
+                    match family {
+                        ByRoute::Requests => text.family(&metrics::REQUESTS, Kind::Counter),
+                        ByRoute::Row(row) => text.family(&row.metric, row.metric.kind()),
+                        ByRoute::Seconds => {
+                            text.family(&metrics::REQUEST_SECONDS, Kind::Histogram);
+                        }
+                    }
                     (family, 0)
                 }
             };
             let mut next = route;
             for route in merge.routes().get(route..).unwrap_or_default() {
-                (family.render)(&mut text, self, &merge, route);
+                self.route(&mut text, family, &merge, route);
                 next += 1;
                 if text.0.len() >= PIECE_BYTES {
                     self.current = Some((family, next));
@@ -111,191 +122,56 @@ impl Iterator for Exposition {
 }
 
 /// Everything that is not by route.
-fn node(
-    log: &LogCounts,
-    status: &Status,
-    process: Process,
-    listeners: &super::merge::ListenerNames,
-) -> Vec<u8> {
+fn node(scrape: &Scrape<'_>) -> Vec<u8> {
     let mut text = Text(Vec::with_capacity(PIECE_BYTES));
-    let mut totals = Totals::default();
-    status.cores.iter().for_each(|core| totals += core.totals);
-
-    text.one(&names::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1u64);
-    text.one(&names::START_TIME, &[], status.started_unix);
-    text.one(&names::DRIVER_INFO, &[&status.driver], 1u64);
-    text.per_core(&names::CONFIG_VERSION, status, |core| core.version);
-    text.family(&names::CONFIG_RELOADS);
-    text.sample(&names::CONFIG_RELOADS, &["ok"], status.reloads_ok);
-    text.sample(&names::CONFIG_RELOADS, &["unchanged"], status.reloads_unchanged);
-    text.sample(&names::CONFIG_RELOADS, &["refused"], status.reloads_refused);
-
-    text.family(&names::CLIENT_CONNECTIONS);
-    let gauges = || status.cores.iter().map(|core| &core.gauges);
-    let by_listener = gauges().flat_map(|it| &it.client_connections);
-    for (name, open) in summed(by_listener.map(|&(id, open)| (listeners.of(id), open))) {
-        text.sample(&names::CLIENT_CONNECTIONS, &[name], open);
+    for (metric, samples) in metrics::families(scrape) {
+        text.family(metric, metric.kind());
+        samples.iter().for_each(|sample| text.sample(metric, sample));
     }
-    text.one(&names::CLIENT_CONNECTIONS_TOTAL, &[], totals.client_connections);
-    text.one(&names::CLIENT_REFUSED, &["per_client"], totals.client_refused);
-    text.one(&names::CLIENT_SHED, &[], totals.client_shed);
-    text.family(&names::ACCEPT_ERRORS);
-    let (descriptors, memory) = (totals.accept_errors_descriptors, totals.accept_errors_memory);
-    let other = totals.accept_errors.saturating_sub(descriptors + memory);
-    for (kind, count) in [("descriptors", descriptors), ("memory", memory), ("other", other)] {
-        text.sample(&names::ACCEPT_ERRORS, &[kind], count);
-    }
-    text.one(&names::ACCEPT_PAUSES, &[], totals.accept_pauses);
-    text.family(&names::ACCEPT_PAUSED);
-    let full: u64 = gauges().map(|it| it.accept_paused_for_room).sum();
-    let short: u64 = gauges().map(|it| it.accept_paused_for_resources).sum();
-    text.sample(&names::ACCEPT_PAUSED, &["full"], full);
-    text.sample(&names::ACCEPT_PAUSED, &["resources"], short);
-
-    text.family(&names::TUNNELS);
-    let by_listener = gauges().flat_map(|it| &it.tunnels);
-    for (name, open) in summed(by_listener.map(|&(id, open)| (listeners.of(id), open))) {
-        text.sample(&names::TUNNELS, &[name], open);
-    }
-    text.one(&names::TUNNELS_TOTAL, &[], totals.tunnels);
-    text.family(&names::TUNNEL_BYTES);
-    text.sample(&names::TUNNEL_BYTES, &["in"], totals.tunnel_bytes_in);
-    text.sample(&names::TUNNEL_BYTES, &["out"], totals.tunnel_bytes_out);
-
-    text.family(&names::UPSTREAM_CONNECTIONS);
-    let by_upstream = || gauges().flat_map(|it| &it.endpoint_connections);
-    let idle = by_upstream().map(|(name, idle, _)| (&**name, *idle));
-    let active = by_upstream().map(|(name, _, active)| (&**name, *active));
-    for ((name, idle), (_, active)) in summed(idle).into_iter().zip(summed(active)) {
-        text.sample(&names::UPSTREAM_CONNECTIONS, &[name, "idle"], idle);
-        text.sample(&names::UPSTREAM_CONNECTIONS, &[name, "active"], active);
-    }
-    let (opened, reused) = (totals.endpoint_opened, totals.endpoint_reused);
-    text.one(&names::UPSTREAM_CONNECTS, &[], opened);
-    text.one(&names::UPSTREAM_CONNECTS_EXHAUSTED, &[], totals.connects_exhausted);
-    text.one(&names::UPSTREAM_REUSED, &[], reused);
-    text.one(&names::UPSTREAM_REUSE_RATIO, &[], share(reused, opened));
-    text.one(&names::RETRIES, &[], totals.retries);
-    text.one(&names::PANICS, &[], totals.panics);
-
-    text.per_core(&names::CORE_CONNECTIONS, status, |core| {
-        core.gauges.client_connections.iter().map(|&(_, open)| open).sum()
-    });
-    text.per_core(&names::CORE_REQUESTS, status, |core| core.totals.requests);
-    text.family(&names::CORE_BUSY_RATIO);
-    for core in &status.cores {
-        text.sample(&names::CORE_BUSY_RATIO, &[&core.core.to_string()], core.busy_ratio);
-    }
-    text.family(&names::CORE_BUSY_SECONDS);
-    for core in &status.cores {
-        let busy = InSeconds(core.gauges.cpu_micros);
-        text.sample(&names::CORE_BUSY_SECONDS, &[&core.core.to_string()], busy);
-    }
-
-    text.family(&names::MEMORY);
-    let lent: u64 = gauges().map(|it| it.buffer_bytes_lent).sum();
-    let idle: u64 = gauges().map(|it| it.buffer_bytes_idle).sum();
-    text.sample(&names::MEMORY, &["buffers_lent"], lent);
-    text.sample(&names::MEMORY, &["buffers_idle"], idle);
-    if let Some(resident) = process.resident_bytes {
-        text.sample(&names::MEMORY, &["resident"], resident);
-    }
-    text.family(&names::FILE_DESCRIPTORS);
-    for (kind, count) in [("open", process.descriptors_open), ("max", process.descriptors_max)] {
-        if let Some(count) = count {
-            text.sample(&names::FILE_DESCRIPTORS, &[kind], count);
-        }
-    }
-
-    text.one(&names::ACCESS_LOG_WRITTEN, &[], log.written.load(Relaxed));
-    text.one(&names::ACCESS_LOG_DROPPED, &[], log.dropped.load(Relaxed));
-    text.one(&names::ACCESS_LOG_ERRORS, &[], log.errors.load(Relaxed));
-    text.one(&names::PROCESS_LOG_LOST, &[], process_log::lost());
     text.0
 }
 
-/// `some` of `some` and `others`, 0 to 1; 0 when there are none.
-fn share(some: u64, others: u64) -> f64 {
-    let all = some + others;
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
-    if all == 0 { 0.0 } else { some as f64 / all as f64 }
-}
-
-/// Counts added up by name, in the order of the names.
-fn summed<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Vec<(&'a str, u64)> {
-    let mut sums = std::collections::BTreeMap::new();
-    for (name, count) in counts {
-        *sums.entry(name).or_insert(0) += count;
-    }
-    sums.into_iter().collect()
-}
-
-fn requests(text: &mut Text, _: &Exposition, merge: &Merge, route: &RouteCounts) {
-    for cell in &route.cells {
-        let listener = merge.listeners().text(cell.listener);
-        let reason = cell.reason.map_or("", |reason| reason.token());
+fn requests(text: &mut Text, merge: &Merge, route: &RouteSums) {
+    for it in &route.ended {
+        let listener = merge.listeners().text(it.listener);
+        let reason = it.reason.map_or("", |reason| reason.token());
         let mut status = itoa::Buffer::new();
-        let labels = [listener, &route.name, status.format(cell.status), reason];
-        text.sample(&names::REQUESTS, &labels, cell.count);
+        let labels = [listener, &route.name, status.format(it.status), reason];
+        text.labelled(&metrics::REQUESTS, &labels, Number::Count(it.count));
     }
     if route.other > 0 {
-        text.sample(&names::REQUESTS, &[OTHER, &route.name, OTHER, OTHER], route.other);
+        let labels = [OTHER, &route.name, OTHER, OTHER];
+        text.labelled(&metrics::REQUESTS, &labels, Number::Count(route.other));
     }
 }
 
-fn seconds(text: &mut Text, exposition: &Exposition, _: &Merge, route: &RouteCounts) {
-    let name = names::REQUEST_SECONDS.name;
+/// A histogram: cumulated counts by upper bound, the sum, and the count. The names of its three
+/// metrics and the label `le` belong to the format, so they are written here.
+fn seconds(text: &mut Text, bounds: &[String], route: &RouteSums) {
+    let name = metrics::REQUEST_SECONDS.name;
     let mut label = Text(b"{route=\"".to_vec());
     label.escaped(&route.name);
     label.0.push(b'"');
-    let mut sum = 0;
-    for (bound, count) in exposition.bounds.iter().zip(&route.seconds.counts) {
-        sum += count;
+    let mut count = 0;
+    for (bound, more) in bounds.iter().zip(&route.seconds.counts) {
+        count += more;
         text.bytes(name.as_bytes());
         text.bytes(b"_bucket");
         text.bytes(&label.0);
         text.bytes(b",le=\"");
         text.bytes(bound.as_bytes());
         text.bytes(b"\"} ");
-        sum.put(text);
+        text.number(Number::Count(count));
         text.bytes(b"\n");
     }
-    for (suffix, micros) in [("_sum", Some(route.seconds.sum_micros)), ("_count", None)] {
+    let sum = Number::Micros(route.seconds.sum_micros);
+    for (suffix, number) in [("_sum", sum), ("_count", Number::Count(count))] {
         text.bytes(name.as_bytes());
         text.bytes(suffix.as_bytes());
         text.bytes(&label.0);
         text.bytes(b"} ");
-        match micros {
-            Some(micros) => InSeconds(micros).put(text),
-            None => sum.put(text),
-        }
+        text.number(number);
         text.bytes(b"\n");
-    }
-}
-
-/// A value of a sample.
-trait Value {
-    fn put(self, text: &mut Text);
-}
-
-impl Value for u64 {
-    fn put(self, text: &mut Text) {
-        text.bytes(itoa::Buffer::new().format(self).as_bytes());
-    }
-}
-
-impl Value for f64 {
-    fn put(self, text: &mut Text) {
-        text.bytes(self.to_string().as_bytes());
-    }
-}
-
-/// Microseconds, shown as seconds.
-struct InSeconds(u64);
-
-impl Value for InSeconds {
-    fn put(self, text: &mut Text) {
-        text.bytes(seconds_text(self.0).as_bytes());
     }
 }
 
@@ -308,7 +184,7 @@ fn seconds_text(micros: u64) -> String {
 struct Text(Vec<u8>);
 
 impl Text {
-    fn family(&mut self, metric: &Metric) {
+    fn family(&mut self, metric: &Metric, kind: Kind) {
         for word in [
             "# HELP ",
             metric.name,
@@ -317,35 +193,24 @@ impl Text {
             "\n# TYPE ",
             metric.name,
             " ",
-            metric.kind.word(),
+            metrics::word(kind),
             "\n",
         ] {
             self.bytes(word.as_bytes());
         }
     }
 
-    fn one(&mut self, metric: &Metric, labels: &[&str], value: impl Value) {
-        self.family(metric);
-        self.sample(metric, labels, value);
+    fn sample(&mut self, metric: &Metric, (labels, number): &Sample) {
+        let labels: Vec<&str> = labels.iter().map(|label| &**label).collect();
+        self.labelled(metric, &labels, *number);
     }
 
-    fn per_core(
-        &mut self,
-        metric: &Metric,
-        status: &Status,
-        value: impl Fn(&crate::node::CoreStatus) -> u64,
-    ) {
-        self.family(metric);
-        for core in &status.cores {
-            self.sample(metric, &[&core.core.to_string()], value(core));
-        }
-    }
-
-    fn sample(&mut self, metric: &Metric, labels: &[&str], value: impl Value) {
-        debug_assert_eq!(metric.labels.len(), labels.len(), "{}", metric.name);
+    fn labelled(&mut self, metric: &Metric, labels: &[&str], number: Number) {
+        let names = metric.scope.labels().iter().chain(metric.labels);
+        debug_assert_eq!(names.clone().count(), labels.len(), "{}", metric.name);
         self.bytes(metric.name.as_bytes());
         let mut before: &[u8] = b"{";
-        for (name, value) in metric.labels.iter().zip(labels) {
+        for (name, value) in names.zip(labels) {
             self.bytes(before);
             self.bytes(name.as_bytes());
             self.bytes(b"=\"");
@@ -357,8 +222,16 @@ impl Text {
             self.bytes(b"}");
         }
         self.bytes(b" ");
-        value.put(self);
+        self.number(number);
         self.bytes(b"\n");
+    }
+
+    fn number(&mut self, number: Number) {
+        match number {
+            Number::Count(count) => self.bytes(itoa::Buffer::new().format(count).as_bytes()),
+            Number::Micros(micros) => self.bytes(seconds_text(micros).as_bytes()),
+            Number::Ratio(ratio) => self.bytes(ratio.to_string().as_bytes()),
+        }
     }
 
     fn bytes(&mut self, bytes: &[u8]) {

@@ -29,7 +29,7 @@ use worker::message::{Report, Switch, ToWorker};
 use worker::net::monoio::BoundSocket;
 use worker::telemetry::Totals;
 use worker::telemetry::record::Records;
-use worker::telemetry::report::{Gauges, RouteBlock};
+use worker::telemetry::report::{CoreBlock, Gauges, RouteBlock};
 
 use crate::apply::{CHANGES_MAX, SWITCH_TIMEOUT, Wish, apply};
 use crate::handle::Control;
@@ -163,9 +163,10 @@ impl FakeCore {
             while let Ok(message) = inbox.next() {
                 match message {
                     ToWorker::Switch(switch) => self.switch(core, *switch, &reports),
-                    ToWorker::Blocks(blocks) => {
-                        assert!(blocks.iter().all(|it| it.route.is_empty() && it.cells.is_empty()));
-                        self.blocks.set(self.blocks.get() + blocks.len());
+                    ToWorker::Block(block) => {
+                        let routes = &block.routes;
+                        assert!(routes.iter().all(|it| it.route.is_empty() && it.ended.is_empty()));
+                        self.blocks.set(self.blocks.get() + routes.len());
                     }
                     ToWorker::Records(batch) => {
                         assert_eq!((batch.core, batch.dropped), (core, 0));

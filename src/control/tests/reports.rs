@@ -15,9 +15,9 @@ struct Tallied {
 }
 
 impl Sink for Tally {
-    fn counts(&mut self, _: usize, totals: Totals, _: &Gauges, routes: &[Box<RouteBlock>]) {
-        assert!(routes.iter().all(|it| it.route == "all"));
-        self.0.requests.set(self.0.requests.get() + totals.requests);
+    fn counts(&mut self, block: &CoreBlock) {
+        assert!(block.routes.iter().all(|it| it.route == "all"));
+        self.0.requests.set(self.0.requests.get() + block.totals.requests);
     }
 
     fn records(&mut self, _: &Records) {
@@ -42,12 +42,13 @@ async fn counts_and_records_are_handed_on_and_their_boxes_come_back_empty() {
         let node = Fake::with(2, None, Box::new(tally.clone()));
         tokio::time::advance(Duration::from_secs(1)).await;
         let block = RouteBlock { route: "all".to_owned(), ..RouteBlock::default() };
-        node.control.report(Report::Counts {
+        node.control.report(Report::Counts(Box::new(CoreBlock {
             core: 1,
             totals: Totals { requests: 5, ..Totals::default() },
-            gauges: Box::new(Gauges { cpu_micros: 250_000, ..Gauges::default() }),
+            gauges: Gauges { cpu_micros: 250_000, ..Gauges::default() },
             routes: vec![Box::new(block.clone()), Box::new(block)],
-        });
+            ..CoreBlock::default()
+        })));
         let mut batch = Records::default();
         (batch.core, batch.dropped) = (1, 3);
         node.control.report(Report::Records(Box::new(batch)));
@@ -55,7 +56,7 @@ async fn counts_and_records_are_handed_on_and_their_boxes_come_back_empty() {
         eventually("they come back", || (core.blocks.get(), core.batches.get()) == (2, 1)).await;
         assert_eq!((tally.0.requests.get(), tally.0.batches.get()), (5, 1));
         let status = node.control.status();
-        assert_eq!(status.cores[1].totals.requests, 5);
+        assert_eq!(status.cores[1].block.totals.requests, 5);
         assert!((status.cores[1].busy_ratio - 0.25).abs() < 1e-6, "{}", status.cores[1].busy_ratio);
         assert_eq!(node.cores[0].blocks.get(), 0);
     }
@@ -83,12 +84,7 @@ async fn a_core_that_says_nothing_is_not_alive() {
         let node = Fake::new(2);
         tokio::time::advance(SILENCE_MAX).await;
         assert!(node.control.alive());
-        node.control.report(Report::Counts {
-            core: 0,
-            totals: Totals::default(),
-            gauges: Box::default(),
-            routes: Vec::new(),
-        });
+        node.control.report(Report::Counts(Box::default()));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(!node.control.alive());
         assert_eq!(node.control.ready(), ["core 1 has said nothing for 6.0 s"]);

@@ -75,8 +75,8 @@ impl<N: Net> Exchange<'_, N> {
         self.core.count(&self.snapshot, notes.route.get(), |block| {
             block.count(self.listener.id, status, reason);
             block.seconds.observe(clamped(done));
-            block.bytes_in += notes.bytes_in.get();
-            block.bytes_out += notes.bytes_out.get();
+            block.bytes.incoming += notes.bytes_in.get();
+            block.bytes.outgoing += notes.bytes_out.get();
         });
         if self.snapshot.table().records {
             let endpoint = notes.endpoint.borrow().clone();
@@ -231,8 +231,8 @@ impl Account {
         core.count_by_name(&self.route, |block| {
             block.count(self.listener, self.status, reason);
             block.seconds.observe(self.answered_micros);
-            block.bytes_in += bytes_in;
-            block.bytes_out += bytes_out;
+            block.bytes.incoming += bytes_in;
+            block.bytes.outgoing += bytes_out;
         });
         let Some(mut kept) = self.record else { return };
         for record in &mut kept.records {

@@ -1,100 +1,97 @@
-//! What a core counts. Plain cells, core-local; the control thread gets sums.
+//! The counts of a core. Plain cells, core-local; the control thread gets sums.
+//!
+//! A metric is a row: of [`CORE`] here, or of a table in [`report`]. [`metric`] says what follows
+//! from it.
 
 pub mod histogram;
+pub mod metric;
 pub mod record;
 pub mod report;
 pub mod reporter;
 
-use std::cell::Cell;
 use std::fmt;
-use std::ops::AddAssign;
 
-/// A count that one core keeps.
-#[derive(Debug, Default)]
-pub struct Counter(Cell<u64>);
+use metric::metrics;
 
-impl Counter {
-    /// Adds `n`.
-    pub fn add(&self, n: u64) {
-        self.0.set(self.0.get() + n);
+pub use metric::Counter;
+
+metrics! {
+    /// A core's counts.
+    pub cells Counters;
+    /// Counts as they stood at one moment, on one core or added up over several.
+    pub numbers Totals;
+    pub rows CORE;
+
+    "ringway_core_requests_total" by Core
+    "Requests that ended on a core, however they ended" { requests }
+
+    "ringway_replies_total"
+    "Requests that the gateway answered itself because of a reason; see ringway_requests_total for it" { replies }
+
+    "ringway_broken_total"
+    "Exchanges that ended without a complete response" { broken }
+
+    "ringway_retries_total"
+    "Second tries, after a failed connect or on a pooled connection that turned out dead" { retries }
+
+    "ringway_client_connections_total"
+    "Client connections accepted" { client_connections }
+
+    "ringway_client_connections_refused_total"
+    "Client connections closed at once; per_client: limits.connections_per_client_max"
+    trouble "client connections refused" {
+        client_refused [reason = "per_client"],
     }
 
-    /// The count so far.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.0.get()
+    "ringway_client_connections_shed_total"
+    "Client connections closed while they were idle, because descriptors had run out or the listener was full"
+    trouble "idle client connections closed for room" { client_shed }
+
+    "ringway_accept_errors_total"
+    "Accepts that failed because descriptors or the memory of the kernel had run out, or because the client was gone (other)"
+    trouble "accepts failed" {
+        accept_errors_descriptors [kind = "descriptors"],
+        accept_errors_memory [kind = "memory"],
+        accept_errors_other [kind = "other"],
     }
+
+    "ringway_accept_pauses_total"
+    "Times that accepting paused because descriptors or memory had run out; if it grows, raise the limit of descriptors"
+    trouble "pauses of accepting" { accept_pauses }
+
+    "ringway_tunnels_total"
+    "Tunnels that began" { tunnels }
+
+    "ringway_tunnel_bytes_total"
+    "Bytes that tunnels have passed on, from clients (in) and to clients (out), while they do; by route they are counted when a tunnel ends" {
+        tunnel_bytes_in [direction = "in"],
+        tunnel_bytes_out [direction = "out"],
+    }
+
+    "ringway_upstream_connects_total"
+    "Connections opened to endpoints" { endpoint_opened }
+
+    "ringway_upstream_connects_exhausted_total"
+    "Connections to endpoints that could not be made because the gateway itself had no descriptor, memory or local port"
+    trouble "connects without descriptor, memory or port" { connects_exhausted }
+
+    "ringway_upstream_reused_total"
+    "Requests sent on a connection from a pool" { endpoint_reused }
+
+    "ringway_panics_total"
+    "Connections that ended by a mistake of ours; the log has the message"
+    trouble "panics" { panics }
+
+    "ringway_timers_total"
+    "Timers that the deadlines of all connections have asked of the runtime; grows with busy time, not with requests" { timers }
 }
 
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A core's counts.
-        #[derive(Debug, Default)]
-        pub struct Counters {
-            $($(#[$doc])* pub $name: Counter,)*
-        }
-
-        /// Counts as they stood at one moment, on one core or summed over several.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Totals {
-            $($(#[$doc])* pub $name: u64,)*
-        }
-
-        impl Counters {
-            /// The counts as they stand.
-            #[must_use]
-            pub fn totals(&self) -> Totals {
-                Totals { $($name: self.$name.total(),)* }
-            }
-        }
-
-        impl AddAssign for Totals {
-            fn add_assign(&mut self, other: Self) {
-                $(self.$name += other.$name;)*
-            }
-        }
-    };
-}
-
-counters! {
-    /// Exchanges that ended, however they ended.
-    requests,
-    /// Exchanges that the gateway answered itself.
-    replies,
-    /// Exchanges that ended without a complete response.
-    broken,
-    /// Second tries, after a failed connect or on a connection that turned out dead.
-    retries,
-    /// Client connections accepted.
-    client_connections,
+impl Totals {
     /// Accepts that failed.
-    accept_errors,
-    /// Of these, for want of descriptors.
-    accept_errors_descriptors,
-    /// Of these, for want of the kernel's memory.
-    accept_errors_memory,
-    /// Times that accepting paused because descriptors or memory had run out.
-    accept_pauses,
-    /// Client connections closed at once, since their client had too many.
-    client_refused,
-    /// Client connections closed while they were idle, since others needed what they held.
-    client_shed,
-    /// Connections to endpoints that could not be made for want of descriptors, memory or ports.
-    connects_exhausted,
-    /// Connections opened to endpoints.
-    endpoint_opened,
-    /// Requests sent on a connection from the pool.
-    endpoint_reused,
-    /// Tunnels that began.
-    tunnels,
-    /// Bytes that tunnels have passed on from clients to endpoints.
-    tunnel_bytes_in,
-    /// Bytes that tunnels have passed on from endpoints to clients.
-    tunnel_bytes_out,
-    /// Connections that ended by a panic.
-    panics,
-    /// Timers asked of the runtime by the deadline wheel.
-    timers,
+    #[must_use]
+    pub const fn accept_errors(&self) -> u64 {
+        self.accept_errors_descriptors + self.accept_errors_memory + self.accept_errors_other
+    }
 }
 
 impl fmt::Display for Totals {
@@ -115,7 +112,7 @@ impl fmt::Display for Totals {
             self.endpoint_opened,
             share * 100.0,
             self.panics,
-            self.accept_errors,
+            self.accept_errors(),
             self.timers,
         )
     }

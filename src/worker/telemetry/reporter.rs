@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::Totals;
 use super::record::Records;
-use super::report::{Gauges, RouteBlock};
+use super::report::{CoreBlock, RouteBlock};
 use crate::message::Report;
 
-/// Blocks that may be away at once. The control thread sends them back within milliseconds; when it
+/// Reports that may be away at once. The control thread keeps the last one and sends back the one
+/// before; when none comes back, counts stay here and go with a later report.
+const REPORTS_AWAY_MAX: usize = 8;
+/// Blocks of routes that may be away at once. The control thread sends them back within milliseconds; when it
 /// does not, counts stay here and go with a later report.
 const BLOCKS_AWAY_MAX: usize = 65_536;
 /// Batches of records of a core: what a control thread that is held up for 30 ms misses at 100,000
@@ -23,6 +25,9 @@ pub struct Reporter {
     pub(crate) core: usize,
     /// `None` once the worker has ended.
     outbox: RefCell<Option<Outbox>>,
+    /// Empty reports.
+    reports: RefCell<Vec<Box<CoreBlock>>>,
+    reports_away: Cell<usize>,
     /// Empty blocks.
     blocks: RefCell<Vec<Box<RouteBlock>>>,
     blocks_away: Cell<usize>,
@@ -41,6 +46,8 @@ impl Reporter {
         Self {
             core,
             outbox: RefCell::new(Some(outbox)),
+            reports: RefCell::default(),
+            reports_away: Cell::new(0),
             blocks: RefCell::default(),
             blocks_away: Cell::new(0),
             kept: RefCell::default(),
@@ -67,36 +74,48 @@ impl Reporter {
         self.blocks.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Keeps blocks for the next report.
-    pub(crate) fn keep(&self, mut blocks: Vec<Box<RouteBlock>>) {
-        self.kept.borrow_mut().append(&mut blocks);
+    /// Keeps blocks for the next report: those that `take` puts into the list.
+    pub(crate) fn keep(&self, take: impl FnOnce(&mut Vec<Box<RouteBlock>>)) {
+        take(&mut self.kept.borrow_mut());
     }
 
-    /// Reports counts. `current` takes out what the current version has counted.
-    pub(crate) fn report(
-        &self,
-        totals: Totals,
-        gauges: Gauges,
-        current: impl FnOnce() -> Vec<Box<RouteBlock>>,
-    ) {
-        let mut routes = Vec::new();
-        if self.blocks_away.get() < BLOCKS_AWAY_MAX {
-            routes = current();
-            routes.append(&mut self.kept.borrow_mut());
-            self.blocks_away.set(self.blocks_away.get() + routes.len());
+    /// Reports an empty block that `fill` has filled. With `last` the core ends: it reports however
+    /// many reports are away.
+    pub(crate) fn report(&self, last: bool, fill: impl FnOnce(&mut CoreBlock)) {
+        if !last && self.reports_away.get() >= REPORTS_AWAY_MAX {
+            return;
         }
-        self.send(Report::Counts { core: self.core, totals, gauges: Box::new(gauges), routes });
+        let mut block = self.reports.borrow_mut().pop().unwrap_or_default();
+        block.core = self.core;
+        fill(&mut block);
+        self.reports_away.set(self.reports_away.get() + 1);
+        self.send(Report::Counts(block));
     }
 
-    /// Takes emptied boxes back.
-    pub(crate) fn take_back(
+    /// Puts the blocks of routes into a report: those of `current`, and those that were kept.
+    pub(crate) fn put_routes(
         &self,
-        mut blocks: Vec<Box<RouteBlock>>,
-        mut records: Vec<Box<Records>>,
+        into: &mut Vec<Box<RouteBlock>>,
+        current: impl FnOnce(&mut Vec<Box<RouteBlock>>),
     ) {
-        self.blocks_away.set(self.blocks_away.get().saturating_sub(blocks.len()));
-        self.blocks.borrow_mut().append(&mut blocks);
-        self.batches.borrow_mut().append(&mut records);
+        if self.blocks_away.get() < BLOCKS_AWAY_MAX {
+            current(into);
+            into.append(&mut self.kept.borrow_mut());
+            self.blocks_away.set(self.blocks_away.get() + into.len());
+        }
+    }
+
+    /// Takes back the block of a report, and the blocks of routes in it; all are empty.
+    pub(crate) fn take_back(&self, mut block: Box<CoreBlock>) {
+        self.blocks_away.set(self.blocks_away.get().saturating_sub(block.routes.len()));
+        self.blocks.borrow_mut().append(&mut block.routes);
+        self.reports_away.set(self.reports_away.get().saturating_sub(1));
+        self.reports.borrow_mut().push(block);
+    }
+
+    /// Takes back a batch of records that is empty.
+    pub(crate) fn take_records_back(&self, batch: Box<Records>) {
+        self.batches.borrow_mut().push(batch);
     }
 
     /// Lets `write` put one record, whose texts have `text_bytes` in all, into the batch.

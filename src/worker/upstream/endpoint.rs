@@ -16,6 +16,7 @@ use super::pool::Pool;
 use crate::net::Net;
 use crate::slots::{Kept, KeptSlot};
 use crate::state::Place;
+use crate::telemetry::report::{EndpointBlock, Reused};
 
 /// The upstreams of one core: those that a request has used.
 #[derive(Debug)]
@@ -87,11 +88,9 @@ impl<N: Net> Upstreams<N> {
         self.for_each_pool(|pool| pool.close_idle());
     }
 
-    /// The name of each upstream, and how many of its connections are idle and in use.
-    pub(crate) fn gauges(&self) -> Vec<(String, u64, u64)> {
-        let mut gauges = Vec::new();
-        self.slots.for_each(|upstream| gauges.push(upstream.gauge()));
-        gauges
+    /// Reports how the endpoints stand.
+    pub(crate) fn report(&self, blocks: &mut Reused<EndpointBlock>) {
+        self.slots.for_each(|upstream| upstream.report(blocks));
     }
 
     fn for_each_pool(&self, mut each: impl FnMut(&Rc<Pool<N>>)) {
@@ -186,14 +185,11 @@ impl<N: Net> UpstreamSlot<N> {
         self.endpoints.for_each(|endpoint| each(&endpoint.pool));
     }
 
-    /// Its name, and how many connections are idle and in use.
-    fn gauge(&self) -> (String, u64, u64) {
-        let (mut idle, mut open) = (0, 0);
+    /// Reports how its endpoints stand.
+    fn report(&self, blocks: &mut Reused<EndpointBlock>) {
         self.for_each_pool(|pool| {
-            idle += pool.len();
-            open += pool.open();
+            blocks.add(|block| block.set(&self.name, pool.name(), pool.gauges()));
         });
-        (self.name.to_string(), idle as u64, open.saturating_sub(idle) as u64)
     }
 }
 
@@ -316,6 +312,12 @@ mod tests {
         (0..picks).map(|_| last(&slot.pick(&[]).unwrap())).collect()
     }
 
+    fn count<N: Net>(upstreams: &Upstreams<N>) -> usize {
+        let mut count = 0;
+        upstreams.slots.for_each(|_| count += 1);
+        count
+    }
+
     #[test]
     fn an_endpoint_is_the_same_wherever_its_address_stands() {
         let first = table(1, "endpoints = [\"10.0.0.1:1\", \"10.0.0.2:1\"]");
@@ -352,15 +354,15 @@ mod tests {
             table
         };
         upstreams.switch(&without);
-        assert!(upstreams.gauges().is_empty());
+        assert_eq!(count(&upstreams), 0);
         // An exchange of the first version goes on, alone with the endpoints that it knows.
         assert_eq!(turns(&slot, 1)[0].0, 1);
         let late = upstreams.slot(&first, first.upstream_by_name("app").unwrap());
-        assert!(!Rc::ptr_eq(&late, &slot) && upstreams.gauges().is_empty());
+        assert!(!Rc::ptr_eq(&late, &slot) && count(&upstreams) == 0);
         let third = table(3, "endpoints = [\"10.0.0.1:1\"]");
         upstreams.switch(&third);
         let new = upstreams.slot(&third, third.upstream_by_name("app").unwrap());
-        assert!(!Rc::ptr_eq(&new, &slot) && upstreams.gauges().len() == 1);
+        assert!(!Rc::ptr_eq(&new, &slot) && count(&upstreams) == 1);
     }
 
     #[test]

@@ -15,11 +15,14 @@ use crate::failure::{Failure, Kind};
 use crate::net::{Net, Stream, StreamState};
 use crate::pressure::exhausted;
 use crate::state::{Core, Place};
+use crate::telemetry::report::EndpointGauges;
 use crate::transport::Transport;
 
 /// The idle connections of one endpoint on one core, the one used last on top.
 pub struct Pool<N: Net> {
     address: Address,
+    /// The address as text, for reports.
+    name: Box<str>,
     idle: RefCell<Vec<Idle<N>>>,
     /// This core's share of the most idle connections.
     idle_max: Cell<usize>,
@@ -66,6 +69,7 @@ impl<N: Net> Pool<N> {
     pub fn new(address: &Address, limits: &PoolLimits, place: Place) -> Self {
         let pool = Self {
             address: address.clone(),
+            name: address.to_string().into(),
             idle: RefCell::default(),
             idle_max: Cell::new(0),
             idle_micros: Cell::new(0),
@@ -200,10 +204,21 @@ impl<N: Net> Pool<N> {
         self.close_idle();
     }
 
+    /// The address of the endpoint, as in the configuration.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Connections that exist, idle or lent.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.get()
+    }
+
+    /// How many connections there are.
+    pub(crate) fn gauges(&self) -> EndpointGauges {
+        let (open, idle) = (self.open.get(), self.len());
+        EndpointGauges { idle: idle as u64, active: open.saturating_sub(idle) as u64 }
     }
 
     /// Idle connections now.

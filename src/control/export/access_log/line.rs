@@ -13,7 +13,7 @@ use engine::reason::Reason;
 use proto::date::imf_fixdate;
 use worker::telemetry::record::{Destination, EndpointAddress, Record, Records, Times};
 
-use super::super::merge::ListenerNames;
+use super::super::listeners::ListenerNames;
 use super::text;
 
 /// Appends a JSON object with all fields, null where there is nothing.

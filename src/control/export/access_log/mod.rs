@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use engine::config::{self, LogFormat, LogTarget};
 use worker::telemetry::record::Records;
 
-use super::merge::ListenerNames;
+use super::listeners::ListenerNames;
 use file::Target;
 use line::Clock;
 use writer::Writer;

@@ -1,11 +1,13 @@
 //! A strict reader of the text format, and what it must find.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
-use worker::telemetry::report::{Gauges, RouteBlock};
+use worker::telemetry::Totals;
+use worker::telemetry::report::{CoreBlock, EndpointGauges, Gauges, ListenerGauges, RouteBlock};
 
 use super::*;
 use crate::node::CoreStatus;
@@ -40,8 +42,8 @@ fn read(text: &[u8]) -> Read {
             let (name, kind) = kind.split_once(' ').unwrap();
             assert_eq!(name, helped, "TYPE follows HELP");
             assert!(seen.insert(name.to_owned()), "{name} stands in two places");
-            let metric = names::tests::named(name).expect("a metric of the table");
-            assert_eq!(metric.kind.word(), kind);
+            let (_, known) = metrics::tests::named(name).expect("a metric of the table");
+            assert_eq!(metrics::word(known), kind);
             read.kinds.insert(name.to_owned(), kind.to_owned());
             current = name.to_owned();
         } else {
@@ -53,8 +55,9 @@ fn read(text: &[u8]) -> Read {
             } else {
                 assert_eq!(name, current, "{line}");
             }
-            let metric = names::tests::named(&current).unwrap();
-            let mut wanted: Vec<_> = metric.labels.iter().map(|&it| it.to_owned()).collect();
+            let (metric, _) = metrics::tests::named(&current).unwrap();
+            let labels_of_metric = metric.scope.labels().iter().chain(metric.labels);
+            let mut wanted: Vec<_> = labels_of_metric.map(|&it| it.to_owned()).collect();
             wanted.extend(name.ends_with("_bucket").then(|| "le".to_owned()));
             wanted.sort();
             assert_eq!(labels.keys().cloned().collect::<Vec<_>>(), wanted, "{line}");
@@ -98,21 +101,9 @@ fn sample(line: &str) -> (String, Labels, f64) {
 }
 
 fn core(core: usize) -> CoreStatus {
-    CoreStatus {
-        core,
-        cpu: core,
-        version: 7,
-        gauges: Gauges {
-            version: 7,
-            client_connections: vec![(ListenerId(0), 3), (ListenerId(1), 1)],
-            tunnels: vec![(ListenerId(0), 2), (ListenerId(1), 0)],
-            endpoint_connections: vec![("users".to_owned(), 2, 5)],
-            accept_paused_for_room: 0,
-            accept_paused_for_resources: 1,
-            buffer_bytes_lent: 4096,
-            buffer_bytes_idle: 8192,
-            cpu_micros: 1_250_000,
-        },
+    let listener =
+        |id, connections, tunnels| (ListenerId(id), ListenerGauges { connections, tunnels });
+    let mut block = CoreBlock {
         totals: Totals {
             requests: 10,
             endpoint_opened: 1,
@@ -121,13 +112,24 @@ fn core(core: usize) -> CoreStatus {
             tunnels: 4,
             tunnel_bytes_in: 100,
             tunnel_bytes_out: 1_000,
-            accept_errors: 5,
             accept_errors_descriptors: 3,
             accept_errors_memory: 1,
+            accept_errors_other: 1,
             ..Totals::default()
         },
-        busy_ratio: 0.25,
-    }
+        gauges: Gauges {
+            accept_paused_for_room: 0,
+            accept_paused_for_resources: 1,
+            cpu_micros: 1_250_000,
+        },
+        buffer_bytes_lent: 4096,
+        buffer_bytes_idle: 8192,
+        listeners: vec![listener(0, 3, 2), listener(1, 1, 0)],
+        ..CoreBlock::default()
+    };
+    block.endpoints.add(|it| it.set("users", "a:1", EndpointGauges { idle: 2, active: 1 }));
+    block.endpoints.add(|it| it.set("users", "a:2", EndpointGauges { idle: 0, active: 4 }));
+    CoreStatus { core, cpu: core, version: 7, block, busy_ratio: 0.25 }
 }
 
 fn status() -> Status {
@@ -150,14 +152,14 @@ fn merge(routes: impl IntoIterator<Item = String>) -> Rc<RefCell<Merge>> {
     let mut merge = Merge::default();
     merge.learn(&[(ListenerId(0), "web".into()), (ListenerId(1), "w\"e\\b\n2".into())]);
     for route in routes {
-        let mut block =
-            Box::new(RouteBlock { route, bytes_in: 5, bytes_out: 6, ..Default::default() });
+        let bytes = RouteBytes { incoming: 5, outgoing: 6 };
+        let mut block = Box::new(RouteBlock { route, bytes, ..RouteBlock::default() });
         block.count(ListenerId(0), 200, None);
         block.count(ListenerId(0), 200, None);
         block.count(ListenerId(1), 502, Some(Reason::EndpointReset));
         [9, 1_000, u32::MAX].iter().for_each(|&micros| block.seconds.observe(micros));
         block.other = 4;
-        merge.counts(0, 3, &[block], Instant::now());
+        merge.counts(&CoreBlock { routes: vec![block], ..CoreBlock::default() }, Instant::now());
     }
     Rc::new(RefCell::new(merge))
 }
@@ -165,14 +167,14 @@ fn merge(routes: impl IntoIterator<Item = String>) -> Rc<RefCell<Merge>> {
 fn render(merge: &Rc<RefCell<Merge>>) -> Vec<u8> {
     let log = LogCounts::default();
     log.dropped.store(3, Relaxed);
-    Exposition::new(Rc::clone(merge), &log, &status(), Process::ask()).flatten().collect()
+    Exposition::new(Rc::clone(merge), &log, &status()).flatten().collect()
 }
 
 #[test]
 fn every_metric_of_the_table_is_there_and_reads_back() {
     let merge = merge(["a".to_owned(), String::new()]);
     let read = read(&render(&merge));
-    assert_eq!(read.kinds.len(), names::tests::count());
+    assert_eq!(read.kinds.len(), metrics::tests::count());
     for (name, labels, value) in [
         (
             "ringway_requests_total",
@@ -242,8 +244,7 @@ fn ten_thousand_routes_come_in_pieces_and_none_is_missed() {
     let merge = merge((0..10_000).map(|it| format!("route-{it}")));
     let log = LogCounts::default();
     let begin = Instant::now();
-    let pieces: Vec<_> =
-        Exposition::new(Rc::clone(&merge), &log, &status(), Process::default()).collect();
+    let pieces: Vec<_> = Exposition::new(Rc::clone(&merge), &log, &status()).collect();
     let took = begin.elapsed();
     assert!(pieces.iter().all(|it| it.len() < PIECE_BYTES + (16 << 10)));
     let text = pieces.concat();
