@@ -23,7 +23,7 @@ pub(crate) use kernel::{stay_on_one_cpu, stay_on_the_first_cpu};
 pub(crate) use message::{Framing, Head};
 pub(crate) use process::{Process, ringway};
 pub(crate) use skip::skip;
-pub(crate) use socket::End;
+pub(crate) use socket::{Cut, End};
 
 /// How long a test waits for anything before it fails. Far more than anything takes here: it only
 /// has to end a test that hangs, on the slowest machine.
