@@ -1,20 +1,20 @@
-//! Real clients and real servers with the gateway between them: bodies of a length, chunked bodies
-//! and both `Expect` forms, byte for byte in either direction, each client with each server.
+//! Real clients and real servers with the gateway between them: bodies of a known length, chunked
+//! bodies and both forms of `Expect`, byte for byte in either direction, each client with each server.
 //!
-//! What is not installed is skipped, and said so. `RINGWAY_TEST_PYTHON` names another `python3` (one
-//! of a virtual environment with requests, httpx, aiohttp, gunicorn and uvicorn). `BODY_BYTES` is
-//! how long the bodies are: `BODY_BYTES=100000000` for a release.
+//! The tests skip software that is not installed, and report it. `RINGWAY_TEST_PYTHON` names another
+//! `python3` (for example of a virtual environment with requests, httpx, aiohttp, gunicorn and uvicorn).
+//! `BODY_BYTES` is the length of the bodies; a release uses `BODY_BYTES=100000000`.
 
 use std::fs::File;
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use crate::harness::{Gateway, Process, eventually, free_address, skip};
+use crate::harness::{Gateway, Server, assert_prints_ok, can_run, free_address, python};
 
 fn body_bytes() -> usize {
     std::env::var("BODY_BYTES").ok().and_then(|it| it.parse().ok()).unwrap_or(1_000_000)
@@ -25,25 +25,10 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/software").join(name)
 }
 
-fn python() -> String {
-    std::env::var("RINGWAY_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
-}
-
-/// Whether `program` can be run so; says so if not.
-fn is_there(program: &str, args: &[&str]) -> bool {
-    let mut command = Command::new(program);
-    let command = command.args(args).stdin(Stdio::null()).stdout(Stdio::null());
-    let there = command.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-    if !there {
-        skip(&format!("real software: `{program} {}` does not run", args.join(" ")));
-    }
-    there
-}
-
 /// A Go program, compiled once; `None` without Go.
 fn go(name: &'static str, once: &'static OnceLock<Option<(TempDir, PathBuf)>>) -> Option<PathBuf> {
     let compiled = once.get_or_init(|| {
-        if !is_there("go", &["version"]) {
+        if !can_run("go", &["version"]) {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -56,7 +41,7 @@ fn go(name: &'static str, once: &'static OnceLock<Option<(TempDir, PathBuf)>>) -
     compiled.as_ref().map(|(_, binary)| binary.clone())
 }
 
-/// A client: does all that it is meant to and says `ok`.
+/// A client. It sends all of its requests, and then prints `ok`.
 #[derive(Clone, Copy, Debug)]
 enum Client {
     Curl,
@@ -72,7 +57,7 @@ impl Client {
     fn command(self) -> Option<Command> {
         static GO: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
         let with_python = |library: &str| {
-            let there = is_there(&python(), &["-c", &format!("import {library}")]);
+            let there = can_run(&python(), &["-c", &format!("import {library}")]);
             let mut command = Command::new(python());
             command.arg(script("client.py")).arg(library);
             there.then_some(command)
@@ -80,10 +65,10 @@ impl Client {
         let with = |program: &str, probe: &str, name: &str| {
             let mut command = Command::new(program);
             command.arg(script(name));
-            is_there(program, &[probe]).then_some(command)
+            can_run(program, &[probe]).then_some(command)
         };
         match self {
-            Self::Curl => is_there("curl", &["--version"])
+            Self::Curl => can_run("curl", &["--version"])
                 .then(|| with("bash", "--version", "client.sh"))
                 .flatten(),
             Self::Requests => with_python("requests"),
@@ -96,49 +81,41 @@ impl Client {
     }
 }
 
-/// A server, killed when dropped.
-struct Server {
-    _process: Process,
-    address: SocketAddr,
+/// A server of other software.
+struct OtherServer {
+    server: Server,
     /// Whether it serves streams and takes uploads.
-    all: bool,
+    serves_all: bool,
     _folder: Option<TempDir>,
 }
 
-impl Server {
-    /// Says its port in its first line.
-    fn saying_its_port(command: &mut Command) -> Self {
-        let process = Process::start(command);
-        let port = process.stdout.wait_for(|line| line.parse().ok()).expect("it says its port");
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Self { _process: process, address, all: true, _folder: None }
+impl From<Server> for OtherServer {
+    fn from(server: Server) -> Self {
+        Self { server, serves_all: true, _folder: None }
     }
+}
 
-    /// Is told its address.
-    fn at(address: SocketAddr, command: &mut Command) -> Self {
-        let process = Process::start(command);
-        eventually("the server listens", || TcpStream::connect(address).is_ok());
-        Self { _process: process, address, all: true, _folder: None }
-    }
-
+impl OtherServer {
     /// A module of Python that serves an application of `server.py`.
     fn python(module: &str, args: impl FnOnce(SocketAddr) -> String) -> Option<Self> {
-        is_there(&python(), &["-c", &format!("import {module}")]).then(|| {
+        can_run(&python(), &["-c", &format!("import {module}")]).then(|| {
             let address = free_address();
             let mut command = Command::new(python());
             command.args(["-m", module]).args(args(address).split(' '));
-            Self::at(address, command.current_dir(script("")).env("PYTHONDONTWRITEBYTECODE", "1"))
+            command.current_dir(script("")).env("PYTHONDONTWRITEBYTECODE", "1");
+            Server::at(address, &mut command).into()
         })
     }
 
     fn go() -> Option<Self> {
         static GO: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
-        Some(Self::saying_its_port(&mut Command::new(go("server", &GO)?)))
+        Some(Server::printing_its_port(&mut Command::new(go("server", &GO)?)).into())
     }
 
     fn node() -> Option<Self> {
-        is_there("node", &["--version"])
-            .then(|| Self::saying_its_port(Command::new("node").arg(script("server.mjs"))))
+        can_run("node", &["--version"]).then(|| {
+            Server::printing_its_port(Command::new("node").arg(script("server.mjs"))).into()
+        })
     }
 
     fn gunicorn() -> Option<Self> {
@@ -153,9 +130,9 @@ impl Server {
         Self::python("uvicorn", args)
     }
 
-    /// Files only.
+    /// It serves files only.
     fn nginx() -> Option<Self> {
-        let binary = ["nginx", "/usr/sbin/nginx"].into_iter().find(|it| is_there(it, &["-v"]))?;
+        let binary = ["nginx", "/usr/sbin/nginx"].into_iter().find(|it| can_run(it, &["-v"]))?;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         std::fs::create_dir(path.join("bytes")).unwrap();
@@ -173,23 +150,22 @@ impl Server {
              server {{ listen {address}; root {root}; }} }}\n"
         );
         std::fs::write(path.join("conf"), text).unwrap();
-        let server = Self::at(address, Command::new(binary).arg("-c").arg(path.join("conf")));
-        Some(Self { all: false, _folder: Some(folder), ..server })
+        let server = Server::at(address, Command::new(binary).arg("-c").arg(path.join("conf")));
+        Some(Self { server, serves_all: false, _folder: Some(folder) })
     }
 }
 
-/// Every client with this server.
-fn all_clients_with(server: Option<Server>) {
+/// Runs every client with this server.
+fn all_clients_with(server: Option<OtherServer>) {
     use Client::{Aiohttp, Curl, Go, Httpx, Java, Node, Requests};
     let Some(server) = server else { return };
-    let gateway = Gateway::in_front_of_addresses([server.address]).start();
+    let gateway = Gateway::in_front_of_addresses([server.server.address]).start();
     let (url, bytes) = (format!("http://{}", gateway.address()), body_bytes().to_string());
-    let what = if server.all { "all" } else { "get" };
+    let parts = if server.serves_all { "all" } else { "get" };
     for client in [Curl, Requests, Httpx, Aiohttp, Node, Go, Java] {
-        let Some(mut command) = client.command() else { continue };
-        let output = command.args([&url, &bytes, what]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(said.trim(), "ok", "{client:?}: {}", String::from_utf8_lossy(&output.stderr));
+        if let Some(mut command) = client.command() {
+            assert_prints_ok(command.args([&url, &bytes, parts]));
+        }
     }
     drop(server);
     gateway.stop();
@@ -197,25 +173,25 @@ fn all_clients_with(server: Option<Server>) {
 
 #[test]
 fn go_serves_all_clients() {
-    all_clients_with(Server::go());
+    all_clients_with(OtherServer::go());
 }
 
 #[test]
 fn node_serves_all_clients() {
-    all_clients_with(Server::node());
+    all_clients_with(OtherServer::node());
 }
 
 #[test]
 fn gunicorn_serves_all_clients() {
-    all_clients_with(Server::gunicorn());
+    all_clients_with(OtherServer::gunicorn());
 }
 
 #[test]
 fn uvicorn_serves_all_clients() {
-    all_clients_with(Server::uvicorn());
+    all_clients_with(OtherServer::uvicorn());
 }
 
 #[test]
 fn nginx_serves_all_clients() {
-    all_clients_with(Server::nginx());
+    all_clients_with(OtherServer::nginx());
 }

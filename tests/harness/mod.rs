@@ -12,6 +12,7 @@ mod message;
 mod process;
 mod skip;
 mod socket;
+mod software;
 
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ pub(crate) use message::{Framing, Head};
 pub(crate) use process::{Process, ringway};
 pub(crate) use skip::skip;
 pub(crate) use socket::{Cut, End};
+pub(crate) use software::{Server, assert_prints_ok, can_run, python};
 
 /// How long a test waits for anything before it fails. Far more than anything takes here: it only
 /// has to end a test that hangs, on the slowest machine.
