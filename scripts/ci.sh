@@ -16,7 +16,7 @@ if ! command -v rustup >/dev/null; then
 fi
 # A program, and the Debian package that has it.
 programs=(curl:curl cc:gcc c++:g++ valgrind:valgrind wrk:wrk h2load:nghttp2-client node:nodejs python3:python3
-    nginx:nginx haproxy:haproxy gunicorn:gunicorn)
+    nginx:nginx haproxy:haproxy gunicorn:gunicorn go:golang-go java:default-jdk-headless)
 # A module of Python, and the Debian package that has it.
 modules=(requests:python3-requests httpx:python3-httpx aiohttp:python3-aiohttp uvicorn:python3-uvicorn
     websockets:python3-websockets)
@@ -27,6 +27,7 @@ done
 for module in "${modules[@]}"; do
     python3 -c "import ${module%:*}" 2>/dev/null || missing+=("${module#*:}")
 done
+node -e "require('ws')" 2>/dev/null || missing+=(node-ws)
 [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream)
 if [ ${#missing[@]} -gt 0 ]; then
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
@@ -39,10 +40,18 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 rustup show active-toolchain || rustup toolchain install
 
-# The tests write a line here for each part that they skip.
+# The tests write a line here for each part that they skip; it is said at the end, also when something fails.
 RINGWAY_SKIPPED=$(mktemp)
 export RINGWAY_SKIPPED
-trap 'rm -f "$RINGWAY_SKIPPED"' EXIT
+say_skipped() {
+    count=$(sort -u "$RINGWAY_SKIPPED" | wc -l)
+    if [ "$count" -gt 0 ]; then
+        printf '\n%s parts of tests were skipped, each as often as the number says:\n' "$count"
+        sort "$RINGWAY_SKIPPED" | uniq -c
+    fi
+    rm -f "$RINGWAY_SKIPPED"
+}
+trap say_skipped EXIT
 
 step "format"
 cargo fmt --all --check
@@ -69,11 +78,4 @@ scripts/profile.sh check
 step "instruction counts"
 scripts/icount.sh check
 
-step "done"
-count=$(sort -u "$RINGWAY_SKIPPED" | wc -l)
-if [ "$count" -gt 0 ]; then
-    echo "everything that ran passed; $count parts of tests were skipped:"
-    sort "$RINGWAY_SKIPPED" | uniq -c | sed 's/^/  /'
-else
-    echo "everything passed, nothing was skipped"
-fi
+step "done: everything that ran has passed"

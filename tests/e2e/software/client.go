@@ -1,4 +1,4 @@
-// A client in Go, by net/http: `client URL BYTES get|all`. Prints ok.
+// A client in Go (1.19 or newer), by net/http: `client URL BYTES get|all`. Prints ok.
 package main
 
 import (
@@ -19,7 +19,10 @@ func (p *pattern) Read(into []byte) (int, error) {
 	if p.at == p.end {
 		return 0, io.EOF
 	}
-	n := min(len(into), p.end-p.at)
+	n := p.end - p.at
+	if n > len(into) {
+		n = len(into)
+	}
 	for i := range into[:n] {
 		into[i] = byte((p.at + i) % 251)
 	}
@@ -67,7 +70,7 @@ func main() {
 		expect(string(text), sha(&pattern{0, size}), "POST")
 	}
 	var group sync.WaitGroup
-	for range 10 {
+	for i := 0; i < 10; i++ {
 		group.Add(1)
 		go func() { defer group.Done(); get("/bytes/1000", 1000) }()
 	}

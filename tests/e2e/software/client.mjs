@@ -10,6 +10,17 @@ function* pieces(n) {
   for (; n > 0; n -= BLOCK.length) yield BLOCK.subarray(0, Math.min(n, BLOCK.length));
 }
 
+// As ReadableStream.from, which Node 18 has not.
+function stream(parts) {
+  return new ReadableStream({
+    pull(controller) {
+      const { value, done } = parts.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+  });
+}
+
 async function sha(parts) {
   const sum = createHash("sha256");
   for await (const part of parts) sum.update(part);
@@ -32,6 +43,6 @@ await get(`/bytes/${size}`, size);
 if (what === "all") {
   await get(`/stream/${size}`, size);
   await post(Buffer.concat([...pieces(size)]));
-  await post(ReadableStream.from(pieces(size)));
+  await post(stream(pieces(size)));
 }
 console.log("ok");

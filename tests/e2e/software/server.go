@@ -1,4 +1,4 @@
-// A server in Go, by net/http. Prints its port.
+// A server in Go (1.19 or newer), by net/http. Prints its port.
 package main
 
 import (
@@ -8,27 +8,30 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 var block [251 * 256]byte
 
 func pattern(out io.Writer, n int) {
-	for ; n > 0; n -= len(block) {
-		out.Write(block[:min(n, len(block))])
+	for ; n > len(block); n -= len(block) {
+		out.Write(block[:])
 	}
+	out.Write(block[:n])
 }
 
 func main() {
 	for i := range block {
 		block[i] = byte(i % 251)
 	}
-	http.HandleFunc("/bytes/{n}", func(out http.ResponseWriter, request *http.Request) {
-		out.Header().Set("Content-Length", request.PathValue("n"))
-		n, _ := strconv.Atoi(request.PathValue("n"))
+	http.HandleFunc("/bytes/", func(out http.ResponseWriter, request *http.Request) {
+		length := strings.TrimPrefix(request.URL.Path, "/bytes/")
+		out.Header().Set("Content-Length", length)
+		n, _ := strconv.Atoi(length)
 		pattern(out, n)
 	})
-	http.HandleFunc("/stream/{n}", func(out http.ResponseWriter, request *http.Request) {
-		n, _ := strconv.Atoi(request.PathValue("n"))
+	http.HandleFunc("/stream/", func(out http.ResponseWriter, request *http.Request) {
+		n, _ := strconv.Atoi(strings.TrimPrefix(request.URL.Path, "/stream/"))
 		out.(http.Flusher).Flush()
 		pattern(out, n)
 	})
