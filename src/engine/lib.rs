@@ -14,6 +14,7 @@ pub mod address;
 pub mod balance;
 pub mod config;
 pub mod hops;
+pub mod keys;
 pub mod reason;
 pub mod request_id;
 pub mod retry;

@@ -11,35 +11,6 @@ use super::source::{Source, folder_of, sources, words};
 /// The circles that exist, with the reason. A circle may lose files from its entry; no file may join one.
 const CIRCLES: &[(&str, &[&str])] = &[
     (
-        "A table of keys holds values, and a value can be a table of keys. The values of \
-         single sections should leave this circle.",
-        &[
-            "src/engine/config/admin.rs",
-            "src/engine/config/check.rs",
-            "src/engine/config/collection.rs",
-            "src/engine/config/direct.rs",
-            "src/engine/config/load.rs",
-            "src/engine/config/matching.rs",
-            "src/engine/config/mod.rs",
-            "src/engine/config/redirect.rs",
-            "src/engine/config/reply.rs",
-            "src/engine/config/route.rs",
-            "src/engine/config/section.rs",
-            "src/engine/config/shape.rs",
-            "src/engine/config/tree.rs",
-            "src/engine/config/upgrades.rs",
-            "src/engine/config/value.rs",
-            "src/engine/config/variables.rs",
-            "src/engine/config/walk.rs",
-            "src/engine/config/written.rs",
-        ],
-    ),
-    (
-        "A diagnostic shows the line of its source, and reading a source can end in a \
-         diagnostic.",
-        &["src/engine/config/diagnostic.rs", "src/engine/config/sources.rs"],
-    ),
-    (
         "`Core` holds facilities and slots, and the slots import it for the facilities. \
          To be opened.",
         &[

@@ -74,11 +74,13 @@ const KEYWORDS: &[&str] = &["fn", "struct", "enum", "trait", "type", "union", "c
 fn definitions(source: &Source) -> impl Iterator<Item = (&str, &str)> {
     let all: Vec<(usize, &str)> = words(&source.shipped).collect();
     (1..all.len()).filter_map(move |index| {
-        let ((place, keyword), (_, name)) = (all[index - 1], all[index]);
+        let ((place, keyword), (at, name)) = (all[index - 1], all[index]);
         // Types that belong to a trait are indented and have one name in each implementation.
         let line = &source.shipped[..place].rsplit('\n').next().unwrap();
         let is_inner = keyword == "type" && line.starts_with(' ');
-        (KEYWORDS.contains(&keyword) && !is_inner).then_some((keyword, name))
+        // A macro fills in the name.
+        let is_filled_in = source.shipped[..at].ends_with('$');
+        (KEYWORDS.contains(&keyword) && !is_inner && !is_filled_in).then_some((keyword, name))
     })
 }
 

@@ -3,23 +3,20 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use super::section::{Mistake, Rule, Scalar, section};
-use super::shape::Shape;
-use super::tree::Kind;
-use super::written::Written;
+use crate::keys::{ItemKind, KeyRule, Mistake, Shape, Value, Written, section, words};
 
 section! {
-    /// One line per request. Absent: none is written.
+    /// One line per request. Absent: no access log.
     pub AccessLog {
-        /// Where to: "stdout", or the path of a file, from where the gateway was started if it
-        /// does not begin at the root. SIGUSR1 opens the file again.
-        to: LogTarget => Rule::default(LogTarget::Stdout);
-        /// How: "json" with all fields, or "combined" as other web servers write it.
-        format: LogFormat => Rule::default(LogFormat::Json);
+        /// The place to write to: "stdout", or the path of a file. A path that does not begin with /
+        /// starts at the folder in which the gateway was started. SIGUSR1 opens the file again.
+        to: LogTarget => KeyRule::default(LogTarget::Stdout);
+        /// The form of a line: "json" with all fields, or "combined" as other web servers write it.
+        format: LogFormat => KeyRule::default(LogFormat::Json);
     }
 }
 
-/// Where the access log goes.
+/// The place that the access log is written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
     /// The standard output.
@@ -28,19 +25,17 @@ pub enum LogTarget {
     File(PathBuf),
 }
 
-impl Scalar for LogTarget {
-    fn wanted() -> Cow<'static, str> {
+impl Value for LogTarget {
+    fn expected() -> Cow<'static, str> {
         "\"stdout\" or the path of a file".into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         Shape::Text { noun: "\"stdout\" or path", pattern: Some("^.*[^/]$") }
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        let Kind::Text(text) = kind else {
-            return Err(Mistake::Kind);
-        };
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
+        let text = kind.text().ok_or(Mistake::KIND)?;
         match &*text.value {
             "stdout" => Ok(Self::Stdout),
             "stderr" => {
@@ -58,7 +53,7 @@ impl Scalar for LogTarget {
         }
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         match self {
             Self::Stdout => Written::text("stdout"),
             Self::File(path) => Written::Text(path.display().to_string()),
@@ -66,40 +61,13 @@ impl Scalar for LogTarget {
     }
 }
 
-/// What a line of the access log looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// A JSON object with all fields.
-    Json,
-    /// Apache's combined format.
-    Combined,
-}
-
-impl LogFormat {
-    /// The names, as they are written.
-    const NAMES: [(&str, Self); 2] = [("json", Self::Json), ("combined", Self::Combined)];
-}
-
-impl Scalar for LogFormat {
-    fn wanted() -> Cow<'static, str> {
-        "\"json\" or \"combined\"".into()
-    }
-
-    fn form() -> Shape {
-        Shape::Words(Self::NAMES.map(|(name, _)| name).to_vec())
-    }
-
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        let Kind::Text(text) = kind else {
-            return Err(Mistake::Kind);
-        };
-        let named = Self::NAMES.into_iter().find(|(name, _)| *name == text.value);
-        let mistake = || Mistake::value(format!("\"{}\" is not a format", text.value));
-        named.map(|(_, format)| format).ok_or_else(mistake)
-    }
-
-    fn show(&self) -> Written {
-        let named = Self::NAMES.into_iter().find(|(_, format)| format == self);
-        Written::text(named.map_or("json", |(name, _)| name))
+words! {
+    /// The form of a line of the access log.
+    pub enum LogFormat {
+        /// A JSON object with all fields.
+        #[default]
+        Json = "json",
+        /// Apache's combined format.
+        Combined = "combined",
     }
 }

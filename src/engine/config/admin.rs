@@ -1,26 +1,22 @@
-//! `[admin]`: where the gateway lets itself be looked at and changed.
+//! `[admin]`: the address and the token of the admin API.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::collection::Spanned;
-use super::section::{Mistake, Rule, Scalar, section};
-use super::shape::Shape;
-use super::tree::Kind;
-use super::written::{MASK, Written};
 use crate::address::Address;
+use crate::keys::{ItemKind, KeyRule, MASK, Mistake, Shape, Spanned, Value, Written, section};
 
 section! {
     /// The admin API: health, metrics, status, and the configuration itself. It runs beside the
-    /// workers and cannot slow them.
+    /// workers and cannot slow them down.
     pub settings Admin {
-        /// Where it listens: IP address and port, "unix:/path" or "off". Whoever can connect may
-        /// read and change the configuration, so an address that other hosts can reach needs a
-        /// `token`.
-        address: Spanned<AdminAddress> => Rule::default(Spanned::unwritten(ADDRESS_DEFAULT));
-        /// What clients send as `Authorization: Bearer TOKEN`. Absent: none is asked for.
-        token: Option<Token> => Rule::optional("\"${env:RINGWAY_ADMIN_TOKEN}\"");
+        /// The address it listens on: IP address and port, "unix:/path", or "off". Everybody who can
+        /// connect may read and change the configuration, so an address that other hosts can reach
+        /// needs a `token`.
+        address: Spanned<AdminAddress> => KeyRule::default(Spanned::unwritten(ADDRESS_DEFAULT));
+        /// The token that clients send as `Authorization: Bearer TOKEN`. Absent: clients need none.
+        token: Option<Token> => KeyRule::optional("\"${env:RINGWAY_ADMIN_TOKEN}\"");
     }
 }
 
@@ -28,7 +24,7 @@ section! {
 const ADDRESS_DEFAULT: AdminAddress =
     AdminAddress::At(Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)));
 
-/// Where the admin API listens.
+/// The address of the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAddress {
     /// Here. A Unix socket is one in the file system: a name of the abstract namespace has no
@@ -55,22 +51,20 @@ impl fmt::Display for AdminAddress {
     }
 }
 
-impl Scalar for AdminAddress {
-    fn wanted() -> Cow<'static, str> {
+impl Value for AdminAddress {
+    fn expected() -> Cow<'static, str> {
         "\"IP:port\", \"unix:/path\" or \"off\"".into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         let unix = Shape::Text { noun: "socket", pattern: Some("^unix:/.+$") };
         let off = Shape::Words(vec!["off"]);
         let rest = Shape::Either(Box::new(unix), Box::new(off));
-        Shape::Either(Box::new(SocketAddr::form()), Box::new(rest))
+        Shape::Either(Box::new(SocketAddr::shape()), Box::new(rest))
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        let Kind::Text(text) = kind else {
-            return Err(Mistake::Kind);
-        };
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
+        let text = kind.text().ok_or(Mistake::KIND)?;
         if text.value == "off" {
             return Ok(Self::Off);
         }
@@ -82,12 +76,12 @@ impl Scalar for AdminAddress {
         Ok(Self::At(address))
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         Written::text(self.to_string())
     }
 }
 
-/// What a client of the admin API must know. Never shown.
+/// The token that a client of the admin API must send. No output shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
@@ -108,19 +102,17 @@ impl fmt::Debug for Token {
     }
 }
 
-impl Scalar for Token {
-    fn wanted() -> Cow<'static, str> {
+impl Value for Token {
+    fn expected() -> Cow<'static, str> {
         format!("{TOKEN_BYTES_MIN} or more ASCII letters, digits and signs, without spaces").into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         Shape::Text { noun: "token", pattern: Some("^[!-~]{16,}$") }
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        let Kind::Text(text) = kind else {
-            return Err(Mistake::Kind);
-        };
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
+        let text = kind.text().ok_or(Mistake::KIND)?;
         let token = &text.value;
         if token.len() < TOKEN_BYTES_MIN {
             let cure = "make one with `openssl rand -hex 32`";
@@ -132,7 +124,7 @@ impl Scalar for Token {
         Ok(Self(token.to_string()))
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         Written::text(MASK)
     }
 }
@@ -163,6 +155,6 @@ mod tests {
     fn a_token_is_shown_to_nobody() {
         let token = Token("0123456789abcdef".to_owned());
         assert_eq!(format!("{token:?}"), "***");
-        assert_eq!(token.show(), Written::text("***"));
+        assert_eq!(token.write(), Written::text("***"));
     }
 }

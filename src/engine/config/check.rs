@@ -1,4 +1,5 @@
-//! What concerns several objects or keys: names that point nowhere, addresses and rules that meet.
+//! Mistakes between several objects or keys: names that point nowhere, addresses and rules that
+//! meet.
 //!
 //! Invariant: the cost is linear in the size of the configuration, but for the first mistakes.
 
@@ -10,13 +11,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use foldhash::fast::FixedState;
 
-use super::collection::{Name, Spanned};
-use super::diagnostic::Diagnostic;
-use super::nearest::nearest;
-use super::sources::Span;
-use super::written::MASK;
-use super::{Action, AdminAddress, Match, Model, PathRule, Reply, Route};
+use super::admin::AdminAddress;
+use super::matching::{Match, PathRule};
+use super::model::Model;
+use super::reply::Reply;
+use super::route::{Destination, Route};
+use super::upstream::Endpoint;
 use crate::address::Address;
+use crate::keys::{Diagnostic, MASK, Name, Span, Spanned, nearest};
 
 /// Every mistake that no value makes alone.
 pub(crate) fn check(model: &Model) -> Vec<Diagnostic> {
@@ -26,27 +28,29 @@ pub(crate) fn check(model: &Model) -> Vec<Diagnostic> {
     diagnostics.extend(upstream_names(model));
     diagnostics.extend(replies(model));
     diagnostics.extend(lists(model));
+    diagnostics.extend(upgrades(model));
+    diagnostics.extend(ports(model));
     diagnostics.extend(ties(model));
     diagnostics
 }
 
-/// What is probably not meant so.
+/// Values that are probably not meant as they are written.
 pub(super) fn warnings(model: &Model) -> Vec<Diagnostic> {
     let used: HashSet<&str, FixedState> =
         upstreams_of_routes(model).map(|(_, it)| it.as_str()).collect();
     let unused = model.document.upstreams.names.iter().filter(|name| !used.contains(name.as_ref()));
     let warning = |name: &Spanned<Name>| {
         let what = format!("no route goes to upstream `{}`", **name);
-        model.texts.error(name.span, what).because("nothing is sent there").warning()
+        Diagnostic::error(&model.texts, name.span, what).because("nothing is sent there").warning()
     };
     unused.map(warning).collect()
 }
 
-/// What must be there.
+/// Objects and values that must be there.
 fn absent(model: &Model) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     let mut report = |span: Span, what: String, cure: &str| {
-        diagnostics.push(model.texts.error(span, what).cured_by(cure));
+        diagnostics.push(Diagnostic::error(&model.texts, span, what).cured_by(cure));
     };
     if model.document.version.is_none() {
         report(Span::START, "`version` is missing".to_owned(), "add version = 1");
@@ -79,11 +83,13 @@ fn admin(model: &Model) -> Option<Diagnostic> {
     let admin = &model.document.admin;
     let open = admin.address.is_reachable() && admin.token.is_none();
     open.then(|| {
-        model
-            .texts
-            .error(admin.address.span, "the admin API would be open to other hosts")
-            .because("not a loopback address")
-            .cured_by("add token = \"${env:RINGWAY_ADMIN_TOKEN}\", or listen on 127.0.0.1")
+        Diagnostic::error(
+            &model.texts,
+            admin.address.span,
+            "the admin API would be open to other hosts",
+        )
+        .because("not a loopback address")
+        .cured_by("add token = \"${env:RINGWAY_ADMIN_TOKEN}\", or listen on 127.0.0.1")
     })
 }
 
@@ -109,7 +115,7 @@ fn addresses(model: &Model) -> Vec<Diagnostic> {
         let in_the_way = Taken::against(address).find_map(|taken| seen.get(&(port, taken)));
         if let Some((other, first)) = in_the_way {
             let what = format!("{other} and {name} ask for the same address");
-            let diagnostic = model.texts.error(span, what).because("taken already");
+            let diagnostic = Diagnostic::error(&model.texts, span, what).because("taken already");
             diagnostics.push(if *first == Span::START {
                 diagnostic.cured_by("choose another one, or write another one in `admin.address`")
             } else {
@@ -127,21 +133,21 @@ fn addresses(model: &Model) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// What somebody who listens has of a port; a Unix socket has no port, or 0.
+/// The part of a port that a listener takes. A Unix socket has no port; 0 stands for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Taken<'a> {
     /// This address, as it is written.
     Address(IpAddr),
-    /// Some IPv4 address.
+    /// Any IPv4 address.
     SomeIpv4,
-    /// Some address.
+    /// Any address.
     Some,
     /// This Unix socket.
     Socket(&'a str),
 }
 
 impl<'a> Taken<'a> {
-    /// What a listener on `address` has.
+    /// The parts that a listener on `address` takes.
     fn by(address: &'a Address) -> impl Iterator<Item = Self> {
         let (ip, socket) = Self::parts(address);
         let of_ip = ip.into_iter().flat_map(|ip| {
@@ -151,7 +157,7 @@ impl<'a> Taken<'a> {
         of_ip.chain(socket)
     }
 
-    /// What keeps another one from listening on `address`. An unspecified IPv6 address takes IPv4
+    /// The parts of another listener that exclude one on `address`. An unspecified IPv6 address takes IPv4
     /// too.
     fn against(address: &'a Address) -> impl Iterator<Item = Self> {
         let (ip, socket) = Self::parts(address);
@@ -177,9 +183,9 @@ impl<'a> Taken<'a> {
 
 /// The routes that go to an upstream, and its name.
 fn upstreams_of_routes(model: &Model) -> impl Iterator<Item = (&Spanned<Name>, &Spanned<String>)> {
-    model.document.routes.objects.iter().filter_map(|(name, route)| match &route.action {
-        Action::Upstream(upstream) => Some((name, upstream)),
-        Action::Redirect(_) | Action::Reply(_) => None,
+    model.document.routes.objects.iter().filter_map(|(name, route)| match &route.destination {
+        Destination::Upstream(upstream) => Some((name, upstream)),
+        Destination::Redirect(_) | Destination::Reply(_) => None,
     })
 }
 
@@ -206,7 +212,7 @@ fn upstream_names(model: &Model) -> Vec<Diagnostic> {
         };
         let what = format!("no upstream is named `{shown}`");
         let why = format!("route `{}` goes there", **route);
-        model.texts.error(upstream.span, what).because(why).cured_by(cure)
+        Diagnostic::error(&model.texts, upstream.span, what).because(why).cured_by(cure)
     };
     dangling.enumerate().map(mistake).collect()
 }
@@ -220,8 +226,8 @@ const NAMES_LISTED_MAX: usize = 20;
 /// Replies with a body that cannot have one (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5).
 fn replies(model: &Model) -> Vec<Diagnostic> {
     let routes = model.document.routes.objects.iter();
-    let with_body = routes.filter_map(|(_, route)| match &route.action {
-        Action::Reply(reply)
+    let with_body = routes.filter_map(|(_, route)| match &route.destination {
+        Destination::Reply(reply)
             if matches!(reply.status, 204 | 205 | 304) && !reply.body.0.is_empty() =>
         {
             Some(reply)
@@ -230,12 +236,37 @@ fn replies(model: &Model) -> Vec<Diagnostic> {
     });
     let mistake = |reply: &Reply| {
         let what = format!("a reply with status {} has no body", reply.status);
-        model
-            .texts
-            .error(reply.body.span, what)
+        Diagnostic::error(&model.texts, reply.body.span, what)
             .cured_by("leave `body` out, or choose another status")
     };
     with_body.map(mistake).collect()
+}
+
+/// Routes that let clients switch to another protocol and have no endpoint that could agree.
+fn upgrades(model: &Model) -> Vec<Diagnostic> {
+    let routes = model.document.routes.objects.iter();
+    let superfluous = routes.filter_map(|(name, route)| match &route.destination {
+        Destination::Upstream(_) => None,
+        Destination::Redirect(_) | Destination::Reply(_) => Some((name, route.upgrades.as_ref()?)),
+    });
+    let mistake = |(name, upgrades): (&Spanned<Name>, &Spanned<Vec<_>>)| {
+        let what = format!("`routes.{}` has `upgrades` and no `upstream`", **name);
+        Diagnostic::error(&model.texts, upgrades.span, what)
+            .because("it is the endpoint that agrees to another protocol")
+            .cured_by("leave `upgrades` out")
+    };
+    superfluous.map(mistake).collect()
+}
+
+/// Endpoints that nobody can connect to.
+fn ports(model: &Model) -> Vec<Diagnostic> {
+    let endpoints = model.document.upstreams.objects.iter().flat_map(|(_, it)| it.endpoints.iter());
+    let portless = endpoints.filter(|it| it.address.ip().is_some_and(|ip| ip.port() == 0));
+    let mistake = |endpoint: &Spanned<Endpoint>| {
+        Diagnostic::error(&model.texts, endpoint.span, "port 0 is no place to connect to")
+            .cured_by("write the port that the endpoint listens on")
+    };
+    portless.map(mistake).collect()
 }
 
 /// Routes that name a host, a method or a protocol twice.
@@ -270,7 +301,8 @@ fn twice<'m>(
             }
             Entry::Occupied(entry) => {
                 let what = format!("route `{route}` names the {noun} {shown} twice");
-                let diagnostic = model.texts.error(span, what).because("the same again");
+                let diagnostic =
+                    Diagnostic::error(&model.texts, span, what).because("the same again");
                 let diagnostic = diagnostic.also(&model.texts, *entry.get(), "first here");
                 diagnostics.push(diagnostic.cured_by("leave one out"));
             }
@@ -287,9 +319,9 @@ fn lower(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// What makes two routes equal for the router.
+/// The requests that a route claims. Two routes with the same claim are equal for the router.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Rule<'m> {
+struct RouteClaim<'m> {
     /// In lower case; `None` for any.
     host: Option<Cow<'m, str>>,
     exact: bool,
@@ -303,7 +335,7 @@ struct Rule<'m> {
 /// none on both sides. All else the documented order resolves.
 fn ties(model: &Model) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
-    let mut seen: HashMap<Rule<'_>, (&Spanned<Name>, Span), FixedState> = HashMap::default();
+    let mut seen: HashMap<RouteClaim<'_>, (&Spanned<Name>, Span), FixedState> = HashMap::default();
     for (name, route) in &model.document.routes.objects {
         // Once for each pair of routes is enough.
         let mut told: HashSet<&str, FixedState> = HashSet::default();
@@ -323,9 +355,7 @@ fn ties(model: &Model) -> Vec<Diagnostic> {
             let rule = if secret { MASK.to_owned() } else { entry.key().to_string() };
             let what = format!("routes `{}` and `{}` are both for {rule}", **other, **name);
             diagnostics.push(
-                model
-                    .texts
-                    .error(span, what)
+                Diagnostic::error(&model.texts, span, what)
                     .because("the same again")
                     .also(&model.texts, first, "first here")
                     .cured_by("give them different hosts, paths or methods, or leave one out"),
@@ -335,7 +365,7 @@ fn ties(model: &Model) -> Vec<Diagnostic> {
     diagnostics
 }
 
-impl fmt::Display for Rule<'_> {
+impl fmt::Display for RouteClaim<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(method) = self.method {
             write!(f, "{method} on ")?;
@@ -349,16 +379,16 @@ impl fmt::Display for Rule<'_> {
     }
 }
 
-/// What a route matches, for each of its hosts and methods: the rule, the place that says so, and
+/// The claims of a route, one for each of its hosts and methods: the claim, its place, and
 /// whether a secret is in it.
 fn rules<'m>(
     name: &Spanned<Name>,
     route: &'m Route,
-) -> impl Iterator<Item = (Rule<'m>, Span, bool)> {
+) -> impl Iterator<Item = (RouteClaim<'m>, Span, bool)> {
     let Match { hosts, path, methods } = &route.matches;
     let (path_text, exact) = match path.as_deref() {
-        Some(PathRule::Exact(path)) => (path.as_str(), true),
-        Some(PathRule::Prefix(path)) => (path.strip_suffix('/').unwrap_or(path), false),
+        Some(PathRule::Exact(path)) => (path.0.as_str(), true),
+        Some(PathRule::Prefix(path)) => (path.0.strip_suffix('/').unwrap_or(&path.0), false),
         None => ("", false),
     };
     let secret_path = path.as_ref().is_some_and(Spanned::is_secret);
@@ -367,7 +397,7 @@ fn rules<'m>(
     let named = named.map(|it| (Some(lower(&it.0)), it.span, it.is_secret()));
     let any = hosts.is_none().then_some((None, place, false));
     named.chain(any).flat_map(move |(host, span, secret_host)| {
-        let rule = move |method| Rule { host: host.clone(), exact, path: path_text, method };
+        let rule = move |method| RouteClaim { host: host.clone(), exact, path: path_text, method };
         let any = methods.is_none().then(|| (rule(None), span, secret_host || secret_path));
         let methods = methods.iter().flat_map(|methods| methods.iter());
         let named = methods.map(move |it| {

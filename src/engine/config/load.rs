@@ -4,91 +4,28 @@
 //! is defined in two files is an error that names both places.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::fmt;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use foldhash::fast::FixedState;
 
-use super::collection::Spanned;
-use super::diagnostic::Diagnostic;
-use super::section::{Mistake, Scalar, Value};
-use super::shape::Shape;
-use super::sources::{SOURCE_BYTES_MAX, SOURCES_MAX, Sources, Span, Texts};
-use super::tree::{self, Entry, Kind, Node};
-use super::value::ByteSize;
+use super::document::Document;
+use super::include::{INCLUDE, Pattern};
+use super::sources::{SOURCE_BYTES_MAX, SOURCES_MAX, Sources};
 use super::variables::Variables;
-use super::walk::Walk;
-use super::written::Written;
-use super::{Document, INCLUDE};
+use crate::keys::{
+    ByteSize, Diagnostic, Item, ItemEntry, ItemKind, Span, Texts, Value, toml, torn,
+};
 
-/// A pattern of files to include, as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(String);
-
-impl AsRef<str> for Pattern {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl Scalar for Pattern {
-    fn wanted() -> Cow<'static, str> {
-        "the path of a file, in which * stands for any part of a name".into()
-    }
-
-    fn form() -> Shape {
-        Shape::Text { noun: "path", pattern: None }
-    }
-
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        match kind {
-            Kind::Text(text) if text.secret => Err(Mistake::Kind),
-            Kind::Text(text) if text.value.is_empty() => Err(Mistake::value("no file is named")),
-            Kind::Text(text) => Ok(Self(text.value.to_string())),
-            _ => Err(Mistake::Kind),
-        }
-    }
-
-    fn show(&self) -> Written {
-        Written::text(&self.0)
-    }
-}
-
-/// The patterns of all files. Written, they are nothing: what they mean has been merged.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Includes(pub Vec<Spanned<Pattern>>);
-
-impl Value for Includes {
-    fn expected() -> Cow<'static, str> {
-        "a list of paths".into()
-    }
-
-    fn shape() -> Shape {
-        Vec::<Spanned<Pattern>>::shape()
-    }
-
-    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
-        Value::read(node, walk).map(Self)
-    }
-
-    fn write(&self) -> Written {
-        Written::Absent
-    }
-}
-
-/// What came of the texts.
+/// The texts as one tree.
 pub(super) struct Loaded<'s> {
     pub(super) texts: Texts,
-    pub(super) root: Node<'s>,
+    pub(super) root: Item<'s>,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// Whether every text is in the tree. If not, what seems to be missing may be in the rest.
+    /// Whether every text is in the tree as a whole. If not, an object that seems to be missing may be
+    /// in the rest.
     pub(super) whole: bool,
+    /// The numbers of the texts of which only a part is in the tree.
+    pub(super) torn: BTreeSet<u32>,
 }
 
 /// Loads everything that the first text includes, and itself.
@@ -100,16 +37,17 @@ pub(super) fn load(sources: &Sources) -> Loaded<'_> {
         merge: Merge::new(),
         diagnostics: Vec::new(),
         whole: true,
+        torn: BTreeSet::new(),
         queue: VecDeque::from([(sources.main(), None)]),
         known: HashSet::from([sources.main()]),
     };
     while let Some((file, place)) = loader.queue.pop_front() {
         loader.file(file, place);
     }
-    let Loader { texts, variables, merge, mut diagnostics, whole, .. } = loader;
+    let Loader { texts, variables, merge, mut diagnostics, whole, torn, .. } = loader;
     diagnostics.extend(variables.diagnostics);
-    let root = Node { span: Span::START, kind: Kind::Table(merge.entries) };
-    Loaded { texts, root, diagnostics, whole }
+    let root = Item { span: Span::START, kind: ItemKind::Table(merge.entries) };
+    Loaded { texts, root, diagnostics, whole, torn }
 }
 
 struct Loader<'s> {
@@ -119,6 +57,7 @@ struct Loader<'s> {
     merge: Merge<'s>,
     diagnostics: Vec<Diagnostic>,
     whole: bool,
+    torn: BTreeSet<u32>,
     /// Files to read, and the place that asks for them.
     queue: VecDeque<(&'s str, Option<Span>)>,
     known: HashSet<&'s str>,
@@ -132,7 +71,7 @@ impl<'s> Loader<'s> {
                 let why = unread.and_then(|it| it.as_ref().err());
                 let why = why.map_or("it did not come with this text", String::as_str);
                 let what = format!("cannot read {file}: {why}");
-                self.refuse(self.texts.error(place.unwrap_or(Span::START), what));
+                self.refuse(Diagnostic::error(&self.texts, place.unwrap_or(Span::START), what));
                 return;
             }
         };
@@ -140,20 +79,23 @@ impl<'s> Loader<'s> {
             return;
         };
         self.variables.file = file;
-        match tree::from_toml(&self.texts, number, text, &mut self.variables) {
-            Ok(entries) => {
-                for entry in &entries {
-                    if entry.key == INCLUDE {
-                        self.include(file, &entry.value);
-                    }
-                }
-                self.merge.add(entries, &self.texts, &mut self.diagnostics);
-            }
-            Err(torn) => {
+        let mut entries = match toml::read(number, text) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let torn = torn::read(&self.texts, number, text, &error);
                 self.whole = false;
-                self.diagnostics.extend(torn);
+                self.torn.insert(number);
+                self.diagnostics.extend(torn.diagnostics);
+                torn.entries
+            }
+        };
+        self.variables.replace_all(&mut entries, text, &self.texts);
+        for entry in &entries {
+            if entry.key == INCLUDE {
+                self.include(file, &entry.value);
             }
         }
+        self.merge.add(entries, &self.texts, &mut self.diagnostics);
     }
 
     /// The bytes as text, kept under a number.
@@ -163,7 +105,9 @@ impl<'s> Loader<'s> {
             let max = ByteSize(SOURCE_BYTES_MAX as u64);
             let what = format!("a configuration has at most {max} in one file");
             let cure = "is it the right file? If so, split it with `include`";
-            self.refuse(self.texts.error(Span::new(number, 0..0), what).cured_by(cure));
+            self.refuse(
+                Diagnostic::error(&self.texts, Span::new(number, 0..0), what).cured_by(cure),
+            );
             return None;
         }
         match std::str::from_utf8(bytes) {
@@ -172,32 +116,34 @@ impl<'s> Loader<'s> {
                 let number = self.texts.push(file, String::from_utf8_lossy(bytes).into_owned());
                 let at = error.valid_up_to();
                 let byte = bytes.get(at).copied().unwrap_or_default();
-                // What stands for the byte in the text has three.
+                // The letter that replaces the byte in the text has three.
                 let span = Span::new(number, at..at + 3);
                 let what = format!("the byte 0x{byte:02x} is not UTF-8");
                 let cure = "save the file in UTF-8";
-                self.refuse(self.texts.error(span, what).because("not text").cured_by(cure));
+                self.refuse(
+                    Diagnostic::error(&self.texts, span, what).because("not text").cured_by(cure),
+                );
                 None
             }
         }
     }
 
-    /// Queues what the patterns in `node` mean. What is not a pattern is reported when the
+    /// Queues the files that the patterns in `item` mean. Other values are reported when the
     /// document is read.
-    fn include(&mut self, file: &str, node: &Node<'_>) {
-        let Kind::List(items) = &node.kind else { return };
+    fn include(&mut self, file: &str, node: &Item<'_>) {
+        let ItemKind::List(items) = &node.kind else { return };
         for item in items {
             let Ok(Pattern(pattern)) = Pattern::parse(&item.kind) else { continue };
             match self.sources.included(file, &pattern) {
                 Some(Ok(names)) => self.queue(names, &pattern, item.span),
                 Some(Err(why)) => {
                     let what = format!("cannot include {pattern}: {why}");
-                    self.refuse(self.texts.error(item.span, what));
+                    self.refuse(Diagnostic::error(&self.texts, item.span, what));
                 }
                 None => {
                     let what = format!("{pattern} did not come with this text");
                     let cure = "write it all in one text, or read the configuration from a file";
-                    self.refuse(self.texts.error(item.span, what).cured_by(cure));
+                    self.refuse(Diagnostic::error(&self.texts, item.span, what).cured_by(cure));
                 }
             }
         }
@@ -206,7 +152,7 @@ impl<'s> Loader<'s> {
     fn queue(&mut self, names: &'s [String], pattern: &str, span: Span) {
         if names.is_empty() {
             let what = format!("no file is named {pattern}");
-            let missing = self.texts.error(span, what);
+            let missing = Diagnostic::error(&self.texts, span, what);
             if pattern.contains(['*', '?', '[']) {
                 // A folder without files in it is how many begin.
                 self.diagnostics.push(missing.because("nothing is included").warning());
@@ -218,7 +164,10 @@ impl<'s> Loader<'s> {
         for name in names {
             if self.known.len() >= SOURCES_MAX && !self.known.contains(name.as_str()) {
                 let what = format!("a configuration has at most {SOURCES_MAX} files");
-                self.refuse(self.texts.error(span, what).cured_by("put several objects in a file"));
+                self.refuse(
+                    Diagnostic::error(&self.texts, span, what)
+                        .cured_by("put several objects in a file"),
+                );
                 return;
             }
             if self.known.insert(name) {
@@ -227,7 +176,7 @@ impl<'s> Loader<'s> {
         }
     }
 
-    /// Reports what keeps a text out of the tree.
+    /// Reports the reason why a text is not in the tree.
     fn refuse(&mut self, diagnostic: Diagnostic) {
         self.whole = false;
         self.diagnostics.push(diagnostic);
@@ -238,7 +187,7 @@ impl<'s> Loader<'s> {
 struct Merge<'s> {
     /// The keys that hold objects by name.
     named: Vec<&'static str>,
-    entries: Vec<Entry<'s>>,
+    entries: Vec<ItemEntry<'s>>,
     /// Where keys of the root are in `entries`.
     keys: HashMap<Cow<'s, str>, usize, FixedState>,
     /// Of sections that are in several files, the objects by section and name, and where they are
@@ -259,7 +208,12 @@ impl<'s> Merge<'s> {
         }
     }
 
-    fn add(&mut self, entries: Vec<Entry<'s>>, texts: &Texts, diagnostics: &mut Vec<Diagnostic>) {
+    fn add(
+        &mut self,
+        entries: Vec<ItemEntry<'s>>,
+        texts: &Texts,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
         for entry in entries {
             let named = self.named.contains(&&*entry.key);
             let Some(&at) = self.keys.get(&entry.key) else {
@@ -272,7 +226,7 @@ impl<'s> Merge<'s> {
                 note(first, &mut self.objects);
             }
             match (&mut first.value.kind, entry.value.kind) {
-                (Kind::Table(objects), Kind::Table(more)) if named => {
+                (ItemKind::Table(objects), ItemKind::Table(more)) if named => {
                     for object in more {
                         let key = (entry.key.clone(), object.key.clone());
                         if let Some(&other) = self.objects.get(&key) {
@@ -285,16 +239,16 @@ impl<'s> Merge<'s> {
                     }
                 }
                 // The first one is no table, which is said when the document is read.
-                (_, Kind::Table(_)) if named => {}
+                (_, ItemKind::Table(_)) if named => {}
                 (_, kind) if named => {
                     let what = format!("`{}` is {}", entry.key, kind.noun());
                     let why = "expected a table of named objects";
-                    diagnostics.push(texts.error(entry.value.span, what).because(why));
+                    diagnostics.push(Diagnostic::error(texts, entry.value.span, what).because(why));
                 }
-                (Kind::List(patterns), Kind::List(more)) if entry.key == INCLUDE => {
+                (ItemKind::List(patterns), ItemKind::List(more)) if entry.key == INCLUDE => {
                     patterns.extend(more);
                 }
-                (Kind::Integer(one), Kind::Integer(other)) if one == &other => {}
+                (ItemKind::Integer(one), ItemKind::Integer(other)) if one == &other => {}
                 _ => {
                     let what = format!("`{}` is given in two files", entry.key);
                     diagnostics.push(twice(texts, what, entry.key_span, first.key_span));
@@ -306,10 +260,10 @@ impl<'s> Merge<'s> {
 
 /// Notes which objects a section has.
 fn note<'s>(
-    section: &Entry<'s>,
+    section: &ItemEntry<'s>,
     objects: &mut HashMap<(Cow<'s, str>, Cow<'s, str>), Span, FixedState>,
 ) {
-    let Kind::Table(entries) = &section.value.kind else { return };
+    let ItemKind::Table(entries) = &section.value.kind else { return };
     for object in entries {
         let key = (section.key.clone(), object.key.clone());
         objects.insert(key, object.key_span);
@@ -317,8 +271,7 @@ fn note<'s>(
 }
 
 fn twice(texts: &Texts, what: String, here: Span, first: Span) -> Diagnostic {
-    texts
-        .error(here, what)
+    Diagnostic::error(texts, here, what)
         .because("the same again")
         .also(texts, first, "first here")
         .cured_by("leave one of them out")

@@ -1,4 +1,4 @@
-//! `match`: which requests a route is for.
+//! `match`: the requests that a route is for.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -6,105 +6,48 @@ use std::net::Ipv6Addr;
 use proto::head::{Method as KnownMethod, is_token};
 use proto::path;
 
-use super::collection::Spanned;
-use super::section::{Mistake, Rule, Scalar, Value, section};
-use super::shape::{Choice, Shape};
-use super::tree::{Kind, Node};
-use super::walk::Walk;
-use super::written::Written;
+use crate::keys::{
+    AtMostOne, ItemKind, KeyRule, Mistake, Shape, Spanned, Value, Written, one_of, section,
+};
 use crate::router::HOST_BYTES_MAX;
 
 section! {
-    /// Which requests a route is for: those that every key here takes. Where several routes take a
-    /// request, the most specific one gets it: an exact host before the longest "*.suffix" before
+    /// The requests that a route is for: those that fit every key here. When a request fits several
+    /// routes, the most specific one gets it: an exact host before the longest "*.suffix" before
     /// any host, then an exact path before the longest prefix, then a route that names the method
-    /// before one that takes any. Two routes that are equal in all of this are an error.
-    MatchKeys {
-        /// Hosts, exact or "*.suffix", which takes any host that ends so with at least one label
-        /// in front. Case does not matter, and neither does the port. Absent: any.
+    /// before one for any method. Two routes that are equal in all of this are an error.
+    pub settings Match {
+        /// Hosts, exact or "*.suffix". The latter stands for any host that ends so, with at least one
+        /// label in front. Case and port do not matter. Absent: any.
         hosts: Option<Spanned<Vec<Spanned<Host>>>>
-            => Rule::optional("[\"api.example.com\", \"*.example.org\"]");
-        /// The whole path, without query, in the normal form (see `path` of listeners). Not beside
-        /// `path_prefix`.
-        path: Option<Spanned<Path>> => Rule::optional("\"/maintenance\"");
-        /// The beginning of the path, in whole segments: "/users" is for "/users" and "/users/1",
-        /// not for "/usersx". Absent, with `path` absent too: any path.
-        path_prefix: Option<Spanned<PathPrefix>> => Rule::optional("\"/users\"");
-        /// Methods, as clients send them: in upper case. Absent: any.
-        methods: Option<Spanned<Vec<Spanned<Method>>>> => Rule::optional("[\"GET\", \"POST\"]");
+            => KeyRule::optional("[\"api.example.com\", \"*.example.org\"]");
+        /// The path or the beginning of it. Absent: any.
+        path: Option<Spanned<PathRule>> => AtMostOne;
+        /// Methods, in upper case as clients send them. Absent: any.
+        methods: Option<Spanned<Vec<Spanned<Method>>>> => KeyRule::optional("[\"GET\", \"POST\"]");
     }
 }
 
 /// Paths are at most this long: the tree of routes has a level per segment.
 const PATH_BYTES_MAX: usize = 1024;
 
-/// Which requests a route is for.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Match {
-    /// Hosts; absent: any. Never empty in a checked model.
-    pub hosts: Option<Spanned<Vec<Spanned<Host>>>>,
-    /// The path or the beginning of it; absent: any.
-    pub path: Option<Spanned<PathRule>>,
-    /// Methods; absent: any. Never empty in a checked model.
-    pub methods: Option<Spanned<Vec<Spanned<Method>>>>,
-}
-
-/// Which paths a route is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathRule {
-    /// This one, byte for byte.
-    Exact(String),
-    /// This one and what lies below it, in whole segments; a slash at its end does not count.
-    Prefix(String),
+one_of! {
+    /// The paths that a route is for.
+    #[derive(Eq)]
+    pub PathRule {
+        /// The whole path, without query, in the normal form (see `path` of listeners).
+        Exact = "path": Path => KeyRule::optional("\"/maintenance\"");
+        /// The beginning of the path, in whole segments: "/users" is for "/users" and "/users/1",
+        /// not for "/usersx". Absent, with `path` absent too: any path.
+        Prefix = "path_prefix": PathPrefix => KeyRule::optional("\"/users\"");
+    }
 }
 
 impl AsRef<str> for PathRule {
     fn as_ref(&self) -> &str {
         match self {
-            Self::Exact(path) | Self::Prefix(path) => path,
+            Self::Exact(Path(path)) | Self::Prefix(PathPrefix(path)) => path,
         }
-    }
-}
-
-impl Value for Match {
-    fn expected() -> Cow<'static, str> {
-        MatchKeys::expected()
-    }
-
-    fn shape() -> Shape {
-        MatchKeys::shape().with_choice(Choice::AtMostOne(&["path", "path_prefix"]))
-    }
-
-    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
-        let MatchKeys { hosts, path, path_prefix, methods } = MatchKeys::read(node, walk)?;
-        let path = match (path, path_prefix) {
-            (Some(path), Some(prefix)) => {
-                let texts = walk.texts;
-                let what = format!("`{}` has both `path` and `path_prefix`", walk.path());
-                walk.report(prefix.span, what, |it| {
-                    it.because("takes what `path` takes, and more")
-                        .also(texts, path.span, "the exact path")
-                        .cured_by("leave one out, or make two routes of it")
-                });
-                return None;
-            }
-            (Some(path), None) => Some(path.map(|path| PathRule::Exact(path.0))),
-            (None, Some(prefix)) => Some(prefix.map(|prefix| PathRule::Prefix(prefix.0))),
-            (None, None) => None,
-        };
-        Some(Self { hosts, path, methods })
-    }
-
-    fn write(&self) -> Written {
-        let (path, path_prefix) = match &self.path {
-            Some(path) => match PathRule::clone(path) {
-                PathRule::Exact(exact) => (Some(path.with(Path(exact))), None),
-                PathRule::Prefix(prefix) => (None, Some(path.with(PathPrefix(prefix)))),
-            },
-            None => (None, None),
-        };
-        let (hosts, methods) = (self.hosts.clone(), self.methods.clone());
-        MatchKeys { hosts, path, path_prefix, methods }.write()
     }
 }
 
@@ -118,20 +61,18 @@ impl AsRef<str> for Host {
     }
 }
 
-impl Scalar for Host {
-    fn wanted() -> Cow<'static, str> {
+impl Value for Host {
+    fn expected() -> Cow<'static, str> {
         "a host such as \"api.example.com\" or \"*.example.com\"".into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         let pattern = Some(r"^((\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])$");
         Shape::Text { noun: "host", pattern }
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        let Kind::Text(text) = kind else {
-            return Err(Mistake::Kind);
-        };
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
+        let text = kind.text().ok_or(Mistake::KIND)?;
         let text = &text.value;
         match unsound_host(text) {
             None => Ok(Self(text.to_string())),
@@ -139,7 +80,7 @@ impl Scalar for Host {
         }
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         Written::text(&self.0)
     }
 }
@@ -175,18 +116,18 @@ fn unsound_host(text: &str) -> Option<&'static str> {
 
 /// A whole path, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Path(String);
+pub struct Path(pub String);
 
-impl Scalar for Path {
-    fn wanted() -> Cow<'static, str> {
+impl Value for Path {
+    fn expected() -> Cow<'static, str> {
         "a path such as \"/maintenance\"".into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         Shape::Text { noun: "path", pattern: Some(r"^/[!$-)+-;=@-\[\]-~]*$") }
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
         sound_path(
             kind,
             "a path",
@@ -195,38 +136,36 @@ impl Scalar for Path {
         .map(Self)
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         Written::text(&self.0)
     }
 }
 
 /// The beginning of a path, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct PathPrefix(String);
+pub struct PathPrefix(pub String);
 
-impl Scalar for PathPrefix {
-    fn wanted() -> Cow<'static, str> {
+impl Value for PathPrefix {
+    fn expected() -> Cow<'static, str> {
         "a path such as \"/users\"".into()
     }
 
-    fn form() -> Shape {
-        Path::form()
+    fn shape() -> Shape {
+        Path::shape()
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
         sound_path(kind, "a path prefix", "leave the star out: a prefix takes everything below it")
             .map(Self)
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         Written::text(&self.0)
     }
 }
 
-fn sound_path(kind: &Kind, noun: &str, no_star: &'static str) -> Result<String, Mistake> {
-    let Kind::Text(text) = kind else {
-        return Err(Mistake::Kind);
-    };
+fn sound_path(kind: &ItemKind<'_>, noun: &str, no_star: &'static str) -> Result<String, Mistake> {
+    let text = kind.text().ok_or(Mistake::KIND)?;
     let text = &text.value;
     match unsound_path(text, no_star) {
         None => Ok(text.to_string()),
@@ -280,19 +219,17 @@ impl AsRef<str> for Method {
 /// Methods are at most this long: the longest registered one has 17 letters.
 const METHOD_BYTES_MAX: usize = 32;
 
-impl Scalar for Method {
-    fn wanted() -> Cow<'static, str> {
+impl Value for Method {
+    fn expected() -> Cow<'static, str> {
         "a method such as \"GET\"".into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         Shape::Text { noun: "method", pattern: Some("^[!#$%&'*+.^_`|~0-9A-Z-]{1,32}$") }
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        let Kind::Text(text) = kind else {
-            return Err(Mistake::Kind);
-        };
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
+        let text = kind.text().ok_or(Mistake::KIND)?;
         let text = &text.value;
         if !is_token(text.as_bytes()) || text.len() > METHOD_BYTES_MAX {
             return Err(Mistake::value(format!("\"{text}\" is not a method")));
@@ -309,7 +246,7 @@ impl Scalar for Method {
         Ok(Self(upper))
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         Written::text(&self.0)
     }
 }

@@ -1,32 +1,29 @@
-//! `redirect`: where clients are sent instead.
+//! `redirect`: a place that clients are sent to instead.
 //!
-//! Invariant: what a client sends can only end up in the path and query of the new place, or be
-//! its host as a whole, so that nobody can make a link here that leads to a place of their own.
+//! Invariant: the bytes of a request can only become path and query of the new place, or its host as a
+//! whole, so nobody can make a link to us that leads to a place of their own.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use proto::uri;
 
-use super::section::{Mistake, Rule, Scalar, section};
-use super::shape::Shape;
-use super::tree::Kind;
-use super::written::Written;
+use crate::keys::{ItemKind, KeyRule, Mistake, Shape, Value, Written, section};
 
 section! {
-    /// Where clients are sent instead.
+    /// A place that clients are sent to instead.
     pub Redirect {
         /// The new place: a URL, or a path on the same host. {path} stands for the path of the
-        /// request, {query} for its query with the question mark in front (nothing if it has
-        /// none), {host} for its host without port.
-        to: RedirectTarget => Rule::required("\"https://new.example.com{path}\"");
-        /// The status. 301 and 302 let clients turn POST into GET, 303 makes them, 307 and 308
-        /// keep the method; 301 and 308 are for good and may be cached.
-        status: RedirectStatus => Rule::default(RedirectStatus(308));
+        /// request, {query} for its query with the question mark (nothing if it has none), {host}
+        /// for its host without port.
+        to: RedirectTarget => KeyRule::required("\"https://new.example.com{path}\"");
+        /// The status. With 301 and 302 clients may turn POST into GET, with 303 they must, with 307
+        /// and 308 they keep the method. 301 and 308 are permanent and may be cached.
+        status: RedirectStatus => KeyRule::default(RedirectStatus(308));
     }
 }
 
-/// Redirects are at most this long, without what the placeholders stand for.
+/// Redirects are at most this long, with placeholders as they are written.
 const TARGET_BYTES_MAX: usize = 2048;
 
 /// The new place of a redirect.
@@ -103,19 +100,17 @@ impl fmt::Display for RedirectTarget {
     }
 }
 
-impl Scalar for RedirectTarget {
-    fn wanted() -> Cow<'static, str> {
+impl Value for RedirectTarget {
+    fn expected() -> Cow<'static, str> {
         "a URL such as \"https://new.example.com{path}\", or a path such as \"/new{path}\"".into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         Shape::Text { noun: "URL or path", pattern: Some("^(https?://|/)[!-~]*$") }
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        let Kind::Text(text) = kind else {
-            return Err(Mistake::Kind);
-        };
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
+        let text = kind.text().ok_or(Mistake::KIND)?;
         let text = &text.value;
         if text.len() > TARGET_BYTES_MAX {
             let what = format!("the new place has {} bytes", text.len());
@@ -135,7 +130,7 @@ impl Scalar for RedirectTarget {
         }
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         Written::text(self.to_string())
     }
 }
@@ -152,7 +147,9 @@ fn unsound(text: &str) -> Option<&'static str> {
         return if before.starts_with("{path}") {
             Some("a path may begin with two slashes, and name a host: write https://{host}{path}")
         } else if path.starts_with("//") {
-            Some("two slashes at the front make a host of what follows: write https:// and a host")
+            Some(
+                "two slashes at the front make a host of the text behind them: write https:// and a host",
+            )
         } else if !path.starts_with('/') {
             Some("begin it with https://, http:// or a slash")
         } else {
@@ -176,7 +173,7 @@ fn unsound(text: &str) -> Option<&'static str> {
 
 const ENCODE: &str = "write \", <, > and \\ percent-encoded";
 
-/// What a text could become.
+/// A text that the template could become.
 fn sample(text: &str) -> String {
     text.replace("{path}", "/p").replace("{query}", "?q").replace("{host}", "host.example")
 }
@@ -188,33 +185,33 @@ pub struct RedirectStatus(pub u16);
 /// Those that make clients go on (RFC 9110 section 15.4).
 const STATUSES: &[u16] = &[301, 302, 303, 307, 308];
 
-impl Scalar for RedirectStatus {
-    fn wanted() -> Cow<'static, str> {
+impl Value for RedirectStatus {
+    fn expected() -> Cow<'static, str> {
         "301, 302, 303, 307 or 308".into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         Shape::Integers(STATUSES)
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
         let status = u32::parse(kind)?;
         let known = STATUSES.iter().find(|&&it| u32::from(it) == status);
         known.map(|&it| Self(it)).ok_or_else(|| Mistake::value(format!("{status} is no redirect")))
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         Written::Integer(i64::from(self.0))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::Text;
     use super::*;
+    use crate::keys::ItemText;
 
     fn target(text: &str) -> Result<RedirectTarget, Mistake> {
-        RedirectTarget::parse(&Kind::Text(Text { value: text.into(), secret: false }))
+        RedirectTarget::parse(&ItemKind::Text(ItemText { value: text.into(), secret: false }))
     }
 
     #[test]

@@ -1,28 +1,25 @@
-//! `reply`: what the gateway answers by itself.
+//! `reply`: an answer of the gateway itself.
 
 use std::borrow::Cow;
 
 use proto::head::{HeaderId, is_token};
 
-use super::collection::Spanned;
-use super::section::{Mistake, Rule, Scalar, Value, section};
-use super::shape::Shape;
-use super::tree::{Kind, Node};
-use super::value::ByteSize;
-use super::walk::{Step, Walk};
-use super::written::Written;
+use crate::keys::{
+    ByteSize, Item, ItemKind, KeyRule, Mistake, PathStep, Shape, Spanned, Value, Walk, Written,
+    section,
+};
 
 section! {
-    /// What the gateway answers by itself.
+    /// An answer of the gateway itself.
     pub Reply {
         /// The status.
-        status: u32 => Rule::required("503").within(200..=599);
+        status: u32 => KeyRule::required("503").within(200..=599);
         /// The body, at most 64 KiB. A 204 or 304 has none.
-        body: Spanned<ReplyBody> => Rule::default(Spanned::unwritten(ReplyBody(String::new())))
+        body: Spanned<ReplyBody> => KeyRule::default(Spanned::unwritten(ReplyBody(String::new())))
             .example("\"back soon\"");
-        /// Headers beside those that frame the message. Without `content-type` a body is sent as
+        /// Headers, without those that frame the message. Without `content-type` a body is sent as
         /// text/plain in UTF-8.
-        headers: ReplyHeaders => Rule::default(ReplyHeaders(Vec::new()))
+        headers: ReplyHeaders => KeyRule::default(ReplyHeaders(Vec::new()))
             .example("{ \"retry-after\" = \"60\" }");
     }
 }
@@ -33,33 +30,33 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// As many as a request has, if the listener's default bounds it.
 const HEADERS_MAX: usize = 100;
 
-/// With the bound on the body it keeps a reply far below what one write takes.
+/// Together with the bound on the body, this keeps a reply far below the size of one write.
 const HEADERS_BYTES_MAX: usize = 8 * 1024;
 
 /// The body of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyBody(pub String);
 
-impl Scalar for ReplyBody {
-    fn wanted() -> Cow<'static, str> {
+impl Value for ReplyBody {
+    fn expected() -> Cow<'static, str> {
         format!("a string of at most {}", ByteSize(BODY_BYTES_MAX as u64)).into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         Shape::Text { noun: "string", pattern: None }
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
         match kind {
-            Kind::Text(text) if text.value.len() > BODY_BYTES_MAX => {
+            ItemKind::Text(text) if text.value.len() > BODY_BYTES_MAX => {
                 Err(Mistake::value(format!("the body has {} bytes", text.value.len())))
             }
-            Kind::Text(text) => Ok(Self(text.value.to_string())),
-            _ => Err(Mistake::Kind),
+            ItemKind::Text(text) => Ok(Self(text.value.to_string())),
+            _ => Err(Mistake::KIND),
         }
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         Written::text(&self.0)
     }
 }
@@ -70,18 +67,18 @@ pub struct ReplyHeaders(pub Vec<(String, String)>);
 
 impl Value for ReplyHeaders {
     fn expected() -> Cow<'static, str> {
-        "a table of headers".into()
+        "a table of headers such as { \"retry-after\" = \"60\" }".into()
     }
 
     fn shape() -> Shape {
         Shape::Map("header", Box::new(HeaderValue::shape()))
     }
 
-    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
-        let entries = walk.entries(node, "a table of headers")?;
+    fn read<'n>(item: &'n Item<'n>, walk: &mut Walk<'n>) -> Option<Self> {
+        let entries = walk.entries(item, |_| (Self::expected().into_owned(), None))?;
         if entries.len() > HEADERS_MAX {
             let what = format!("there are {} headers", entries.len());
-            walk.report(node.span, what, |it| it.cured_by(format!("give at most {HEADERS_MAX}")));
+            walk.report(item.span, what, |it| it.cured_by(format!("give at most {HEADERS_MAX}")));
             return None;
         }
         let mut headers: Vec<(String, String)> = Vec::new();
@@ -100,7 +97,7 @@ impl Value for ReplyHeaders {
                 sound = false;
             }
             let read = |walk: &mut Walk<'n>| HeaderValue::read(&entry.value, walk);
-            match walk.inside(Step::Key(name), read) {
+            match walk.inside(PathStep::Key(name), read) {
                 Some(HeaderValue(value)) => headers.push((name.to_string(), value)),
                 None => sound = false,
             }
@@ -109,7 +106,7 @@ impl Value for ReplyHeaders {
         if bytes > HEADERS_BYTES_MAX {
             let what = format!("the headers have {bytes} bytes");
             let cure = format!("give at most {HEADERS_BYTES_MAX}");
-            walk.report(node.span, what, |it| it.cured_by(cure));
+            walk.report(item.span, what, |it| it.cured_by(cure));
             sound = false;
         }
         sound.then_some(Self(headers))
@@ -121,7 +118,7 @@ impl Value for ReplyHeaders {
     }
 }
 
-/// What is wrong with the name of a header, and the cure.
+/// The mistake in the name of a header, and the cure.
 fn unsound_name(name: &str) -> Option<(&'static str, &'static str)> {
     if !is_token(name.as_bytes()) {
         return Some(("has no sound name", "write letters, digits and - only"));
@@ -146,19 +143,17 @@ fn unsound_name(name: &str) -> Option<(&'static str, &'static str)> {
 /// The value of a header.
 struct HeaderValue(String);
 
-impl Scalar for HeaderValue {
-    fn wanted() -> Cow<'static, str> {
+impl Value for HeaderValue {
+    fn expected() -> Cow<'static, str> {
         "visible ASCII, with spaces or tabs only between".into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         Shape::Text { noun: "header value", pattern: Some("^([!-~]([\\t -~]*[!-~])?)?$") }
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        let Kind::Text(text) = kind else {
-            return Err(Mistake::Kind);
-        };
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
+        let text = kind.text().ok_or(Mistake::KIND)?;
         let value = &text.value;
         let sound = |byte: u8| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t');
         if value.bytes().all(sound) && value.trim_ascii() == value {
@@ -169,7 +164,7 @@ impl Scalar for HeaderValue {
         }
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         Written::text(&self.0)
     }
 }

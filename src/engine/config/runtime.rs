@@ -1,32 +1,27 @@
 //! `[runtime]`: cores, memory and the way to the kernel.
 //!
-//! The same three values are flags and environment variables of `ringway run`; what wins is
-//! decided by control.
+//! `cores`, `cpus` and `driver` are also flags and environment variables of `ringway run`. The control
+//! crate decides which of them holds.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::section::{Mistake, Rule, Scalar, section};
-use super::shape::Shape;
-use super::tree::Kind;
-use super::value::ByteSize;
-use super::written::Written;
+use crate::keys::{ByteSize, ItemKind, KeyRule, Mistake, Shape, Value, Written, section, words};
 
 section! {
-    /// What the gateway takes of the machine.
+    /// The share of the machine that the gateway uses.
     pub settings Runtime {
-        /// How many pinned workers: "all", or a count.
-        cores: Cores => Rule::default(Cores::All);
-        /// The CPUs they are taken from, in this order. Absent: those that the process may run
-        /// on.
-        cpus: Option<CpuList> => Rule::optional("\"0-3,8\"");
-        /// How to talk to the kernel: "auto" is io_uring, or epoll where that is not permitted,
-        /// with a warning that says why.
-        driver: DriverChoice => Rule::default(DriverChoice::Auto);
-        /// All buffers of the node, divided among the cores.
-        buffer_bytes_max: ByteSize => Rule::default(BUFFER_BYTES_DEFAULT)
+        /// The number of workers, each pinned to a CPU: "all" for one per CPU, or a count.
+        cores: Cores => KeyRule::default(Cores::All);
+        /// The CPUs for the workers, in this order. Absent: those that the process may run on.
+        cpus: Option<CpuList> => KeyRule::optional("\"0-3,8\"");
+        /// The way to talk to the kernel. "auto" is io_uring, or epoll where io_uring is not
+        /// permitted; then a warning gives the reason.
+        driver: DriverChoice => KeyRule::default(DriverChoice::Auto);
+        /// The memory for all buffers of the node, divided among the cores.
+        buffer_bytes_max: ByteSize => KeyRule::default(BUFFER_BYTES_DEFAULT)
             .within(ByteSize::mib(1)..=ByteSize::gib(1024));
     }
 }
@@ -37,13 +32,13 @@ const BUFFER_BYTES_DEFAULT: ByteSize = ByteSize::mib(256);
 /// More CPUs than Linux supports (`NR_CPUS` is at most 8192).
 const CPUS_MAX: usize = 8192;
 
-/// How many workers.
+/// The number of workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cores {
     /// One for each CPU that may be used.
     #[default]
     All,
-    /// So many; at least 1.
+    /// This many, at least 1.
     Count(usize),
 }
 
@@ -68,25 +63,25 @@ impl fmt::Display for Cores {
     }
 }
 
-impl Scalar for Cores {
-    fn wanted() -> Cow<'static, str> {
+impl Value for Cores {
+    fn expected() -> Cow<'static, str> {
         "\"all\" or a count".into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         Shape::Either(Box::new(Shape::Words(vec!["all"])), Box::new(Shape::Integer))
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
         match kind {
-            Kind::Integer(Some(count)) => count.to_string().parse().map_err(Mistake::value),
-            Kind::Integer(None) => Err(Mistake::value("the number is out of range")),
-            Kind::Text(text) => text.value.parse().map_err(Mistake::value),
-            _ => Err(Mistake::Kind),
+            ItemKind::Integer(Some(count)) => count.to_string().parse().map_err(Mistake::value),
+            ItemKind::Integer(None) => Err(Mistake::value("the number is out of range")),
+            ItemKind::Text(text) => text.value.parse().map_err(Mistake::value),
+            _ => Err(Mistake::KIND),
         }
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         match self {
             Self::All => Written::text("all"),
             Self::Count(count) => Written::Integer(i64::try_from(*count).unwrap_or(i64::MAX)),
@@ -124,24 +119,24 @@ impl FromStr for CpuList {
     }
 }
 
-impl Scalar for CpuList {
-    fn wanted() -> Cow<'static, str> {
+impl Value for CpuList {
+    fn expected() -> Cow<'static, str> {
         "a list of CPUs such as \"0-3,8\"".into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         let pattern = Some("^ *[0-9]+ *(- *[0-9]+ *)?(, *[0-9]+ *(- *[0-9]+ *)?)*$");
         Shape::Text { noun: "CPU list", pattern }
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
         match kind {
-            Kind::Text(text) => text.value.parse().map_err(Mistake::value),
-            _ => Err(Mistake::Kind),
+            ItemKind::Text(text) => text.value.parse().map_err(Mistake::value),
+            _ => Err(Mistake::KIND),
         }
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         let runs = self.0.chunk_by(|one, next| one + 1 == *next);
         let run = |run: &[usize]| match run {
             [] => String::new(),
@@ -152,59 +147,16 @@ impl Scalar for CpuList {
     }
 }
 
-/// Which way to the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DriverChoice {
-    /// The best one that is permitted here.
-    #[default]
-    Auto,
-    /// `io_uring` or nothing.
-    IoUring,
-    /// epoll.
-    Epoll,
-}
-
-impl DriverChoice {
-    /// The names, as they are written.
-    const NAMES: [(&str, Self); 3] =
-        [("auto", Self::Auto), ("io_uring", Self::IoUring), ("epoll", Self::Epoll)];
-}
-
-impl FromStr for DriverChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let named = Self::NAMES.into_iter().find(|(name, _)| *name == text);
-        let what = || format!("\"{text}\" is not one of auto, io_uring, epoll");
-        named.map(|(_, choice)| choice).ok_or_else(what)
-    }
-}
-
-impl fmt::Display for DriverChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = Self::NAMES.into_iter().find(|(_, choice)| choice == self);
-        f.pad(named.map_or("auto", |(name, _)| name))
-    }
-}
-
-impl Scalar for DriverChoice {
-    fn wanted() -> Cow<'static, str> {
-        "\"auto\", \"io_uring\" or \"epoll\"".into()
-    }
-
-    fn form() -> Shape {
-        Shape::Words(Self::NAMES.map(|(name, _)| name).to_vec())
-    }
-
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        match kind {
-            Kind::Text(text) => text.value.parse().map_err(Mistake::value),
-            _ => Err(Mistake::Kind),
-        }
-    }
-
-    fn show(&self) -> Written {
-        Written::text(self.to_string())
+words! {
+    /// The way to the kernel.
+    pub enum DriverChoice {
+        /// The best one that is permitted here.
+        #[default]
+        Auto = "auto",
+        /// `io_uring` or nothing.
+        IoUring = "io_uring",
+        /// epoll.
+        Epoll = "epoll",
     }
 }
 
@@ -247,14 +199,5 @@ mod tests {
         for text in ["0", "-1", "", "some", "8193"] {
             assert!(text.parse::<Cores>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn drivers_are_written_as_they_are_read() {
-        for (name, choice) in DriverChoice::NAMES {
-            assert_eq!(name.parse(), Ok(choice));
-            assert_eq!(choice.to_string(), name);
-        }
-        assert!("uring".parse::<DriverChoice>().is_err());
     }
 }

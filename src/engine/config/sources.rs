@@ -1,4 +1,4 @@
-//! What a configuration is read from: texts by name, and the values of variables.
+//! The input of a configuration: texts by name, and the values of variables.
 //!
 //! Control reads files, environment and patterns, and puts what it found in here; what it could
 //! not find too, so that [`parse`](super::parse) can say so at the place that asks for it. Which
@@ -15,9 +15,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-
-use super::diagnostic::Diagnostic;
 
 /// A text is at most this long. 10,000 routes take about 1 MiB.
 pub const SOURCE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -134,65 +131,5 @@ impl fmt::Debug for Sources {
             .field("main", &self.main)
             .field("files", &self.files.keys())
             .finish_non_exhaustive()
-    }
-}
-
-/// A text and the name it came under. Diagnostics share it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Source {
-    /// The name of the file, for messages; it is not opened.
-    pub file: String,
-    /// Its text; bytes that are not UTF-8 replaced.
-    pub text: String,
-}
-
-/// Where a thing stands: which text, and byte offsets in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Span {
-    /// The number of the text.
-    pub(super) source: u32,
-    pub(super) start: u32,
-    pub(super) end: u32,
-}
-
-impl Span {
-    /// The beginning of the first text: for what is missing altogether.
-    pub(super) const START: Self = Self { source: 0, start: 0, end: 0 };
-
-    /// Bytes `range` of text `source`. Texts are far below 4 GiB; larger offsets are cut.
-    pub(super) fn new(source: u32, range: std::ops::Range<usize>) -> Self {
-        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        Self { source, start: offset(range.start), end: offset(range.end) }
-    }
-
-    pub(super) fn range(self) -> std::ops::Range<usize> {
-        self.start as usize..self.end as usize
-    }
-}
-
-/// The texts of a configuration in the order in which they are read.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Texts(Vec<Arc<Source>>);
-
-impl Texts {
-    /// Adds a text and returns its number.
-    pub(super) fn push(&mut self, file: &str, text: String) -> u32 {
-        let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        self.0.push(Arc::new(Source { file: file.to_owned(), text }));
-        number
-    }
-
-    pub(super) fn at(&self, span: Span) -> Option<&Arc<Source>> {
-        self.0.get(span.source as usize)
-    }
-
-    /// The text of a span, as written.
-    pub(super) fn written(&self, span: Span) -> &str {
-        self.at(span).and_then(|source| source.text.get(span.range())).unwrap_or_default()
-    }
-
-    /// Says `what` is wrong at `span`.
-    pub(super) fn error(&self, span: Span, what: impl Into<String>) -> Diagnostic {
-        Diagnostic::new(self, span, what.into())
     }
 }

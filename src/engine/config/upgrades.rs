@@ -4,10 +4,7 @@ use std::borrow::Cow;
 
 use proto::upgrade::{is_protocol, is_same};
 
-use super::section::{Mistake, Scalar};
-use super::shape::Shape;
-use super::tree::Kind;
-use super::written::Written;
+use crate::keys::{ItemKind, Mistake, Shape, Value, Written};
 
 /// A protocol as the Upgrade field names it (RFC 9110 section 7.8), in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,20 +19,18 @@ impl AsRef<str> for Protocol {
     }
 }
 
-impl Scalar for Protocol {
-    fn wanted() -> Cow<'static, str> {
+impl Value for Protocol {
+    fn expected() -> Cow<'static, str> {
         "a protocol such as \"websocket\"".into()
     }
 
-    fn form() -> Shape {
+    fn shape() -> Shape {
         const PATTERN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?$";
         Shape::Text { noun: "protocol", pattern: Some(PATTERN) }
     }
 
-    fn parse(kind: &Kind) -> Result<Self, Mistake> {
-        let Kind::Text(text) = kind else {
-            return Err(Mistake::Kind);
-        };
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
+        let text = kind.text().ok_or(Mistake::KIND)?;
         let text = &text.value;
         if !is_protocol(text.as_bytes()) || text.len() > PROTOCOL_BYTES_MAX {
             return Err(Mistake::value(format!("\"{text}\" is not a protocol")));
@@ -49,7 +44,7 @@ impl Scalar for Protocol {
         Ok(Self(text.to_ascii_lowercase()))
     }
 
-    fn show(&self) -> Written {
+    fn write(&self) -> Written {
         Written::text(&self.0)
     }
 }

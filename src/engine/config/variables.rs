@@ -4,28 +4,29 @@
 //! [`references`] tells which ones a text asks for, together with its includes, so that control
 //! can get them; [`Variables`] puts the values in.
 //!
-//! Invariant: what a value is shows up in no diagnostic.
+//! Invariant: no diagnostic shows a value.
 
 use std::collections::BTreeSet;
 
-use super::INCLUDE;
-use super::diagnostic::{DIAGNOSTICS_KEPT_MAX, Diagnostic};
-use super::sources::{SOURCE_BYTES_MAX, Sources, Span, Texts, VALUE_BYTES_MAX};
-use super::tree::{Kind, Node, Text, without_variables};
+use super::include::INCLUDE;
+use super::sources::{SOURCE_BYTES_MAX, Sources, VALUE_BYTES_MAX};
+use crate::keys::{
+    DIAGNOSTICS_KEPT_MAX, Diagnostic, Item, ItemEntry, ItemKind, ItemText, Span, Texts, toml,
+};
 
-/// What a text asks for beside itself, everything once.
+/// The files and variables that a text needs, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct References {
     /// Patterns of files to include, in order, as written; relative to the file they stand in.
     pub includes: Vec<String>,
     /// Names of environment variables.
     pub environment: BTreeSet<String>,
-    /// Paths of files whose content is a value, as written; relative to the file they stand in.
+    /// Paths of files with the value of a variable, as written; relative to the file they stand in.
     pub files: BTreeSet<String>,
 }
 
-/// What the text of one file asks for. A text that is not TOML, not UTF-8 or too long asks for
-/// nothing: [`parse`](super::parse) says what is wrong with it.
+/// The files and variables that the text of one file needs. A text that is not TOML, not UTF-8 or too
+/// long needs nothing: [`parse`](super::parse) reports it.
 #[must_use]
 pub fn references(text: &[u8]) -> References {
     let mut found = References::default();
@@ -37,11 +38,11 @@ pub fn references(text: &[u8]) -> References {
     if !text.contains("${") && !text.contains("include") {
         return found;
     }
-    for entry in without_variables(0, text).unwrap_or_default() {
+    for entry in toml::read(0, text).unwrap_or_default() {
         match &entry.value.kind {
-            Kind::List(items) if entry.key == INCLUDE => {
+            ItemKind::List(items) if entry.key == INCLUDE => {
                 found.includes.extend(items.iter().filter_map(|it| match &it.kind {
-                    Kind::Text(text) => Some(text.value.to_string()),
+                    ItemKind::Text(text) => Some(text.value.to_string()),
                     _ => None,
                 }));
             }
@@ -52,24 +53,29 @@ pub fn references(text: &[u8]) -> References {
     found
 }
 
-fn collect(node: &Node<'_>, found: &mut References) {
+fn collect(node: &Item<'_>, found: &mut References) {
     match &node.kind {
-        Kind::Text(text) => {
-            for piece in pieces(&text.value) {
+        ItemKind::Text(text) => {
+            for piece in parts(&text.value) {
                 match piece {
-                    Piece::Variable { ask: Ask::Environment { name, .. }, .. } => {
+                    StringPart::Variable { ask: Ask::Environment { name, .. }, .. } => {
                         found.environment.insert(name.to_owned());
                     }
-                    Piece::Variable { ask: Ask::File(path), .. } => {
+                    StringPart::Variable { ask: Ask::File(path), .. } => {
                         found.files.insert(path.to_owned());
                     }
-                    Piece::Variable { ask: Ask::Unknown | Ask::Open, .. } | Piece::Literal(_) => {}
+                    StringPart::Variable { ask: Ask::Unknown | Ask::Open, .. }
+                    | StringPart::Literal(_) => {}
                 }
             }
         }
-        Kind::List(items) => items.iter().for_each(|it| collect(it, found)),
-        Kind::Table(entries) => entries.iter().for_each(|it| collect(&it.value, found)),
-        Kind::Integer(_) | Kind::Other(_) | Kind::Broken => {}
+        ItemKind::List(items) => items.iter().for_each(|it| collect(it, found)),
+        ItemKind::Table(entries) => entries.iter().for_each(|it| collect(&it.value, found)),
+        ItemKind::Integer(_)
+        | ItemKind::Fraction(_)
+        | ItemKind::Boolean(_)
+        | ItemKind::Date
+        | ItemKind::Broken => {}
     }
 }
 
@@ -84,7 +90,7 @@ pub(super) struct Variables<'s> {
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
-/// What is wrong with a variable, and the cure.
+/// The mistake in a variable, and the cure.
 type Mistake = (String, String);
 
 impl<'s> Variables<'s> {
@@ -92,23 +98,40 @@ impl<'s> Variables<'s> {
         Self { sources, file: sources.main(), spent: 0, diagnostics: Vec::new() }
     }
 
+    /// Puts values into all strings of a file.
+    pub(super) fn replace_all(&mut self, entries: &mut [ItemEntry<'_>], text: &str, texts: &Texts) {
+        // Most texts have none, and need not be walked through.
+        if text.contains("${") {
+            entries.iter_mut().for_each(|it| self.replace_in(&mut it.value, texts));
+        }
+    }
+
+    fn replace_in(&mut self, item: &mut Item<'_>, texts: &Texts) {
+        match &mut item.kind {
+            ItemKind::Text(text) if text.value.contains("${") => {
+                let replaced = self.replace(&text.value, texts, item.span);
+                item.kind = replaced.map_or(ItemKind::Broken, ItemKind::Text);
+            }
+            ItemKind::List(items) => items.iter_mut().for_each(|it| self.replace_in(it, texts)),
+            ItemKind::Table(entries) => {
+                entries.iter_mut().for_each(|it| self.replace_in(&mut it.value, texts));
+            }
+            _ => {}
+        }
+    }
+
     /// The text with values in it; `None` after a mistake, which has been reported.
-    pub(super) fn replace(
-        &mut self,
-        text: &str,
-        texts: &Texts,
-        span: Span,
-    ) -> Option<Text<'static>> {
+    fn replace(&mut self, text: &str, texts: &Texts, span: Span) -> Option<ItemText<'static>> {
         let mut replaced = String::with_capacity(text.len());
         let mut secret = false;
         let mut sound = true;
-        for piece in pieces(text) {
+        for piece in parts(text) {
             let (written, ask) = match piece {
-                Piece::Literal(literal) => {
+                StringPart::Literal(literal) => {
                     replaced.push_str(literal);
                     continue;
                 }
-                Piece::Variable { written, ask } => (written, ask),
+                StringPart::Variable { written, ask } => (written, ask),
             };
             secret = true;
             match self.value(written, ask).and_then(|value| self.spend(value)) {
@@ -116,12 +139,12 @@ impl<'s> Variables<'s> {
                 Err(_) if self.diagnostics.len() >= DIAGNOSTICS_KEPT_MAX => sound = false,
                 Err((what, cure)) => {
                     let place = place(written, texts, span);
-                    self.diagnostics.push(texts.error(place, what).cured_by(cure));
+                    self.diagnostics.push(Diagnostic::error(texts, place, what).cured_by(cure));
                     sound = false;
                 }
             }
         }
-        sound.then(|| Text { value: replaced.into(), secret })
+        sound.then(|| ItemText { value: replaced.into(), secret })
     }
 
     fn value<'v>(&self, written: &str, ask: Ask<'v>) -> Result<&'v str, Mistake>
@@ -193,12 +216,12 @@ fn place(written: &str, texts: &Texts, span: Span) -> Span {
 
 /// A part of a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Piece<'t> {
+enum StringPart<'t> {
     Literal(&'t str),
     Variable { written: &'t str, ask: Ask<'t> },
 }
 
-/// What a variable asks for.
+/// The source of the value of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ask<'t> {
     Environment {
@@ -212,7 +235,7 @@ enum Ask<'t> {
 }
 
 /// Takes a string apart.
-fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
+fn parts(text: &str) -> impl Iterator<Item = StringPart<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let (piece, behind) = next(rest)?;
@@ -221,33 +244,33 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
-/// The first piece of a string, and what lies behind it.
-fn next(text: &str) -> Option<(Piece<'_>, &str)> {
+/// The first part of a string, and the rest of it.
+fn next(text: &str) -> Option<(StringPart<'_>, &str)> {
     if text.is_empty() {
         return None;
     }
     let Some(at) = text.find("${") else {
-        return Some((Piece::Literal(text), ""));
+        return Some((StringPart::Literal(text), ""));
     };
     let (before, from) = text.split_at_checked(at)?;
     if let Some(literal) = before.strip_suffix('$') {
         // "$${": one dollar goes, and the brace is a brace.
         if literal.is_empty() {
-            return Some((Piece::Literal("${"), from.strip_prefix("${")?));
+            return Some((StringPart::Literal("${"), from.strip_prefix("${")?));
         }
-        return Some((Piece::Literal(literal), text.get(literal.len()..)?));
+        return Some((StringPart::Literal(literal), text.get(literal.len()..)?));
     }
     if !before.is_empty() {
-        return Some((Piece::Literal(before), from));
+        return Some((StringPart::Literal(before), from));
     }
     let Some(end) = from.find('}') else {
-        return Some((Piece::Variable { written: from, ask: Ask::Open }, ""));
+        return Some((StringPart::Variable { written: from, ask: Ask::Open }, ""));
     };
     let (written, behind) = from.split_at_checked(end + 1)?;
-    Some((Piece::Variable { written, ask: ask(from.get(2..end)?) }, behind))
+    Some((StringPart::Variable { written, ask: ask(from.get(2..end)?) }, behind))
 }
 
-/// Reads what stands between the braces.
+/// Reads the text between the braces.
 fn ask(inside: &str) -> Ask<'_> {
     if let Some(path) = inside.strip_prefix("file:").filter(|path| !path.is_empty()) {
         return Ask::File(path);
@@ -274,20 +297,20 @@ mod tests {
 
     #[test]
     fn a_string_is_taken_apart_into_literals_and_variables() {
-        let parts = |text: &'static str| pieces(text).collect::<Vec<_>>();
-        let variable = |written, ask| Piece::Variable { written, ask };
-        assert_eq!(parts(""), []);
-        assert_eq!(parts("a $ b {c}"), [Piece::Literal("a $ b {c}")]);
+        let taken = |text: &'static str| parts(text).collect::<Vec<_>>();
+        let variable = |written, ask| StringPart::Variable { written, ask };
+        assert_eq!(taken(""), []);
+        assert_eq!(taken("a $ b {c}"), [StringPart::Literal("a $ b {c}")]);
         assert_eq!(
-            parts("a${env:B}c"),
+            taken("a${env:B}c"),
             [
-                Piece::Literal("a"),
+                StringPart::Literal("a"),
                 variable("${env:B}", environment("B", None)),
-                Piece::Literal("c")
+                StringPart::Literal("c")
             ]
         );
         assert_eq!(
-            parts("${env:A:-x:-y}${file:/a b}"),
+            taken("${env:A:-x:-y}${file:/a b}"),
             [
                 variable("${env:A:-x:-y}", environment("A", Some("x:-y"))),
                 variable("${file:/a b}", Ask::File("/a b"))
@@ -295,10 +318,10 @@ mod tests {
         );
         let texts = |text: &'static str| {
             let literal = |piece| match piece {
-                Piece::Literal(text) => text,
-                Piece::Variable { .. } => "?",
+                StringPart::Literal(text) => text,
+                StringPart::Variable { .. } => "?",
             };
-            pieces(text).map(literal).collect::<String>()
+            parts(text).map(literal).collect::<String>()
         };
         assert_eq!(texts("$${env:A}"), "${env:A}");
         assert_eq!(texts("a$${b$${c}"), "a${b${c}");
@@ -312,8 +335,8 @@ mod tests {
             assert_eq!(ask(inside), Ask::Unknown, "{inside}");
         }
         assert_eq!(
-            pieces("${env:A").next(),
-            Some(Piece::Variable { written: "${env:A", ask: Ask::Open })
+            parts("${env:A").next(),
+            Some(StringPart::Variable { written: "${env:A", ask: Ask::Open })
         );
     }
 

@@ -35,7 +35,7 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
     let mut routes = Vec::with_capacity(written.len());
     let mut rules = Vec::with_capacity(written.len());
     for (name, route) in written {
-        let Some(action) = action(&route.action, &upstreams) else {
+        let Some(action) = action(&route.destination, &upstreams) else {
             debug_assert!(false, "a checked model has no dangling upstream");
             continue;
         };
@@ -52,8 +52,8 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
 /// One rule for each combination of host and method.
 fn rules_of(matches: &config::Match, route: u32) -> impl Iterator<Item = RouteRule<'_>> {
     let path = match matches.path.as_deref() {
-        Some(config::PathRule::Exact(path)) => PathPattern::Exact(path),
-        Some(config::PathRule::Prefix(prefix)) => PathPattern::Prefix(prefix),
+        Some(config::PathRule::Exact(path)) => PathPattern::Exact(&path.0),
+        Some(config::PathRule::Prefix(prefix)) => PathPattern::Prefix(&prefix.0),
         None => PathPattern::Prefix("/"),
     };
     let hosts = matches.hosts.iter().flat_map(|hosts| hosts.iter());
@@ -68,13 +68,13 @@ fn rules_of(matches: &config::Match, route: u32) -> impl Iterator<Item = RouteRu
 }
 
 /// The action of a route; `None` if it names an upstream that does not exist.
-fn action(written: &config::Action, upstreams: &[Upstream]) -> Option<Action> {
+fn action(written: &config::Destination, upstreams: &[Upstream]) -> Option<Action> {
     Some(match written {
-        config::Action::Upstream(name) => {
+        config::Destination::Upstream(name) => {
             let index = upstreams.binary_search_by(|it| (*it.name).cmp(name)).ok()?;
             Action::Upstream(UpstreamId(u32::try_from(index).ok()?))
         }
-        config::Action::Redirect(redirect) => Action::Redirect(Redirect::new(
+        config::Destination::Redirect(redirect) => Action::Redirect(Redirect::new(
             redirect.status.0,
             redirect.to.pieces().iter().map(|piece| match piece {
                 config::RedirectPiece::Text(text) => LocationPart::Text(text.as_str().into()),
@@ -83,7 +83,7 @@ fn action(written: &config::Action, upstreams: &[Upstream]) -> Option<Action> {
                 config::RedirectPiece::Host => LocationPart::Host,
             }),
         )),
-        config::Action::Reply(reply) => Action::Reply(static_reply(reply)),
+        config::Destination::Reply(reply) => Action::Reply(static_reply(reply)),
     })
 }
 

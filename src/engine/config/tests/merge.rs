@@ -222,7 +222,7 @@ fn a_dollar_before_a_variable_keeps_it_as_it_is() {
     );
     let model = parse(&sources(&text)).unwrap_or_else(|it| panic!("{}", render(&it)));
     let (_, route) = &model.document.routes.objects[1];
-    let Action::Reply(reply) = &route.action else { panic!("{route:?}") };
+    let Destination::Reply(reply) = &route.destination else { panic!("{route:?}") };
     assert_eq!(reply.body.0, "${env:A} costs $5");
 }
 

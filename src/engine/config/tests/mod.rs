@@ -305,7 +305,10 @@ fn what_must_be_there_is_asked_for() {
     says(&format!("{SOUND}match = {{ hosts = [] }}\n"), &["route `users` matches no host"]);
     says(
         &SOUND.replace("upstream = \"users\"", ""),
-        &["`routes.users` does nothing with its requests", "add upstream = \"NAME\", or redirect"],
+        &[
+            "`routes.users` has none of `upstream`, `redirect` and `reply`",
+            "add upstream = \"NAME\", or redirect",
+        ],
     );
 }
 
@@ -323,7 +326,10 @@ fn bad_values_are_named_with_what_was_expected() {
         ("limits = { headers_max = 99999999999999999999 }", &["out of range"]),
         ("limits = { headers_max = \"9\" }", &["is a string", "expected a whole number"]),
         ("limits = { head_bytes_max = \"1KB\" }", &["\"1KB\" is not a size", "\"16KiB\""]),
-        ("limits = [1]", &["`listeners.web.limits` is a list", "expected a table"]),
+        (
+            "limits = [1]",
+            &["`listeners.web.limits` is a list", "write a table such as { connections_max"],
+        ),
         ("[listeners.Web]\naddress = \"127.0.0.1:1\"", &["`Web` cannot be a name"]),
     ] {
         says(&with(line), parts);

@@ -1,28 +1,28 @@
 //! TOML as most people write it, straight into the tree.
 //!
-//! The `toml` crate makes tokens, events and maps before there is a tree; with thousands of routes
-//! that is most of what a change costs. Here the plain part of TOML is read in one pass over the
+//! The `toml` crate makes tokens, events and maps before there is a tree. With thousands of routes
+//! that is most of the cost of a change. Here the plain part of TOML is read in one pass over the
 //! bytes: headers, keys (bare, quoted, dotted), strings on one line, decimal numbers, booleans,
 //! lists and inline tables.
 //!
 //! Left to the `toml` crate, so that there is one TOML and not two: every text with a mistake in
-//! it, because that crate has the words for it; and what is rare, from strings on several lines to
+//! it, because that crate has the words for it; and rare syntax, from strings on several lines to
 //! arrays of tables. [`entries`] returns `None` for them. It is then slower, and nothing else.
 //!
-//! Invariant: what [`entries`] returns is what the `toml` crate says, spans included.
+//! Invariant: [`entries`] returns the same as the `toml` crate, spans included.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::sources::Span;
-use super::tree::{Entry, Kind, Node, Text};
+use super::item::{Item, ItemEntry, ItemKind, ItemText};
+use super::source::Span;
 
 /// The text with number `source` as a table.
-pub(super) fn entries(source: u32, text: &str) -> Option<Vec<Entry<'_>>> {
-    let mut scanner = Scanner { source, text, at: 0 };
-    let mut tables = Tables::new();
+pub(super) fn entries(source: u32, text: &str) -> Option<Vec<ItemEntry<'_>>> {
+    let mut scanner = TomlScanner { source, text, at: 0 };
+    let mut tables = HeaderTables::new();
     loop {
         scanner.blank_lines();
         match scanner.peek() {
@@ -53,20 +53,20 @@ const KEYS_MAX: usize = 64;
 const DEPTH_MAX: usize = 16;
 
 /// A step of a key, and its place.
-type Step<'t> = (Cow<'t, str>, Span);
+type KeyPart<'t> = (Cow<'t, str>, Span);
 
 /// A key: the steps before the last one, which are mostly none, and the last one.
-type Path<'t> = (Vec<Step<'t>>, Step<'t>);
+type DottedKey<'t> = (Vec<KeyPart<'t>>, KeyPart<'t>);
 
 /// A place in the text. Each method reads one thing, and says `None` if it is not there or not
 /// plain.
-struct Scanner<'t> {
+struct TomlScanner<'t> {
     source: u32,
     text: &'t str,
     at: usize,
 }
 
-impl<'t> Scanner<'t> {
+impl<'t> TomlScanner<'t> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -89,7 +89,7 @@ impl<'t> Scanner<'t> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
-    /// Spaces, comments and ends of lines. What is wrong with them is found by who reads on.
+    /// Spaces, comments and ends of lines. A mistake in them is found by the next step.
     fn blank_lines(&mut self) {
         loop {
             self.skip(|byte| matches!(byte, b' ' | b'\t' | b'\n'));
@@ -116,7 +116,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// A key with the spaces around its steps.
-    fn path(&mut self) -> Option<Path<'t>> {
+    fn path(&mut self) -> Option<DottedKey<'t>> {
         let mut before = Vec::new();
         loop {
             self.spaces();
@@ -133,7 +133,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    fn step(&mut self) -> Option<Step<'t>> {
+    fn step(&mut self) -> Option<KeyPart<'t>> {
         let start = self.at;
         let key = match self.peek()? {
             b'"' => self.basic()?,
@@ -146,20 +146,20 @@ impl<'t> Scanner<'t> {
         Some((key, self.span(start)))
     }
 
-    fn value(&mut self, depth: usize) -> Option<Node<'t>> {
+    fn value(&mut self, depth: usize) -> Option<Item<'t>> {
         if depth > DEPTH_MAX {
             return None;
         }
         let start = self.at;
-        let text = |value| Kind::Text(Text { value, secret: false });
+        let text = |value| ItemKind::Text(ItemText { value, secret: false });
         let kind = match self.peek()? {
             b'"' => text(self.basic()?),
             b'\'' => text(self.literal()?),
-            b'[' => Kind::List(self.list(depth)?),
-            b'{' => Kind::Table(self.table(depth)?),
+            b'[' => ItemKind::List(self.list(depth)?),
+            b'{' => ItemKind::Table(self.table(depth)?),
             _ => self.word()?,
         };
-        Some(Node { span: self.span(start), kind })
+        Some(Item { span: self.span(start), kind })
     }
 
     /// A string that stands for itself.
@@ -203,7 +203,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    fn list(&mut self, depth: usize) -> Option<Vec<Node<'t>>> {
+    fn list(&mut self, depth: usize) -> Option<Vec<Item<'t>>> {
         self.at += 1;
         let mut items = Vec::new();
         loop {
@@ -221,7 +221,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// An inline table on one line.
-    fn table(&mut self, depth: usize) -> Option<Vec<Entry<'t>>> {
+    fn table(&mut self, depth: usize) -> Option<Vec<ItemEntry<'t>>> {
         self.at += 1;
         let mut entries = Vec::new();
         self.spaces();
@@ -244,30 +244,40 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// A decimal number or a boolean.
-    fn word(&mut self) -> Option<Kind<'t>> {
+    /// A decimal number, with or without a fraction, or a boolean.
+    fn word(&mut self) -> Option<ItemKind<'t>> {
         let start = self.at;
         self.skip(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'#' | b',' | b']' | b'}'));
         let word = self.text.get(start..self.at)?;
         if matches!(word, "true" | "false") {
-            return Some(Kind::Other("a boolean"));
+            return Some(ItemKind::Boolean(word == "true"));
         }
-        let digits = word.strip_prefix('-').unwrap_or(word);
-        let sound = digits.bytes().all(|byte| byte.is_ascii_digit())
-            && (digits.len() == 1 || !digits.starts_with('0'));
-        (sound && !digits.is_empty()).then(|| Kind::Integer(word.parse().ok()))
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+        let number = word.strip_prefix('-').unwrap_or(word);
+        let (whole, fraction) = match number.split_once('.') {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (number, None),
+        };
+        let sound = digits(whole) && (whole.len() == 1 || !whole.starts_with('0'));
+        match fraction {
+            None => sound.then(|| ItemKind::Integer(word.parse().ok())),
+            Some(fraction) if sound && digits(fraction) => {
+                word.parse().ok().map(ItemKind::Fraction)
+            }
+            Some(_) => None,
+        }
     }
 }
 
-/// What may stand in a string or a comment.
+/// Whether a byte may stand in a string or a comment.
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 /// The root, and every table that a header names or implies.
-struct Tables<'t> {
+struct HeaderTables<'t> {
     /// Those around a table go before it; the root is the first.
-    all: Vec<Table<'t>>,
+    all: Vec<HeaderTable<'t>>,
     /// Their numbers, by that of the table around them and their key.
     numbers: HashMap<(u32, Cow<'t, str>), u32, FixedState>,
     /// The table that keys go into.
@@ -275,7 +285,7 @@ struct Tables<'t> {
 }
 
 #[derive(Default)]
-struct Table<'t> {
+struct HeaderTable<'t> {
     around: u32,
     key: Cow<'t, str>,
     key_span: Span,
@@ -284,21 +294,21 @@ struct Table<'t> {
     named: bool,
     has_tables: bool,
     /// Its plain keys.
-    entries: Vec<Entry<'t>>,
+    entries: Vec<ItemEntry<'t>>,
     /// The tables in it, the last one first.
-    inner: Vec<Entry<'t>>,
+    inner: Vec<ItemEntry<'t>>,
 }
 
 /// The number of the root.
 const ROOT: u32 = 0;
 
-impl<'t> Tables<'t> {
+impl<'t> HeaderTables<'t> {
     fn new() -> Self {
-        Self { all: vec![Table::default()], numbers: HashMap::default(), current: ROOT }
+        Self { all: vec![HeaderTable::default()], numbers: HashMap::default(), current: ROOT }
     }
 
     /// Goes to the table that a header names.
-    fn enter(&mut self, (before, last): Path<'t>, span: Span) -> Option<()> {
+    fn enter(&mut self, (before, last): DottedKey<'t>, span: Span) -> Option<()> {
         let mut number = ROOT;
         for step in before {
             number = self.step(number, step)?;
@@ -315,7 +325,7 @@ impl<'t> Tables<'t> {
     }
 
     /// The table `key` in the table `around`, made if it is not there yet.
-    fn step(&mut self, around: u32, (key, key_span): Step<'t>) -> Option<u32> {
+    fn step(&mut self, around: u32, (key, key_span): KeyPart<'t>) -> Option<u32> {
         let new = u32::try_from(self.all.len()).ok()?;
         let number = *self.numbers.entry((around, key.clone())).or_insert(new);
         if number == new {
@@ -324,13 +334,19 @@ impl<'t> Tables<'t> {
                 return None;
             }
             outer.has_tables = true;
-            self.all.push(Table { around, key, key_span, span: key_span, ..Table::default() });
+            self.all.push(HeaderTable {
+                around,
+                key,
+                key_span,
+                span: key_span,
+                ..HeaderTable::default()
+            });
         }
         Some(number)
     }
 
     /// Puts a value where it belongs.
-    fn add(&mut self, path: Path<'t>, value: Node<'t>) -> Option<()> {
+    fn add(&mut self, path: DottedKey<'t>, value: Item<'t>) -> Option<()> {
         let table = self.all.get_mut(self.current as usize)?;
         if table.has_tables {
             let (before, last) = &path;
@@ -342,8 +358,8 @@ impl<'t> Tables<'t> {
         insert(&mut table.entries, path, value)
     }
 
-    /// What has been read: every table into the one around it.
-    fn tree(mut self) -> Vec<Entry<'t>> {
+    /// Puts every table into the one around it.
+    fn tree(mut self) -> Vec<ItemEntry<'t>> {
         loop {
             let Some(table) = self.all.pop() else { return Vec::new() };
             let mut entries = table.entries;
@@ -352,22 +368,26 @@ impl<'t> Tables<'t> {
                 entries.sort_unstable_by_key(|entry| entry.key_span);
             }
             let Some(around) = self.all.get_mut(table.around as usize) else { return entries };
-            let value = Node { span: table.span, kind: Kind::Table(entries) };
-            around.inner.push(Entry { key: table.key, key_span: table.key_span, value });
+            let value = Item { span: table.span, kind: ItemKind::Table(entries) };
+            around.inner.push(ItemEntry { key: table.key, key_span: table.key_span, value });
         }
     }
 }
 
 /// Adds a key. `None` if it is there already, or too much is.
-fn insert<'t>(entries: &mut Vec<Entry<'t>>, path: Path<'t>, value: Node<'t>) -> Option<()> {
+fn insert<'t>(
+    entries: &mut Vec<ItemEntry<'t>>,
+    path: DottedKey<'t>,
+    value: Item<'t>,
+) -> Option<()> {
     let mut entries = entries;
     let (before, (key, key_span)) = path;
     for (key, key_span) in before {
         let at = match entries.iter().position(|entry| entry.key == key) {
             Some(at) => at,
             None if entries.len() < KEYS_MAX => {
-                let value = Node { span: key_span, kind: Kind::Table(Vec::new()) };
-                entries.push(Entry { key, key_span, value });
+                let value = Item { span: key_span, kind: ItemKind::Table(Vec::new()) };
+                entries.push(ItemEntry { key, key_span, value });
                 entries.len() - 1
             }
             None => return None,
@@ -377,7 +397,7 @@ fn insert<'t>(entries: &mut Vec<Entry<'t>>, path: Path<'t>, value: Node<'t>) -> 
         if entry.value.span != entry.key_span {
             return None;
         }
-        let Kind::Table(inner) = &mut entry.value.kind else { return None };
+        let ItemKind::Table(inner) = &mut entry.value.kind else { return None };
         entries = inner;
     }
     if entries.len() >= KEYS_MAX || entries.iter().any(|entry| entry.key == key) {
@@ -387,6 +407,6 @@ fn insert<'t>(entries: &mut Vec<Entry<'t>>, path: Path<'t>, value: Node<'t>) -> 
         // Most tables are small, and there are many of them.
         entries.reserve_exact(2);
     }
-    entries.push(Entry { key, key_span, value });
+    entries.push(ItemEntry { key, key_span, value });
     Some(())
 }

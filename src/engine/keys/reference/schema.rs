@@ -1,22 +1,20 @@
-//! `config/ringway.schema.json`: a JSON Schema, for editors that know TOML.
+//! A JSON Schema, for editors that know TOML.
 //!
-//! It takes whatever `parse` takes, and refuses what a schema can refuse: unknown keys, wrong
-//! types, words and numbers out of range. Names that point nowhere, and what concerns several
-//! objects, are for `ringway check`.
+//! It accepts every configuration that is sound. It refuses unknown keys, wrong types, wrong words and
+//! numbers out of range. Names that point nowhere, and mistakes between several objects, are left to
+//! `ringway check`.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::{paragraph, range};
-use crate::config::Document;
-use crate::config::collection::NAME_BYTES_MAX;
-use crate::config::section::Value;
-use crate::config::shape::{Choice, Key, Section, Shape};
-use crate::config::written::Written;
+use crate::keys::collection::NAME_BYTES_MAX;
+use crate::keys::shape::{Choice, KeyShape, Section, Shape, TAG};
+use crate::keys::written::Written;
 
-/// The text of `config/ringway.schema.json`.
+/// The text of the schema.
 #[must_use]
-pub fn schema() -> String {
-    let mut root = of(&Document::shape(), None);
+pub fn schema(root: &Section, title: &str) -> String {
+    let mut root = of_section(root);
     if let Some(root) = root.as_object_mut() {
         let variable = json!({
             "description": "A string with ${env:NAME}, ${env:NAME:-default} or ${file:PATH} in it.",
@@ -25,18 +23,20 @@ pub fn schema() -> String {
         });
         root.insert("$defs".to_owned(), json!({ "variable": variable }));
         root.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-        root.insert("title".to_owned(), json!("Ringway configuration"));
+        root.insert("title".to_owned(), json!(title));
     }
     format!("{root:#}\n")
 }
 
 /// The schema of a value; `key` is the key that it stands behind.
-fn of(shape: &Shape, key: Option<&Key>) -> Json {
+fn of(shape: &Shape, key: Option<&KeyShape>) -> Json {
     match shape {
         Shape::Text { pattern: None, .. } => json!({ "type": "string" }),
         Shape::Text { pattern: Some(pattern), .. } => {
             or_variable(&json!({ "type": "string", "pattern": pattern }))
         }
+        Shape::Boolean => or_variable(&json!({ "type": "boolean" })),
+        Shape::Fraction => or_variable(&json!({ "type": "number", "minimum": 0, "maximum": 1 })),
         Shape::Words(words) => or_variable(&json!({ "enum": words })),
         Shape::Integers(numbers) => or_variable(&json!({ "enum": numbers })),
         Shape::Integer => {
@@ -55,6 +55,10 @@ fn of(shape: &Shape, key: Option<&Key>) -> Json {
         }
         Shape::List(inner) => json!({ "type": "array", "items": of(inner, None) }),
         Shape::Section(section) => of_section(section),
+        Shape::Tagged(tagged) => {
+            let tables = tagged.tables.iter().map(|(tag, section)| of_tagged(tag, section));
+            json!({ "description": paragraph(tagged.about), "oneOf": tables.collect::<Vec<_>>() })
+        }
         Shape::Named(inner) => json!({
             "type": "object",
             "propertyNames": { "pattern": format!("^[a-z0-9_-]{{1,{NAME_BYTES_MAX}}}$") },
@@ -89,20 +93,39 @@ fn of_section(section: &Section) -> Json {
         "required": required,
         "additionalProperties": false,
     });
-    if let (Some(choice), Some(schema)) = (section.choice, schema.as_object_mut()) {
-        let each = |keys: &[&str]| -> Vec<Json> {
-            keys.iter().map(|key| json!({ "required": [key] })).collect()
-        };
-        match choice {
-            Choice::ExactlyOne(keys) => schema.insert("oneOf".to_owned(), json!(each(keys))),
-            Choice::AtMostOne(keys) => schema.insert("not".to_owned(), json!({ "required": keys })),
-        };
+    let choices: Vec<Json> = section.choices.iter().map(of_choice).collect();
+    if let Some(schema) = schema.as_object_mut().filter(|_| !choices.is_empty()) {
+        schema.insert("allOf".to_owned(), json!(choices));
+    }
+    schema
+}
+
+/// Keys that exclude each other.
+fn of_choice(choice: &Choice) -> Json {
+    let each: Vec<Json> = choice.keys.iter().map(|key| json!({ "required": [key] })).collect();
+    if choice.required {
+        json!({ "oneOf": each })
+    } else {
+        let none = json!({ "not": { "anyOf": each } });
+        let one_or_none: Vec<Json> = each.iter().cloned().chain([none]).collect();
+        json!({ "oneOf": one_or_none })
+    }
+}
+
+/// A section with its `type`.
+fn of_tagged(tag: &str, section: &Section) -> Json {
+    let mut schema = of_section(section);
+    if let Some(properties) = schema.get_mut("properties").and_then(Json::as_object_mut) {
+        properties.insert(TAG.to_owned(), json!({ "const": tag }));
+    }
+    if let Some(required) = schema.get_mut("required").and_then(Json::as_array_mut) {
+        required.push(json!(TAG));
     }
     schema
 }
 
 /// The alternatives of nested choices side by side, the variable once.
-fn flatten(shape: &Shape, key: Option<&Key>, into: &mut Vec<Json>) {
+fn flatten(shape: &Shape, key: Option<&KeyShape>, into: &mut Vec<Json>) {
     if let Shape::Either(one, other) = shape {
         flatten(one, key, into);
         flatten(other, key, into);
@@ -129,6 +152,7 @@ fn to_json(value: &Written) -> Json {
         Written::Absent => Json::Null,
         Written::Text(text) => json!(text),
         Written::Integer(number) => json!(number),
+        Written::Boolean(value) => json!(value),
         Written::List(items) => items.iter().map(to_json).collect(),
         Written::Table(entries) => {
             entries.iter().map(|(key, value)| (key.clone(), to_json(value))).collect()

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
-use super::section::Value;
+use super::item::{Item, ItemKind};
+use super::mistake::Mistake;
+use super::path::PathStep;
 use super::shape::Shape;
-use super::sources::Span;
-use super::tree::{Kind, Node};
-use super::walk::{Step, Walk};
+use super::source::Span;
+use super::value::Value;
+use super::walk::Walk;
 use super::written::{MASK, Written};
 
 /// A value that remembers its place, for checks that concern several values.
@@ -22,33 +24,28 @@ pub struct Spanned<T> {
 }
 
 impl<T> Spanned<T> {
-    /// A value that stands nowhere.
-    pub(super) const fn unwritten(value: T) -> Self {
+    /// A value in the place of `item`.
+    pub fn new(item: &Item<'_>, value: T) -> Self {
+        Self { span: item.span, secret: item.is_secret(), value }
+    }
+
+    /// A value that is not written anywhere.
+    pub const fn unwritten(value: T) -> Self {
         Self { span: Span::START, secret: false, value }
     }
 
-    /// Another value in the same place.
-    pub(super) fn with<U>(&self, value: U) -> Spanned<U> {
-        Spanned { span: self.span, secret: self.secret, value }
-    }
-
-    /// The value made into another one, in the same place.
-    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Spanned<U> {
-        Spanned { span: self.span, secret: self.secret, value: make(self.value) }
-    }
-
     /// The value without its place.
-    pub(super) fn into_inner(self) -> T {
+    pub fn into_inner(self) -> T {
         self.value
     }
 
     /// Whether it came from a variable.
-    pub(super) const fn is_secret(&self) -> bool {
+    pub const fn is_secret(&self) -> bool {
         self.secret
     }
 
     /// The value itself, for messages: masked if it came from a variable.
-    pub(super) fn shown(&self) -> &str
+    pub fn shown(&self) -> &str
     where
         T: AsRef<str>,
     {
@@ -80,9 +77,8 @@ impl<T: Value> Value for Spanned<T> {
         T::shape()
     }
 
-    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
-        let secret = node.is_secret();
-        Some(Self { span: node.span, secret, value: T::read(node, walk)? })
+    fn read<'n>(item: &'n Item<'n>, walk: &mut Walk<'n>) -> Option<Self> {
+        T::read(item, walk).map(|value| Self::new(item, value))
     }
 
     fn write(&self) -> Written {
@@ -100,8 +96,8 @@ impl<T: Value> Value for Option<T> {
         T::shape()
     }
 
-    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
-        T::read(node, walk).map(Some)
+    fn read<'n>(item: &'n Item<'n>, walk: &mut Walk<'n>) -> Option<Self> {
+        T::read(item, walk).map(Some)
     }
 
     fn write(&self) -> Written {
@@ -112,18 +108,22 @@ impl<T: Value> Value for Option<T> {
 /// A list, read to its end whatever is wrong in it.
 impl<T: Value> Value for Vec<T> {
     fn expected() -> Cow<'static, str> {
-        "a list".into()
+        format!("a list, each of it {}", T::expected()).into()
     }
 
     fn shape() -> Shape {
         Shape::List(Box::new(T::shape()))
     }
 
-    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
-        let Kind::List(items) = &node.kind else {
-            return walk.wrong_kind(node);
+    fn read<'n>(item: &'n Item<'n>, walk: &mut Walk<'n>) -> Option<Self> {
+        let ItemKind::List(items) = &item.kind else {
+            let one = walk.written(item).filter(|_| matches!(item.kind, ItemKind::Text(_)));
+            let cure = one.map(|written| format!("write [{written}]"));
+            walk.mistake(item, Mistake::Kind { cure }, &Self::expected());
+            return None;
         };
-        let mut read = |(index, item)| walk.inside(Step::Index(index), |walk| T::read(item, walk));
+        let mut read =
+            |(index, item)| walk.inside(PathStep::Index(index), |walk| T::read(item, walk));
         let items: Vec<Option<T>> = items.iter().enumerate().map(&mut read).collect();
         items.into_iter().collect()
     }
@@ -161,7 +161,7 @@ impl fmt::Display for Name {
 #[derive(Clone, Debug)]
 pub struct Named<T> {
     /// Every name, also of objects that could not be read.
-    pub(super) names: Vec<Spanned<Name>>,
+    pub names: Vec<Spanned<Name>>,
     /// The objects.
     pub objects: Vec<(Spanned<Name>, T)>,
 }
@@ -179,8 +179,19 @@ impl<T: PartialEq> PartialEq for Named<T> {
     }
 }
 
+/// A name that is made of the sound parts of another one.
+fn near_name(name: &str) -> String {
+    let sound = |letter: char| match letter.to_ascii_lowercase() {
+        letter @ ('a'..='z' | '0'..='9' | '_' | '-') => letter,
+        _ => '-',
+    };
+    let near: String = name.chars().map(sound).take(NAME_BYTES_MAX).collect();
+    let near = near.trim_matches('-');
+    if near.is_empty() { "a name such as web".to_owned() } else { near.to_owned() }
+}
+
 /// Names are at most this long: they become labels of metrics.
-pub(super) const NAME_BYTES_MAX: usize = 64;
+pub const NAME_BYTES_MAX: usize = 64;
 
 impl<T: Value> Value for Named<T> {
     fn expected() -> Cow<'static, str> {
@@ -191,8 +202,10 @@ impl<T: Value> Value for Named<T> {
         Shape::Named(Box::new(T::shape()))
     }
 
-    fn read<'n>(node: &'n Node<'n>, walk: &mut Walk<'n>) -> Option<Self> {
-        let entries = walk.entries(node, "a table of named objects")?;
+    fn read<'n>(item: &'n Item<'n>, walk: &mut Walk<'n>) -> Option<Self> {
+        let key = walk.key();
+        let cure = || format!("write [{key}.NAME] above each, with a name of your own");
+        let entries = walk.entries(item, |_| (Self::expected().into_owned(), Some(cure())))?;
         let mut named = Self {
             names: Vec::with_capacity(entries.len()),
             objects: Vec::with_capacity(entries.len()),
@@ -201,15 +214,17 @@ impl<T: Value> Value for Named<T> {
             let sound = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
             if !entry.key.bytes().all(sound) || !(1..=NAME_BYTES_MAX).contains(&entry.key.len()) {
                 let what = format!("`{}` cannot be a name", entry.key);
+                let why = format!("names have 1 to {NAME_BYTES_MAX} of a-z, 0-9, _ and -");
+                let near = near_name(&entry.key);
                 walk.report(entry.key_span, what, |it| {
-                    it.because(format!("1 to {NAME_BYTES_MAX} of a-z, 0-9, _ and -"))
+                    it.because(why).cured_by(format!("write {near}"))
                 });
             }
             let value = Name(entry.key.to_string());
             let name = Spanned { span: entry.key_span, secret: false, value };
             named.names.push(name.clone());
             let read = |walk: &mut Walk<'n>| T::read(&entry.value, walk);
-            if let Some(object) = walk.inside(Step::Key(&entry.key), read) {
+            if let Some(object) = walk.inside(PathStep::Key(&entry.key), read) {
                 named.objects.push((name, object));
             }
         }

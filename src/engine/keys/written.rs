@@ -1,32 +1,39 @@
 //! Values as they are written: how a configuration goes back to text.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
-use super::walk::{Step, path};
+use super::path::{PathStep, path};
 
-/// What stands for a value that came from a variable.
-pub(super) const MASK: &str = "***";
+/// Stands for a value that came from a variable.
+pub const MASK: &str = "***";
 
 /// A value as it is written. `Display` is TOML on one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub enum Written {
     /// Nothing is written.
     Absent,
+    /// A string.
     Text(String),
+    /// A whole number.
     Integer(i64),
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A list.
     List(Vec<Self>),
+    /// A table.
     Table(Vec<(String, Self)>),
 }
 
 impl Written {
-    pub(super) fn text(text: impl Into<String>) -> Self {
+    /// A string.
+    pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
 
     /// The document as TOML: a header for each table down to the named objects, tables in them on
     /// one line. Values at the paths in `secrets` are masked.
-    pub(super) fn document(mut self, secrets: &HashSet<String>) -> String {
+    pub fn document(mut self, secrets: &BTreeSet<String>) -> String {
         if !secrets.is_empty() {
             self.mask(secrets, &mut Vec::new());
         }
@@ -48,31 +55,31 @@ impl Written {
             }
             for (object, entries) in entries {
                 let Self::Table(entries) = entries else { continue };
-                let _ = writeln!(text, "\n[{name}.{}]", Key(&object));
+                let _ = writeln!(text, "\n[{name}.{}]", KeyText(&object));
                 lines(&mut text, entries);
             }
         }
         text
     }
 
-    fn mask<'w>(&'w mut self, secrets: &HashSet<String>, steps: &mut Vec<Step<'w>>) {
+    fn mask<'w>(&'w mut self, secrets: &BTreeSet<String>, steps: &mut Vec<PathStep<'w>>) {
         match self {
             Self::Absent => {}
-            Self::Text(_) | Self::Integer(_) => {
-                if secrets.contains(&path(steps)) {
+            Self::Text(_) | Self::Integer(_) | Self::Boolean(_) => {
+                if is_secret(secrets, &path(steps)) {
                     *self = Self::text(MASK);
                 }
             }
             Self::List(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    steps.push(Step::Index(index));
+                    steps.push(PathStep::Index(index));
                     item.mask(secrets, steps);
                     steps.pop();
                 }
             }
             Self::Table(entries) => {
                 for (key, value) in entries {
-                    steps.push(Step::Key(key));
+                    steps.push(PathStep::Key(key));
                     value.mask(secrets, steps);
                     steps.pop();
                 }
@@ -81,10 +88,18 @@ impl Written {
     }
 }
 
+/// Whether a value came from a variable: the one at `path`, or one inside a table there, which is
+/// written in its short form.
+fn is_secret(secrets: &BTreeSet<String>, path: &str) -> bool {
+    let inside = format!("{path}.");
+    let next = secrets.range(inside.clone()..).next();
+    secrets.contains(path) || next.is_some_and(|secret| secret.starts_with(&inside))
+}
+
 /// A line for each value that is there.
 fn lines(text: &mut String, entries: Vec<(String, Written)>) {
     for (key, value) in entries.into_iter().filter(|(_, value)| *value != Written::Absent) {
-        let _ = writeln!(text, "{} = {value}", Key(&key));
+        let _ = writeln!(text, "{} = {value}", KeyText(&key));
     }
 }
 
@@ -94,6 +109,7 @@ impl fmt::Display for Written {
             Self::Absent => Ok(()),
             Self::Text(text) => quoted(f, text),
             Self::Integer(number) => write!(f, "{number}"),
+            Self::Boolean(value) => write!(f, "{value}"),
             Self::List(items) => {
                 f.write_str("[")?;
                 for (index, item) in items.iter().enumerate() {
@@ -106,7 +122,7 @@ impl fmt::Display for Written {
                 f.write_str("{")?;
                 let mut separator = " ";
                 for (key, value) in entries.iter().filter(|(_, value)| *value != Self::Absent) {
-                    write!(f, "{separator}{} = {value}", Key(key))?;
+                    write!(f, "{separator}{} = {value}", KeyText(key))?;
                     separator = ", ";
                 }
                 f.write_str(if separator == " " { "}" } else { " }" })
@@ -116,9 +132,9 @@ impl fmt::Display for Written {
 }
 
 /// A key, in quotes where it needs them.
-struct Key<'k>(&'k str);
+struct KeyText<'k>(&'k str);
 
-impl fmt::Display for Key<'_> {
+impl fmt::Display for KeyText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if !self.0.is_empty() && self.0.bytes().all(bare) {
@@ -173,7 +189,7 @@ mod tests {
             ("version".to_owned(), Written::Integer(1)),
             ("objects".to_owned(), Written::Table(vec![("x".to_owned(), inner)])),
         ]);
-        let secrets = HashSet::from(["objects.x.l[1]".to_owned()]);
+        let secrets = BTreeSet::from(["objects.x.l[1]".to_owned()]);
         assert_eq!(root.document(&secrets), "version = 1\n\n[objects.x]\nl = [\"a\", \"***\"]\n");
     }
 }

@@ -1,33 +1,24 @@
-//! `config/ringway.toml`: every key with what it does, at its default.
+//! The commented file: every key at its default, with the text of the reference.
 //!
-//! A line that begins with `# ` is text; one that begins with `#` alone is a key that has no
-//! default or is not wanted by everybody, with an example.
+//! A line that begins with `# ` is text. One that begins with `#` alone is a key without a default,
+//! with an example.
 
 use std::fmt::Write as _;
 
 use super::{choice, paragraph, range};
-use crate::config::Document;
-use crate::config::section::Value;
-use crate::config::shape::{Key, Section, Shape};
-
-const INTRODUCTION: &str = "\
-# Every key of the configuration, with what it does. Values are the defaults. Behind a # without a
-# space are examples of keys that have no default. Start from minimal.toml, and take from here what
-# you need: what is left out keeps its default.
-#
-# Generated from src/engine/config. Do not edit: run UPDATE=1 cargo test -p engine.
-";
+use crate::keys::shape::{KeyShape, Section, Shape, TAG, Tagged};
 
 /// Lines of text are at most this long.
 const COLUMNS: usize = 100;
 
-/// The text of `config/ringway.toml`.
+/// The text of the commented file, with an introduction in front.
 #[must_use]
-pub fn sample() -> String {
-    let mut text = INTRODUCTION.to_owned();
-    let Shape::Section(root) = Document::shape() else { return text };
-    let (sections, keys): (Vec<_>, Vec<_>) =
-        root.keys.iter().partition(|key| matches!(key.shape, Shape::Section(_) | Shape::Named(_)));
+pub fn sample(root: &Section, introduction: &str) -> String {
+    let mut text = introduction.to_owned();
+    let is_section = |key: &&KeyShape| {
+        matches!(key.shape, Shape::Section(_) | Shape::Named(_) | Shape::Tagged(_))
+    };
+    let (sections, keys): (Vec<_>, Vec<_>) = root.keys.iter().partition(is_section);
     for key in keys {
         value(&mut text, "", key, true);
     }
@@ -38,6 +29,9 @@ pub fn sample() -> String {
             }
             shape => (shape, key.name.to_owned()),
         };
+        if let Shape::Tagged(tables) = shape {
+            tagged(&mut text, &header, tables);
+        }
         let Shape::Section(section) = shape else { continue };
         let on = !key.optional_section;
         text.push('\n');
@@ -48,9 +42,21 @@ pub fn sample() -> String {
     text
 }
 
+/// Each of the tables that are told by their `type`, as a comment.
+fn tagged(text: &mut String, header: &str, tables: &Tagged) {
+    text.push('\n');
+    comment(text, &paragraph(tables.about));
+    for (tag, section) in &tables.tables {
+        text.push('\n');
+        about(text, section);
+        let _ = writeln!(text, "#[{header}]\n#{TAG} = \"{tag}\"");
+        body(text, "", section, false);
+    }
+}
+
 fn about(text: &mut String, section: &Section) {
     comment(text, &paragraph(section.about));
-    if let Some(keys) = section.choice {
+    for keys in &section.choices {
         comment(text, &choice(keys).replace('`', ""));
     }
 }
@@ -68,7 +74,7 @@ fn body(text: &mut String, path: &str, section: &Section, on: bool) {
     }
 }
 
-fn value(text: &mut String, path: &str, key: &Key, on: bool) {
+fn value(text: &mut String, path: &str, key: &KeyShape, on: bool) {
     text.push('\n');
     comment(text, &paragraph(key.doc).replace('`', ""));
     if let Some(range) = range(key) {

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, where, why, and how to cure it.
+//! A mistake in a configuration: its place, the reason, and the cure.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -8,70 +8,92 @@ use std::sync::Arc;
 use annotate_snippets::{Annotation, AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
-use super::sources::{Source, Span, Texts};
+use super::source::{SourceText, Span};
 
-/// So many mistakes are shown at once; what lies behind them is only counted. Nobody reads more,
+/// So many mistakes are shown at once; the others are only counted. Nobody reads more,
 /// and a large text that is not a configuration at all would fill a log.
 pub const DIAGNOSTICS_SHOWN_MAX: usize = 100;
 
 /// So many mistakes of a kind are kept. In 8 MiB there can be millions.
-pub(super) const DIAGNOSTICS_KEPT_MAX: usize = 10_000;
+pub const DIAGNOSTICS_KEPT_MAX: usize = 10_000;
 
 /// Whether a configuration can be used all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It can, and probably does not do what was meant.
+    /// It can, but probably it is not meant as it is written.
     Warning,
     /// It cannot.
     Error,
 }
 
+/// The texts of a configuration in the order in which they are read.
+#[derive(Clone, Debug, Default)]
+pub struct Texts(Vec<Arc<SourceText>>);
+
+impl Texts {
+    /// Adds a text and returns its number.
+    pub fn push(&mut self, file: &str, text: String) -> u32 {
+        let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        self.0.push(Arc::new(SourceText { file: file.to_owned(), text }));
+        number
+    }
+
+    fn at(&self, span: Span) -> Option<&Arc<SourceText>> {
+        self.0.get(span.source as usize)
+    }
+
+    /// The text of a span, as written.
+    pub fn written(&self, span: Span) -> &str {
+        self.at(span).and_then(|source| source.text.get(span.range())).unwrap_or_default()
+    }
+}
+
 /// A place in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
-    source: Arc<Source>,
+struct Location {
+    source: Arc<SourceText>,
     span: Span,
 }
 
 /// One mistake in a configuration.
 ///
 /// `Display` renders it the way rustc does: the place, the line, a caret. Texts are lower case,
-/// without a full stop, and name the value, unless it came from a variable: then they show what is
-/// written.
+/// without a full stop, and name the value, unless it came from a variable: then they show the
+/// variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     severity: Severity,
-    place: Place,
+    place: Location,
     what: String,
     why: Option<String>,
-    also: Option<(Place, String)>,
+    also: Option<(Location, String)>,
     cure: Option<String>,
 }
 
 impl Diagnostic {
-    /// Says `what` is wrong at `span`.
-    pub(super) fn new(texts: &Texts, span: Span, what: String) -> Self {
-        let place = Place::of(texts, span);
+    /// The mistake `what` at `span`.
+    pub fn error(texts: &Texts, span: Span, what: impl Into<String>) -> Self {
+        let (place, what) = (Location::of(texts, span), what.into());
         Self { severity: Severity::Error, place, what, why: None, also: None, cure: None }
     }
 
     /// Only a warning.
-    pub(super) fn warning(self) -> Self {
+    pub fn warning(self) -> Self {
         Self { severity: Severity::Warning, ..self }
     }
 
     /// Says why, beside the caret.
-    pub(super) fn because(self, why: impl Into<String>) -> Self {
+    pub fn because(self, why: impl Into<String>) -> Self {
         Self { why: Some(why.into()), ..self }
     }
 
     /// Shows a second place that has to do with it.
-    pub(super) fn also(self, texts: &Texts, span: Span, why: impl Into<String>) -> Self {
-        Self { also: Some((Place::of(texts, span), why.into())), ..self }
+    pub fn also(self, texts: &Texts, span: Span, why: impl Into<String>) -> Self {
+        Self { also: Some((Location::of(texts, span), why.into())), ..self }
     }
 
-    /// Says what to write instead.
-    pub(super) fn cured_by(self, cure: impl Into<String>) -> Self {
+    /// Says how to mend it.
+    pub fn cured_by(self, cure: impl Into<String>) -> Self {
         Self { cure: Some(cure.into()), ..self }
     }
 
@@ -93,7 +115,7 @@ impl Diagnostic {
         self.place.position()
     }
 
-    /// What is wrong.
+    /// The mistake.
     #[must_use]
     pub fn what(&self) -> &str {
         &self.what
@@ -105,14 +127,14 @@ impl Diagnostic {
         self.why.as_deref()
     }
 
-    /// What to write instead.
+    /// How to mend it.
     #[must_use]
     pub fn cure(&self) -> Option<&str> {
         self.cure.as_deref()
     }
 
     /// Diagnostics in the order of the texts.
-    pub(super) fn order(&self) -> impl Ord + use<> {
+    pub fn order(&self) -> impl Ord + use<> {
         (self.place.span, Reverse(self.severity))
     }
 
@@ -235,9 +257,9 @@ const PIECE_BYTES_MAX: usize = 64 * 1024;
 /// A line is shown this far to both sides of the mistake; configurations in one long line exist.
 const LINE_BYTES_MAX: usize = 400;
 
-impl Place {
+impl Location {
     fn of(texts: &Texts, span: Span) -> Self {
-        let unknown = || Arc::new(Source { file: String::new(), text: String::new() });
+        let unknown = || Arc::new(SourceText { file: String::new(), text: String::new() });
         Self { source: texts.at(span).map_or_else(unknown, Arc::clone), span }
     }
 

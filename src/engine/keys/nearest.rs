@@ -1,7 +1,7 @@
 //! Which known word was probably meant.
 
 /// The word among `words` that `word` was probably meant to be.
-pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     // One slip in three letters is a typo; more is another word.
     let tolerance = (word.len() / 3).max(1);
     words

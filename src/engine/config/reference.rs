@@ -1,48 +1,87 @@
-//! What is made from the definitions of keys: the reference, the commented file, the JSON Schema.
+//! The texts that are made from the keys: the reference, the commented file and the JSON Schema.
 //!
-//! Invariant: each key is described once, where it is defined. The files on disk are compared with
-//! these texts by a test; `UPDATE=1 cargo test -p engine` writes them.
+//! A test compares the files on disk with them; `UPDATE=1 cargo test -p engine` writes the files.
 
-mod markdown;
-mod sample;
-mod schema;
+use super::document::Document;
+use crate::keys::SectionValue;
+use crate::keys::reference::{self, Page};
 
-pub use markdown::reference;
-pub use sample::sample;
-pub use schema::schema;
+const REFERENCE: &str = r#"# Configuration
 
-use super::shape::{Choice, Key};
+<!-- Generated from src/engine/config. Do not edit: run `UPDATE=1 cargo test -p engine`. -->
 
-/// A doc comment as one line.
-fn paragraph(doc: &str) -> String {
-    doc.split_whitespace().collect::<Vec<_>>().join(" ")
+A configuration is a TOML file. `ringway check FILE` says everything that is wrong with it, each
+mistake with its place and a cure, and starts nothing. [minimal.toml](../config/minimal.toml) is the
+smallest useful one, [ringway.toml](../config/ringway.toml) has every key with its default, and
+[ringway.schema.json](../config/ringway.schema.json) is for editors.
+
+- Unknown keys are errors, and so are names that nothing has.
+- Durations are written `"300ms"`, `"2s"`, `"1m"`, `"1h"`; sizes `"16KiB"`, `"1MiB"`, or a number of
+  bytes. `"off"` switches a limit off; 0 never does.
+- Objects (listeners, upstreams, routes) have names of `a-z`, `0-9`, `_` and `-`, at most 64.
+- Limits per node are divided among the cores.
+
+**Variables.** In strings, `${env:NAME}` stands for an environment variable, `${env:NAME:-default}`
+for the same or a default if it is not set, `${file:PATH}` for the content of a file without the line
+feed at its end. They are put in after the TOML was read, so a value cannot change anything but its
+string. `$${` stands for `${` itself. Values that came from variables are secret: no message and no
+output shows them. A number may be given by a variable too: `headers_max = "${env:HEADERS_MAX}"`.
+
+**Several files.** `include` names further files, which may name further ones. What they hold is
+merged; an object, or a section without names such as `[runtime]`, that is given twice is an error.
+A pattern with a star that fits no file is a warning, a path that names none is an error.
+
+**Bounds.** A file has at most 8 MiB, a configuration at most 1,000 files, the value of a variable at
+most 64 KiB.
+"#;
+
+const SAMPLE: &str = "\
+# Every key of the configuration, with what it does. Values are the defaults. Behind a # without a
+# space are examples of keys that have no default. Start from minimal.toml, and take from here what
+# you need: what is left out keeps its default.
+#
+# Generated from src/engine/config. Do not edit: run UPDATE=1 cargo test -p engine.
+";
+
+/// The folder of the pages beside the first one.
+const FOLDER: &str = "configuration";
+
+/// The reference: all of its pages, one below the other.
+#[must_use]
+pub fn reference() -> String {
+    pages().into_iter().map(|page| page.text).collect::<Vec<_>>().join("\n")
 }
 
-/// "1 to 1000", for keys with bounds.
-fn range(key: &Key) -> Option<String> {
-    key.range.as_ref().map(|(min, max)| format!("{} to {}", bare(min), bare(max)))
+fn pages() -> Vec<Page> {
+    let mut pages = reference::pages(&Document::section(), REFERENCE, FOLDER);
+    for page in pages.iter_mut().filter(|page| !page.name.is_empty()) {
+        page.text.insert_str(0, GENERATED);
+    }
+    pages
 }
 
-/// A value without quotes around it.
-fn bare(value: &super::written::Written) -> String {
-    value.to_string().trim_matches('"').to_owned()
+/// The first line of each page but the first one, which says it further down.
+const GENERATED: &str =
+    "<!-- Generated from src/engine. Do not edit: run `UPDATE=1 cargo test -p engine`. -->\n\n";
+
+/// The text of `config/ringway.toml`.
+#[must_use]
+pub fn sample() -> String {
+    reference::sample(&Document::section(), SAMPLE)
 }
 
-/// What is said about keys that exclude each other.
-fn choice(choice: Choice) -> String {
-    let (words, keys) = match choice {
-        Choice::ExactlyOne(keys) => ("Exactly one of", keys),
-        Choice::AtMostOne(keys) => ("At most one of", keys),
-    };
-    let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
-    format!("{words} {}.", keys.join(", "))
+/// The text of `config/ringway.schema.json`.
+#[must_use]
+pub fn schema() -> String {
+    reference::schema(&Document::section(), "Ringway configuration")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::shape::{Section, Shape};
-    use crate::config::{Document, Model, Sources, parse, render, section::Value};
+    use crate::config::{Model, Sources, parse, render};
+    use crate::keys::reference::paragraph;
+    use crate::keys::{Section, Shape, Value};
 
     /// The text on disk; written first if UPDATE is set.
     #[expect(clippy::disallowed_methods, reason = "a test may read what it guards")]
@@ -56,12 +95,16 @@ mod tests {
 
     #[test]
     fn the_generated_files_are_up_to_date() {
-        for (name, made) in [
-            ("docs/configuration.md", reference()),
-            ("config/ringway.toml", sample()),
-            ("config/ringway.schema.json", schema()),
-        ] {
-            assert!(on_disk(name, &made) == made, "{name}: run UPDATE=1 cargo test -p engine");
+        let page = |page: Page| match &*page.name {
+            "" => ("docs/configuration.md".to_owned(), page.text),
+            name => (format!("docs/{FOLDER}/{name}.md"), page.text),
+        };
+        let files = [
+            ("config/ringway.toml".to_owned(), sample()),
+            ("config/ringway.schema.json".to_owned(), schema()),
+        ];
+        for (name, made) in pages().into_iter().map(page).chain(files) {
+            assert!(on_disk(&name, &made) == made, "{name}: run UPDATE=1 cargo test -p engine");
         }
     }
 
@@ -86,7 +129,7 @@ mod tests {
     #[test]
     fn every_line_that_is_commented_out_is_sound() {
         let text = sample();
-        // What belongs together, and what must go when it comes.
+        // Lines that belong together, and the line that they replace.
         let groups =
             [("#redirect.", "upstream ="), ("#reply.", "upstream ="), ("#[access_log]", "")];
         let mut tried = 0;
