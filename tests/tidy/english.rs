@@ -1,4 +1,4 @@
-//! The English of comments and documentation, by two numbers that can only fall.
+//! The English of comments, messages and documentation, by two numbers that can only fall.
 //!
 //! Sentences with a free relative ("what comes", "who asks") are hard to read for people whose first language is not
 //! English. So this counts the words what, who and whose per 100 sentences, and the sentences that begin with one of
@@ -71,6 +71,13 @@ fn count_all() -> BTreeMap<&'static str, Count> {
         let count = counts.entry(source.area()).or_default();
         for paragraph in paragraphs(source) {
             count.add(&paragraph);
+        }
+    }
+    // A text with a space in it is for people.
+    let count = counts.entry("messages").or_default();
+    for source in sources().iter().filter(|source| !source.is_test) {
+        for text in source.strings.iter().filter(|text| text.trim().contains(' ')) {
+            count.add(&text.replace("\\n", " "));
         }
     }
     let count = counts.entry("docs").or_default();

@@ -19,6 +19,8 @@ pub(crate) struct Source {
     pub(crate) shipped: String,
     /// The comments: one entry per line, with the marker (`//`, `///` or `//!`).
     pub(crate) comments: Vec<Comment>,
+    /// The texts in double quotes, where each begins, without those of `#[cfg(test)]` items.
+    pub(crate) strings: Vec<String>,
     /// The whole file is test code.
     pub(crate) is_test: bool,
 }
@@ -32,11 +34,18 @@ pub(crate) struct Comment {
 
 impl Source {
     fn new(name: String, text: String) -> Self {
-        let (code, comments) = split(&text);
+        let (code, comments, strings) = split(&text);
+        let shipped = without_tests(&code);
+        // The quote that opens a string is left in the code. It is blank where the string belongs to a test.
+        let strings = strings
+            .into_iter()
+            .filter(|(at, _)| shipped.as_bytes()[*at] == b'"')
+            .map(|(_, text)| text)
+            .collect();
         let is_test = !name.starts_with("src/") && !name.starts_with("bench/")
             || name.ends_with("/tests.rs")
             || name.contains("/tests/");
-        Self { shipped: without_tests(&code), name, text, code, comments, is_test }
+        Self { name, text, code, shipped, comments, strings, is_test }
     }
 
     /// The crate of the file, as its folder: `src/worker`. The root package is `src/cli`.
@@ -121,11 +130,12 @@ fn test_modules(source: &Source) -> Vec<String> {
     found
 }
 
-/// Takes a text apart into code, with blanks where comments and strings are, and comments.
-fn split(text: &str) -> (String, Vec<Comment>) {
+/// Takes a text apart into code, with blanks where comments and strings are, comments, and strings with their places.
+fn split(text: &str) -> (String, Vec<Comment>, Vec<(usize, String)>) {
     let bytes = text.as_bytes();
     let mut code = bytes.to_vec();
     let mut comments = Vec::new();
+    let mut strings: Vec<(usize, String)> = Vec::new();
     let mut at = 0;
     let mut line = 1;
     let blank = |code: &mut Vec<u8>, from: usize, to: usize| {
@@ -168,9 +178,15 @@ fn split(text: &str) -> (String, Vec<Comment>) {
         };
         line += bytes[at..end].iter().filter(|byte| **byte == b'\n').count();
         blank(&mut code, at, end);
+        if let Some(quote) =
+            text[at..end].find('"').filter(|_| bytes[at] != b'/' && bytes[at] != b'\'')
+        {
+            strings.push((at + quote, text[at + quote..end].trim_matches(['"', '#']).to_owned()));
+            code[at + quote] = b'"';
+        }
         at = end;
     }
-    (String::from_utf8(code).unwrap(), comments)
+    (String::from_utf8(code).unwrap(), comments, strings)
 }
 
 /// The number of hashes of a raw string that begins here.
@@ -251,7 +267,7 @@ pub(crate) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
 
 #[test]
 fn code_and_text_are_told_apart() {
-    let (code, comments) =
+    let (code, comments, strings) =
         split("let a = \"// b\"; // c\n/// d 'e\nlet f: &'g str = r#\"h\"i\"#; 'j'");
     let left: Vec<&str> = words(&code).map(|(_, word)| word).collect();
     assert_eq!(left, ["let", "a", "let", "f", "g", "str"]);
@@ -260,6 +276,8 @@ fn code_and_text_are_told_apart() {
         .map(|comment| (comment.line, comment.marker, comment.text.as_str()))
         .collect();
     assert_eq!(found, [(1, "//", " c"), (2, "///", " d 'e")]);
+    let texts: Vec<&str> = strings.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts, ["// b", "h\"i"]);
     assert_eq!(
         without_tests("a #[cfg(test)]\nmod b { {} } c").split_whitespace().collect::<Vec<_>>(),
         ["a", "c"]
