@@ -7,7 +7,8 @@ use engine::config::{Model, render, to_json};
 use serde_json::{Value, json};
 
 use super::config::{self, Unusable};
-use super::{CANNOT_START, NO, log};
+use super::exit::{CANNOT_START, NO};
+use super::{log, out};
 
 /// The arguments of `ringway check`.
 #[derive(Debug, clap::Args)]
@@ -22,40 +23,36 @@ pub(super) struct Arguments {
 /// 0 when it is, 1 when it is not, 3 when it cannot be read.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let answer = config::read(&arguments.file);
-    if arguments.json {
-        print_json(&json(&arguments.file, &answer));
-    } else {
-        print_text(&arguments.file, &answer);
-    }
-    match answer {
+    let code = match answer {
         Ok(_) => ExitCode::SUCCESS,
         Err(Unusable::Text(_)) => ExitCode::from(NO),
         Err(Unusable::File(_)) => ExitCode::from(CANNOT_START),
+    };
+    if arguments.json {
+        return out::answer(&format!("{:#}\n", json(&arguments.file, &answer)), code);
+    }
+    match answer {
+        Ok(model) => out::answer(&sound(&arguments.file, &model), code),
+        Err(unusable) => {
+            unusable.tell(&arguments.file, log::colours(), log::complain);
+            code
+        }
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the answer of the command")]
-fn print_text(file: &Path, answer: &Result<Model, Unusable>) {
-    let model = match answer {
-        Ok(model) => model,
-        Err(unusable) => return unusable.tell(file, log::colours(), log::complain),
-    };
+/// The answer about a sound configuration, after its warnings.
+fn sound(file: &Path, model: &Model) -> String {
     if !model.warnings.is_empty() {
         log::complain(&render(&model.warnings, log::colours()));
     }
     let document = &model.document;
-    println!(
-        "{}: sound ({}, {}, {})",
+    format!(
+        "{}: sound ({}, {}, {})\n",
         file.display(),
         counted(document.listeners.objects.len(), "listener"),
         counted(document.routes.objects.len(), "route"),
         counted(document.upstreams.objects.len(), "upstream"),
-    );
-}
-
-#[expect(clippy::print_stdout, reason = "the answer of the command")]
-fn print_json(answer: &Value) {
-    println!("{answer:#}");
+    )
 }
 
 /// All mistakes and warnings.

@@ -11,7 +11,9 @@ use control::launch::plan;
 use engine::address::Address;
 use engine::config::{Cores, Sources, parse, render};
 
-use super::{CANNOT_START, Machine, ended, log, no_log};
+use super::exit::CANNOT_START;
+use super::log;
+use super::machine::{Machine, ended, no_log};
 
 /// The arguments of `ringway demo`.
 #[derive(Debug, clap::Args)]

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
+use super::out;
+
 /// Prints the reference, in Markdown.
-#[expect(clippy::print_stdout, reason = "the answer of the command")]
 pub(super) fn run() -> ExitCode {
-    print!("{}", engine::config::reference());
-    ExitCode::SUCCESS
+    out::answer(&engine::config::reference(), ExitCode::SUCCESS)
 }

@@ -7,24 +7,19 @@ mod check;
 mod config;
 mod demo;
 mod docs;
+mod exit;
 mod log;
+mod machine;
+mod out;
 mod run;
 mod schema;
 mod status;
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use control::Options;
-use control::launch::Outcome;
-use engine::config::{Cores, CpuList, DriverChoice};
 
-/// The answer is no.
-const NO: u8 = 1;
-
-/// Cannot start.
-const CANNOT_START: u8 = 3;
+use exit::{CANNOT_START, NO};
 
 /// HTTP reverse proxy and API gateway on io_uring, one thread per core
 #[derive(Debug, Parser)]
@@ -52,26 +47,6 @@ enum Command {
     Bench(bench::cli::Args),
 }
 
-/// How many cores and which driver: shared by the commands that start workers.
-#[derive(Debug, clap::Args)]
-struct Machine {
-    /// How many pinned workers: "all", or a count
-    #[arg(long, value_name = "N", env = "RINGWAY_CORES")]
-    cores: Option<Cores>,
-    /// The CPUs they are taken from, in this order, such as 0-3,8 [default: all permitted]
-    #[arg(long, value_name = "LIST", env = "RINGWAY_CPUS")]
-    cpus: Option<CpuList>,
-    /// How to talk to the kernel: auto, io_uring or epoll
-    #[arg(long, value_name = "DRIVER", env = "RINGWAY_DRIVER")]
-    driver: Option<DriverChoice>,
-}
-
-impl From<Machine> for Options {
-    fn from(Machine { cores, cpus, driver }: Machine) -> Self {
-        Self { cores, cpus, driver }
-    }
-}
-
 /// Reads the arguments and does what they ask. Wrong usage ends the process in here, with 2.
 pub(crate) fn run() -> ExitCode {
     match Arguments::parse().command {
@@ -84,29 +59,12 @@ pub(crate) fn run() -> ExitCode {
         Command::Bench(arguments) => match bench::cli::run(arguments) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::from(NO),
+            // As `head` does it: the reader has seen enough.
+            Err(error) if error.is_unread() => ExitCode::SUCCESS,
             Err(error) => {
                 log::complain(&format!("error: {error}"));
                 ExitCode::from(CANNOT_START)
             }
         },
-    }
-}
-
-/// A gateway that cannot log does not start.
-fn no_log(error: &io::Error) -> ExitCode {
-    log::complain(&format!("error: cannot start the thread of the process log: {error}"));
-    ExitCode::from(CANNOT_START)
-}
-
-/// What a gateway's end means for the caller.
-fn ended(outcome: Result<Outcome, control::Error>) -> ExitCode {
-    match outcome {
-        Ok(Outcome::Drained) => ExitCode::SUCCESS,
-        // As shells say it of a process that a signal ended: 128 and the number.
-        Ok(Outcome::Stopped(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(NO)),
-        Err(error) => {
-            log::last_words(&format!("error: {error}"));
-            ExitCode::from(error.exit_code())
-        }
     }
 }

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use control::launch::plan;
 
-use super::{CANNOT_START, Machine, config, ended, log, no_log};
+use super::exit::CANNOT_START;
+use super::machine::{Machine, ended, no_log};
+use super::{config, log};
 
 /// The arguments of `ringway run`.
 #[derive(Debug, clap::Args)]
@@ -17,7 +19,7 @@ pub(super) struct Arguments {
     machine: Machine,
 }
 
-/// Runs until a signal: SIGTERM or SIGINT drains, a second one stops at once. SIGHUP reads the
+/// Runs until a signal: SIGTERM, SIGINT or SIGQUIT drains, a second one stops at once. SIGHUP reads the
 /// file again.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
     let _log = match log::start() {

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
+use super::out;
+
 /// Prints the JSON Schema.
-#[expect(clippy::print_stdout, reason = "the answer of the command")]
 pub(super) fn run() -> ExitCode {
-    print!("{}", engine::config::schema());
-    ExitCode::SUCCESS
+    out::answer(&engine::config::schema(), ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `ringway status`: how does the node stand? One screen for people, or JSON.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal, Write, stdout};
+use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use control::admin::client::{Client, NodeAddress, Unreachable};
 use control::admin::view::{CoreView, ReloadView, RequestsView, StatusView, TroubleView};
 
-use super::{CANNOT_START, log};
+use super::exit::CANNOT_START;
+use super::{log, out};
 
 /// The arguments of `ringway status`.
 #[derive(Debug, clap::Args)]
@@ -56,9 +57,14 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
                 return ExitCode::from(CANNOT_START);
             }
         };
-        // Who has closed the other end of the pipe has seen enough.
-        if print(&shown, arguments).is_err() || !arguments.watch {
-            return ExitCode::SUCCESS;
+        let between = match (arguments.watch && !arguments.json, stdout().is_terminal()) {
+            (false, _) => "",
+            (true, true) => TOP,
+            (true, false) => "\n",
+        };
+        let printed = out::print(&format!("{between}{shown}"));
+        if printed.is_err() || !arguments.watch {
+            return out::ended(printed, ExitCode::SUCCESS);
         }
         sleep(REFRESH);
     }
@@ -76,16 +82,6 @@ fn show(client: &Client, arguments: &Arguments) -> Result<String, Unreachable> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
     Ok(Screen { status: &status, address: &arguments.admin, cores: arguments.cores, now }
         .to_string())
-}
-
-fn print(text: &str, arguments: &Arguments) -> io::Result<()> {
-    let mut out = stdout().lock();
-    if arguments.watch && !arguments.json {
-        let between = if stdout().is_terminal() { TOP } else { "\n" };
-        out.write_all(between.as_bytes())?;
-    }
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }
 
 /// What people see.

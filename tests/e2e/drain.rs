@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::harness::{Client, Connection, End, Endpoint, GET, Gate, Gateway, OK, eventually};
 
 /// An endpoint that sends half of a response of ten bytes, and the rest when the gate is opened.
@@ -184,4 +186,26 @@ fn no_request_is_lost_while_the_gateway_stops() {
         client.join().unwrap();
     }
     assert!(totals.contains(" 0 broken"), "{totals}");
+}
+
+#[test]
+fn sigquit_drains_as_sigterm_does_and_sigusr2_ends_nothing() {
+    let gate = Gate::new();
+    let endpoint = halfway(&gate);
+    let gateway = Gateway::in_front_of(&[&endpoint]).start();
+    let mut client = gateway.client();
+    client.send(GET);
+    client.head();
+    gateway.process.signal(Signal::SIGUSR2);
+    let said = |text: &'static str| {
+        gateway.process.stderr.wait_for(|line| line.contains(text).then_some(()))
+    };
+    said("SIGUSR2 is ignored").expect("it says that it does nothing");
+    assert!(!refuses(gateway.address()));
+    gateway.process.signal(Signal::SIGQUIT);
+    said("SIGQUIT: draining").expect("it drains");
+    gate.open();
+    assert_eq!(client.bytes(10), b"helloworld");
+    client.assert_closed();
+    gateway.wait();
 }

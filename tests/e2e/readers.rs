@@ -11,7 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::harness::{
-    Client, Endpoint, Gateway, Response, config_file, driver, eventually, free_address, run,
+    Client, Endpoint, Gateway, Response, config_file, driver, eventually, free_address, ringway,
+    run,
 };
 
 /// A gateway of whose output the test reads only what it wants to.
@@ -202,4 +203,47 @@ fn a_full_disk_below_the_log_stops_nothing() {
     gateway.works();
     eventually("lines are lost and counted", || gateway.lost() > 0);
     gateway.stops();
+}
+
+#[test]
+fn a_closed_output_is_a_quiet_end_of_every_command_and_a_full_one_is_an_error() {
+    let good = config_file(&Gateway::in_front_of_addresses(["127.0.0.1:1"]).text());
+    let bad = config_file("version = 1\nfoo = 1\n");
+    let (good, bad) = (good.path().to_str().unwrap(), bad.path().to_str().unwrap());
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint]).admin().start();
+    let admin = gateway.admin_address().to_string();
+    let commands: [(&[&str], i32); 10] = [
+        (&["check", good], 0),
+        (&["check", "--json", good], 0),
+        (&["check", "--json", bad], 1),
+        (&["docs"], 0),
+        (&["schema"], 0),
+        (&["status", "--admin", &admin], 0),
+        (&["status", "--watch", "--admin", &admin], 0),
+        (&["bench", "endpoint", "--address", "127.0.0.1:0"], 0),
+        (&["--help"], 0),
+        (&["run", "--help"], 0),
+    ];
+    for (arguments, code) in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = ringway().args(arguments).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*said), (Some(code), ""), "{arguments:?}");
+    }
+    for arguments in [&["check", good][..], &["docs"], &["schema"], &["status", "--admin", &admin]]
+    {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = ringway().args(arguments).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}");
+        assert!(said.contains("cannot print the answer"), "{arguments:?}: {said}");
+    }
+    // Nobody reads the mistakes either.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = ringway().args(["check", bad]).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    gateway.stop();
 }

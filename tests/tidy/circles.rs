@@ -56,16 +56,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
         &["src/control/export/access_log/mod.rs", "src/control/export/access_log/writer.rs"],
     ),
     (
-        "The subcommands share the exit codes and the log of the module that calls them.",
-        &[
-            "src/cli/check.rs",
-            "src/cli/demo.rs",
-            "src/cli/mod.rs",
-            "src/cli/run.rs",
-            "src/cli/status.rs",
-        ],
-    ),
-    (
         "One endpoint: its module holds the settings that its connections read.",
         &["bench/endpoint.rs", "bench/endpoint/answer.rs", "bench/endpoint/conn.rs"],
     ),

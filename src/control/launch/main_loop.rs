@@ -40,7 +40,7 @@ pub(super) enum Event {
     Report(Report),
     /// A worker's thread has ended.
     Ended { core: usize, end: End },
-    /// SIGTERM or SIGINT.
+    /// SIGTERM, SIGINT or SIGQUIT.
     Signal(SignalKind),
     /// No worker will say anything any more.
     Quiet,
@@ -133,8 +133,12 @@ impl<'a> MainLoop<'a> {
                 Step::End(Outcome::Stopped(signal.as_raw_value()))
             }
             Event::Signal(signal) => {
-                let interrupt = signal == SignalKind::interrupt();
-                Step::Drain(if interrupt { "SIGINT" } else { "SIGTERM" })
+                let is = |kind| signal == kind;
+                Step::Drain(match () {
+                    () if is(SignalKind::interrupt()) => "SIGINT",
+                    () if is(SignalKind::quit()) => "SIGQUIT",
+                    () => "SIGTERM",
+                })
             }
             Event::Ended { core, end } => {
                 self.judge(core, &end)?;
