@@ -27,8 +27,9 @@ const REMOVED: IdSet = IdSet::of([
     HeaderId::Http2Settings,
 ]);
 
-/// Fields that Connection cannot remove: they say whom the message is for and how long it is.
-const KEPT: IdSet = IdSet::of([HeaderId::Host, HeaderId::ContentLength]);
+/// Fields that Connection cannot remove: they say whom the message is for, how long it is, and which
+/// gateways it has passed (RFC 8586 2).
+const KEPT: IdSet = IdSet::of([HeaderId::Host, HeaderId::ContentLength, HeaderId::CdnLoop]);
 
 /// Takes the fields off a request that end here. A client that takes trailers (`TE: trailers`) is
 /// said to do so to the endpoint too: the response's trailers are passed on to it.
@@ -79,4 +80,57 @@ fn lists_trailers(headers: &Headers) -> bool {
         let mut members = value.split(|byte| *byte == b',').map(trimmed);
         members.any(|member| member.eq_ignore_ascii_case(b"trailers"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h1::{parse_request, parse_response};
+    use crate::head::Method;
+
+    fn names(headers: &Headers) -> Vec<&str> {
+        headers.iter().map(|(_, name, _)| str::from_utf8(name).unwrap()).collect()
+    }
+
+    fn request(fields: &str) -> RequestHead {
+        let mut head = RequestHead::new();
+        let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        parse_request(text.as_bytes(), 100, &mut head).unwrap();
+        head
+    }
+
+    #[test]
+    fn connection_does_not_remove_the_fields_that_a_message_needs() {
+        let mut head = request(
+            "Connection: host, content-length, cdn-loop, x-a\r\nContent-Length: 0\r\n\
+             CDN-Loop: b\r\nX-A: c\r\n",
+        );
+        pass_request(&mut head);
+        assert_eq!(names(&head.headers), ["Host", "Content-Length", "CDN-Loop"]);
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_beside_trailers() {
+        let mut head = request("Connection: upgrade, te\r\nUpgrade: a, b\r\nTE: trailers\r\n");
+        pass_request(&mut head);
+        switch_to(&mut head.headers, b"b");
+        assert_eq!(names(&head.headers), ["Host", "te", "connection", "upgrade"]);
+        assert_eq!(head.headers.get(HeaderId::Connection), Some(&b"te, upgrade"[..]));
+        assert_eq!(head.headers.get(HeaderId::Upgrade), Some(&b"b"[..]));
+    }
+
+    #[test]
+    fn an_interim_response_has_no_trailers() {
+        let text = "HTTP/1.1 103 Early Hints\r\nTrailer: a\r\nLink: b\r\nConnection: close\r\n\r\n";
+        for (interim, left) in [(true, vec!["Link"]), (false, vec!["Trailer", "Link"])] {
+            let mut head = ResponseHead::new();
+            parse_response(text.as_bytes(), 100, Method::Get, &mut head).unwrap();
+            if interim {
+                pass_interim(&mut head);
+            } else {
+                pass_response(&mut head);
+            }
+            assert_eq!(names(&head.headers), left);
+        }
+    }
 }

@@ -54,6 +54,8 @@ const OURS: &[HeaderId] = &[
     HeaderId::XForwardedPort,
     HeaderId::Forwarded,
     HeaderId::XRequestId,
+    HeaderId::CdnLoop,
+    HeaderId::Trailer,
     HeaderId::Expect,
 ];
 

@@ -156,3 +156,31 @@ fn a_long_drain_loses_no_line() {
     }
     gateway.wait();
 }
+
+#[test]
+fn bytes_that_are_not_http_have_no_method_in_the_log() {
+    for (format, expected) in [
+        ("json", "\"method\":null,\"host\":null,\"path\":null,\"protocol\":null,"),
+        ("combined", "] \"-\" 400 "),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("access.log");
+        let endpoint = Endpoint::ok();
+        let gateway = logging(&endpoint, &log, format);
+        for bytes in
+            [&b"\x16\x03\x01\x02"[..], b"no http\r\n\r\n", b"GET / HTTP/1.1\r\nHost a\r\n\r\n"]
+        {
+            let mut client = gateway.client();
+            client.send(bytes);
+            assert_eq!(client.response().status, 400);
+        }
+        // A request that was read and is refused has its method.
+        let mut client = gateway.client();
+        client.send("DELETE /a HTTP/1.1\r\nHost: a b\r\n\r\n");
+        assert_eq!(client.response().status, 400);
+        eventually("all are logged", || lines(&log).len() == 4);
+        let lines = lines(&log);
+        assert!(lines[..3].iter().all(|line| line.contains(expected)), "{lines:?}");
+        assert!(lines[3].contains("DELETE"), "{lines:?}");
+    }
+}

@@ -1,7 +1,9 @@
 //! Requests that are not HTTP, or more of it than is served: refused with the reason, and never
 //! passed on.
 
-use crate::harness::{Endpoint, GET, Gate, Gateway, eventually};
+use std::time::Duration;
+
+use crate::harness::{Endpoint, GET, Gate, Gateway, PATIENCE, eventually};
 
 /// Heads that are malformed, and why.
 const BAD_REQUESTS: &[(&str, &str)] = &[
@@ -228,4 +230,51 @@ fn a_body_that_becomes_malformed_under_way_is_answered_400_and_the_endpoint_is_t
     client.response().assert_is_reply(400, "chunk_size");
     cut.wait();
     eventually("the endpoint's connection has ended", || endpoint.open_connections() == 0);
+}
+
+#[test]
+fn bytes_that_can_begin_no_request_are_refused_at_once() {
+    let endpoint = Endpoint::ok();
+    // Longer than a test waits.
+    let timeouts = "timeouts = { head = \"60s\" }";
+    let gateway = Gateway::in_front_of(&[&endpoint]).listener(timeouts).start();
+    for (bytes, reason) in [
+        // A TLS ClientHello, the beginning of one, and other protocols.
+        (&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..], "method"),
+        (b"\x16", "method"),
+        (b"\0", "method"),
+        (b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0", "method"),
+        (b"{\"a\":1}", "method"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "request_line"),
+        (b"*1\r\n$4\r\nPING\r\n", "request_line"),
+        (b"GET /\r\n", "request_line"),
+        (b"GET / HTTP/3.0\r\n", "version_not_supported"),
+        (b"GET / HTTP/1.1\n", "bare_lf"),
+        (b" GET /", "method"),
+        (b"G\xc3\x89T", "method"),
+        (b"\r\n\x16", "method"),
+        (b"\r\n\r\n", "blank_line"),
+        (b"\nGET", "blank_line"),
+    ] {
+        let mut client = gateway.client();
+        client.send(bytes);
+        let status = if reason == "version_not_supported" { 505 } else { 400 };
+        client.response().assert_is_reply(status, reason);
+        client.half_close();
+        client.assert_closed();
+    }
+    // A method that is not known, and the halves of a line end, are no reason.
+    for (begin, rest) in [
+        ("\r", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("!#$%", "&* / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("GET / HTTP/1.1\r", "\nHost: a\r\n\r\n"),
+    ] {
+        let mut client = gateway.client();
+        client.send(begin);
+        client.be_patient_for(Duration::from_millis(50));
+        assert!(client.try_response().is_err(), "{begin:?} is no fault yet");
+        client.be_patient_for(PATIENCE);
+        client.send(rest);
+        assert_eq!(client.response().status, 200, "{begin:?}");
+    }
 }

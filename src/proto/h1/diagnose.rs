@@ -13,6 +13,31 @@ pub(super) fn request(bytes: &[u8], headers_max: usize) -> Violation {
     head(bytes, headers_max, request_line)
 }
 
+/// The fault of a request head of which more has to come, if its request line shows one already: the
+/// bytes can begin no request, whatever follows. A TLS client on a plain port, say, begins with
+/// 0x16, and would wait for an answer until the head's time is over.
+///
+/// `bytes` are not the empty line that [`leading_blank`](super::leading_blank) finds.
+#[cold]
+#[must_use]
+pub fn early_fault(bytes: &[u8]) -> Option<Violation> {
+    match bytes {
+        // Perhaps the first half of an empty line that is skipped.
+        [] | [b'\r'] => return None,
+        [b'\r' | b'\n', ..] => return Some(Violation::BlankLine),
+        _ => {}
+    }
+    let (line, _) = first_line(bytes);
+    if line.ends_with(b"\n") {
+        return line_end_fault(line).or_else(|| request_line(content(line)));
+    }
+    // The line goes on: only the method can be judged, up to the space behind it. A CR is judged
+    // when the byte behind it has come.
+    let method_end = line.iter().position(|byte| matches!(byte, b' ' | b'\r'));
+    let method = line.get(..method_end.unwrap_or(line.len())).unwrap_or_default();
+    (!is_token(method)).then_some(Violation::Method)
+}
+
 /// The fault of a response head.
 #[cold]
 pub(super) fn response(bytes: &[u8], headers_max: usize) -> Violation {

@@ -34,6 +34,7 @@ fn requests_are_as_written() {
             parse_request(bytes, HEADERS_MAX, &mut RequestHead::new())
         });
         let verdict = parsed.and_then(|_| head.settle_path(rules));
+        refused_early_alike(&bytes[..len], verdict);
         let mut facts = facts([("rest", (bytes.len() - len).to_string().into_bytes())]);
         verdict.map_err(|violation| refused(violation, &facts))?;
         facts.extend(request_facts(&head));
@@ -54,6 +55,15 @@ fn requests_are_as_written() {
         }
         Ok(facts)
     });
+}
+
+/// A part of a head is refused only if the whole is, and for the same fault.
+fn refused_early_alike(head: &[u8], verdict: Result<(), Violation>) {
+    for at in splits(head.len()) {
+        if let Some(fault) = early_fault(&head[..at]) {
+            assert_eq!(Err(fault), verdict, "of {:?}", head[..at].escape_ascii().to_string());
+        }
+    }
 }
 
 #[test]

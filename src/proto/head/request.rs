@@ -9,7 +9,6 @@ use crate::violation::Violation;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Method {
     /// GET.
-    #[default]
     Get,
     /// HEAD.
     Head,
@@ -27,7 +26,8 @@ pub enum Method {
     Trace,
     /// CONNECT.
     Connect,
-    /// Any other token: see [`RequestHead::method_bytes`].
+    /// Any other token: see [`RequestHead::method_bytes`]. Before a request line is read, no token.
+    #[default]
     Other,
 }
 
@@ -132,7 +132,7 @@ impl RequestLine {
 }
 
 impl RequestHead {
-    /// A GET that has no target yet.
+    /// No request yet: its method and its target are empty.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

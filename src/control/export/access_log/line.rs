@@ -51,9 +51,12 @@ pub(super) fn json(
         line.extend_from_slice(key);
         text_or_null(line, records.text(value));
     }
-    line.extend_from_slice(match record.http11 {
-        true => b",\"protocol\":\"HTTP/1.1\",\"status\":",
-        false => b",\"protocol\":\"HTTP/1.0\",\"status\":",
+    // A request line that could not be read has no version either.
+    let is_read = !records.text(&record.method).is_empty();
+    line.extend_from_slice(match (is_read, record.http11) {
+        (false, _) => b",\"protocol\":null,\"status\":",
+        (true, true) => b",\"protocol\":\"HTTP/1.1\",\"status\":",
+        (true, false) => b",\"protocol\":\"HTTP/1.0\",\"status\":",
     });
     number(line, record.status.into());
     line.extend_from_slice(b",\"reason\":");
@@ -88,7 +91,6 @@ pub(super) fn json(
     });
     // Between two moments can be less than a microsecond: what tells is that it came further.
     let Times { head, connect, first_byte, done } = record.times;
-    let is_read = !records.text(&record.method).is_empty();
     let times = [
         (&b",\"head_us\":"[..], head, is_read),
         (b",\"connect_us\":", connect, connect.max(first_byte) > 0),
@@ -350,6 +352,7 @@ mod tests {
             "method",
             "host",
             "path",
+            "protocol",
             "upstream",
             "endpoint",
             "retried_because",

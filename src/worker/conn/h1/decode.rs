@@ -4,7 +4,7 @@
 
 use engine::reason::Reason;
 use engine::snapshot::ListenerLimits;
-use proto::h1::parse_request;
+use proto::h1::{early_fault, parse_request};
 use proto::head::RequestHead;
 use proto::path;
 use proto::violation::Violation;
@@ -56,6 +56,9 @@ pub(super) fn scanned(
 pub(super) fn refused_already(bytes: &[u8], limits: &ListenerLimits) -> Option<Reason> {
     if line_is_too_long(bytes, limits) {
         return Some(Reason::TargetTooLong);
+    }
+    if let Some(fault) = early_fault(bytes) {
+        return Some(fault.into());
     }
     (bytes.len() >= limits.head_bytes_max.in_memory()).then_some(Reason::HeadTooLarge)
 }
