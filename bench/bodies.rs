@@ -1,4 +1,4 @@
-//! `ringway bench bodies`: what large bodies hold in a gateway, from outside.
+//! `ringway bench bodies`: the memory that large bodies hold in a gateway, measured from outside.
 //!
 //! A download, an upload, and many slow readers of large bodies at once. A gateway that streams
 //! holds some buffers for each connection; one that collects holds the bodies, and shows it here.

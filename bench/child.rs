@@ -1,9 +1,9 @@
 //! Child processes that end with their parent, and waiting that Ctrl-C can end.
 //!
-//! Three nets, because a forgotten gateway would spoil the next measurement: `Guarded` ends its
-//! process (and what that one started) when it is dropped, so on every error and panic; the first
-//! interrupt only raises a flag that every wait looks at, so that guards get their turn; and
-//! `setpriv --pdeathsig` makes the kernel end the process when this one is killed outright.
+//! Three safety nets, because a forgotten gateway would spoil the next measurement. `Guarded` ends
+//! its process (and the children of that process) when it is dropped, so on every error and panic.
+//! The first interrupt only raises a flag that every wait checks, so that the guards get their
+//! turn. `setpriv --pdeathsig` makes the kernel end the process if this one is killed outright.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -84,8 +84,8 @@ impl Guarded {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits for the end and returns what was printed: less than a pipe holds, as the load
-    /// generators do, or the process would wait for us.
+    /// Waits for the end and returns the output. The output must be smaller than a pipe holds, as
+    /// that of the load generators is, or the process would wait for us.
     pub(crate) fn finish(
         mut self,
         limit: Duration,
@@ -170,7 +170,7 @@ pub(crate) fn text_of(program: &Path, arguments: &[&str]) -> String {
 
 fn send(pid: u32, signal: Signal) {
     if let Ok(pid) = i32::try_from(pid) {
-        // The process may be gone already, which is what we want.
+        // The process may have ended already, and that is fine.
         let _ = kill(Pid::from_raw(pid), signal);
     }
 }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_is_what_was_printed() {
+    fn finish_returns_the_output() {
         let interrupt = Interrupt(Arc::default());
         let mut command = Command::new("sh");
         command.args(["-c", "echo out"]).stdout(Stdio::piped());

@@ -7,7 +7,7 @@ use crate::child::Interrupt;
 use crate::endpoint::{Endpoint, EndpointOptions, Mode};
 use crate::{Error, bodies, compare, floor, idle};
 
-/// Measure gateways: what a request costs, what a connection holds
+/// Measure gateways: the cost of a request, the memory of a connection
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -24,7 +24,7 @@ enum Command {
     Bodies(bodies::Options),
     /// Run the HTTP endpoint that stands behind the gateway in measurements
     Endpoint(EndpointArgs),
-    /// Run the byte relay that shows what the kernel alone costs
+    /// Run the byte relay that shows the cost of the kernel alone
     Floor(floor::Options),
 }
 
@@ -36,7 +36,7 @@ struct EndpointArgs {
     /// Hold the thread to this CPU
     #[arg(long)]
     cpu: Option<usize>,
-    /// What to answer
+    /// The content of the answers
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
     /// The name that `hello` answers tell
@@ -44,8 +44,7 @@ struct EndpointArgs {
     name: String,
 }
 
-/// Runs `ringway bench`. True is success; false means that the measurement worked and what it found
-/// is not good.
+/// Runs `ringway bench`. Returns false if the measurement worked but its result is not good.
 pub fn run(args: Args) -> Result<bool, Error> {
     let mut out = std::io::stdout();
     match args.command {

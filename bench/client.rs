@@ -1,8 +1,8 @@
 //! A blocking HTTP/1.1 client of the fewest words: for readiness, idle connections and large
 //! bodies.
 //!
-//! It understands a response that says its Content-Length, which is what the bundled endpoint sends
-//! through any gateway. Every call is bounded by the timeouts of the stream.
+//! It understands responses with a Content-Length: the bundled endpoint sends only those, through
+//! any gateway. The timeouts of the stream bound every call.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -42,7 +42,7 @@ pub(crate) fn fetch(stream: &mut TcpStream, path: &str) -> Result<Response, Erro
     Ok(response)
 }
 
-/// Reads up to the empty line, and whatever the same read brought of the body.
+/// Reads up to the empty line, and the bytes of the body that the same read brings.
 pub(crate) fn read_head(stream: &mut impl Read) -> Result<Response, Error> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_tells_status_length_and_what_came_with_it() {
+    fn a_head_holds_status_length_and_the_bytes_that_came_with_it() {
         let mut bytes: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc";
         let response = read_head(&mut bytes).expect("a head");
         assert_eq!((response.status, response.content_length), (200, 10));

@@ -1,4 +1,4 @@
-//! `ringway bench compare`: what a request costs in Ringway, nginx, haproxy and the floor.
+//! `ringway bench compare`: the cost of a request in Ringway, nginx, haproxy and the floor.
 //!
 //! Every product is started afresh for every measurement, alone on the gateway's CPU, with the same
 //! work to do; load generator and endpoint share the load CPU. Rounds are interleaved: all products
@@ -33,7 +33,7 @@ use crate::child::Interrupt;
 use crate::endpoint::{Endpoint, EndpointOptions, Mode};
 use crate::{Error, limits, proc};
 
-/// What is compared, how often and how long.
+/// The products to compare, the number of rounds and their length.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Interleaved rounds; a winner is named from 5 on
@@ -86,7 +86,7 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<bool, Error>
     let folder = TempDir::with_prefix("ringway-bench-").map_err(Error::doing("make a folder"))?;
     let interrupt = Interrupt::install()?;
     let generators = Generators::find(LOAD_CPU, &with_peak(&scenarios), folder.path())?;
-    // What this process does between measurements stays away from the gateway's caches.
+    // The work of this process between measurements stays away from the gateway's caches.
     limits::pin(LOAD_CPU)?;
     let endpoint = Endpoint::spawn(EndpointOptions {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -120,7 +120,7 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<bool, Error>
         writeln!(out, "a product differs from itself ({where_}): this machine is too noisy now")
             .map_err(Error::print)?;
     }
-    // Without a wish, what is not installed is no failure.
+    // A product that is not installed is a failure only if the options name it.
     let all_there = missing.is_empty() || (options.products.is_empty() && options.aa.is_none());
     Ok(report.errors == 0 && all_there && !differs_from_itself)
 }

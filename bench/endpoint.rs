@@ -1,11 +1,9 @@
-//! A fast HTTP/1.1 endpoint: what stands behind the gateway in measurements, demos and by-hand
-//! tests.
-//!
-//! One thread, edge-triggered `mio`. This file owns the thread and its event loop; what a
-//! connection does with its bytes is `conn`, what it answers is `answer`. Invariants: memory per
-//! connection is bounded whatever the size of a body, and no connection keeps the loop for longer
-//! than its budget. Framing follows RFC 9112 as far as a well-behaved client needs it; this is no
-//! server for strangers.
+//! A fast HTTP/1.1 endpoint, which stands behind the gateway in measurements, in demos and in tests
+//! by hand. It runs on one thread with edge-triggered `mio`. This file owns the thread and its
+//! event loop; `conn` handles the bytes of a connection, and `answer` makes the answers.
+//! Invariants: the memory of a connection is bounded for any size of a body, and no connection
+//! keeps the loop for longer than its budget. Framing follows RFC 9112 as far as a well-behaved
+//! client needs it. Do not let strangers connect to it.
 
 mod answer;
 mod body;
@@ -27,7 +25,7 @@ use slab::Slab;
 use self::conn::{Conn, Scratch, Turn};
 use crate::limits;
 
-/// What the endpoint answers.
+/// The content of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
     /// `/1k`, `/64k`, `/bytes/N` (also `/size/N`) answer that many bytes, every other path 1 KiB;
@@ -38,15 +36,15 @@ pub enum Mode {
     Hello,
 }
 
-/// Where an endpoint listens and what it answers. In both modes `?delay_ms=N` (60,000 at most) in a
-/// request makes the answer wait.
+/// The address and the answers of an endpoint. In both modes, `?delay_ms=N` (60,000 at most) in a
+/// request delays the answer.
 #[derive(Debug, Clone)]
 pub struct EndpointOptions {
     /// Port 0 takes a free one: see [`Handle::address`].
     pub address: SocketAddr,
-    /// Says who answered, in `Hello` mode.
+    /// The name of the endpoint in its answers, in `Hello` mode.
     pub name: String,
-    /// What is answered.
+    /// The content of the answers.
     pub mode: Mode,
     /// The CPU that the thread is held to; `None` leaves it free.
     pub cpu: Option<usize>,
@@ -191,7 +189,7 @@ impl Endpoint {
 }
 
 impl Handle {
-    /// Where it listens: the real port when port 0 was asked for.
+    /// The address that it listens on, with the real port if `port` was 0.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

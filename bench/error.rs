@@ -6,7 +6,7 @@
 use std::fmt::Display;
 use std::io;
 
-/// What went wrong, in one sentence, lower case and without a full stop.
+/// The failure in one sentence, lower case and without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     text: String,
@@ -19,7 +19,7 @@ impl Error {
         Self { text: text.into(), is_unread: false }
     }
 
-    /// For `map_err`: says what was being done when the system refused.
+    /// For `map_err`: names the action that the system refused.
     pub(crate) fn doing(what: impl Display) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::new(format!("cannot {what}: {error}"))
     }

@@ -1,4 +1,4 @@
-//! The floor: what a proxy costs when only the kernel is paid for.
+//! The floor: a proxy that costs little more than the kernel's part.
 //!
 //! A byte relay straight on the ring, one thread, one endpoint connection kept for each client
 //! connection, four operations a request: receive, send, receive, send. It has the gateway's ring
@@ -124,7 +124,7 @@ impl Pair {
         })
     }
 
-    /// Notes what the operation did and moves to the next step; false ends the pair.
+    /// Records the result of the operation and moves to the next step; false ends the pair.
     fn completed(&mut self, result: i32) -> bool {
         let Ok(count @ 1..) = usize::try_from(result) else { return false };
         if self.is_receiving {

@@ -1,9 +1,11 @@
-//! `ringway bench idle`: what an idle keep-alive connection holds, from outside.
+//! `ringway bench idle`: the memory that an idle keep-alive connection holds, measured from
+//! outside.
 //!
 //! Opens connections, lets each do one request, and reads the resident memory of the gateway at two
-//! counts. The slope between them leaves out everything that does not grow with connections. Memory
-//! that the kernel holds for sockets is not in it: it belongs to every gateway alike. Nor is what a
-//! gateway takes for all its connections when it starts, as nginx does for `worker_connections`.
+//! counts. The slope between them leaves out everything that does not grow with connections. It
+//! does not contain the memory that the kernel holds for sockets, which is the same for every
+//! gateway. Nor does it contain memory that a gateway takes for all its connections when it starts,
+//! as nginx does for `worker_connections`.
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};

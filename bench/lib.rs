@@ -1,9 +1,9 @@
 //! The measuring kit behind `ringway bench`, and the small HTTP endpoint that it shares with
 //! `ringway demo`.
 //!
-//! It measures gateways from outside, as processes: what they cost (`compare`), what an idle
-//! connection holds (`idle`), what large bodies hold (`bodies`), and what the kernel alone would
-//! cost (`floor`). It knows nothing of Ringway's own crates. Invariant: load goes to addresses that
+//! It measures gateways from outside, as processes: their cost (`compare`), the memory of an idle
+//! connection (`idle`), the memory of large bodies (`bodies`), and the cost of the kernel alone
+//! (`floor`). It knows nothing of Ringway's own crates. Invariant: load goes only to addresses that
 //! the caller named or that this crate bound on 127.0.0.1, and every child process ends with the
 //! command that started it.
 

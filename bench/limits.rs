@@ -1,4 +1,4 @@
-//! What the process may do: number of descriptors, clients that wait, and the CPU it runs on.
+//! The limits of the process: descriptors, waiting clients, and the CPU that it runs on.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -1,4 +1,4 @@
-//! Reads `/proc`: what processes used, and how busy a CPU was.
+//! Reads `/proc`: the resources that processes used, and the load of a CPU.
 //!
 //! Parsing is apart from reading, so that it is tested with captured text. A process that ended
 //! between two looks counts as nothing; callers notice its end by other means.
@@ -57,7 +57,7 @@ pub(crate) fn need_process(pid: u32) -> Result<(), Error> {
     Err(Error::new(format!("there is no process {pid}: give --pid the id of the gateway")))
 }
 
-/// What a CPU has done since the machine started, in clock ticks.
+/// The time of a CPU since the machine started, in clock ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CpuTicks {
     idle: u64,
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_busy_part_is_what_is_not_idle() {
+    fn busy_time_is_all_time_that_is_not_idle() {
         let before = CpuTicks::parse(STAT, 1).expect("cpu1");
         let later = STAT.replace("43989 0 3991 43320 895", "44064 0 3991 43340 900");
         let after = CpuTicks::parse(&later, 1).expect("cpu1");

@@ -1,4 +1,4 @@
-//! Runs `wrk` and `h2load`, and reads what they print.
+//! Runs `wrk` and `h2load`, and parses their output.
 //!
 //! Both run on the load CPU and end by themselves; a limit above their own time catches the case
 //! that they do not. Reading is apart from running, and tested with captured output.
@@ -21,7 +21,7 @@ pub(super) struct Generators {
     folder: PathBuf,
 }
 
-/// What one run did.
+/// The result of one run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Load {
     /// Requests that were answered.
@@ -81,7 +81,8 @@ impl Generators {
     ) -> Result<Load, Error> {
         let limit = Duration::from_secs(u64::from(seconds)) + OVERTIME;
         let (name, mut command) = self.command(scenario, to, seconds, rate);
-        // h2load adds to its log: what the warm-up and earlier runs wrote is not of this run.
+        // h2load appends to its log, and the lines of the warm-up and of earlier runs do not belong
+        // to this run.
         let _ = std::fs::remove_file(self.log());
         let run = Guarded::spawn(name, &mut command)?.finish(limit, interrupt)?;
         let text = String::from_utf8_lossy(&run.stdout);
@@ -238,7 +239,7 @@ fn quantile_us(sorted: &[u32], percent: usize) -> f64 {
     sorted.get(sorted.len() * percent / 100).map_or(f64::NAN, |&us| f64::from(us))
 }
 
-/// Above the time that a generator was asked for: start, connections, printing.
+/// The time that a generator may take beyond the requested one: start, connections, printing.
 const OVERTIME: Duration = Duration::from_secs(20);
 const WARM_UP: Duration = Duration::from_millis(500);
 /// `wrk` takes whole seconds; it is ended before.

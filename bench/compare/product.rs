@@ -1,4 +1,4 @@
-//! What is compared: finding a product on this machine, and starting it with equal settings.
+//! The products of a comparison: finds them on this machine and starts them with equal settings.
 
 use std::cmp::Reverse;
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use super::settings;
 use crate::child::{self, Guarded, Interrupt};
 use crate::{Error, client};
 
-/// What `--product` names.
+/// The values of `--product`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Kind {
     /// The gateway itself
@@ -197,7 +197,7 @@ impl Running {
         self.guard.has_ended()
     }
 
-    /// What it printed last, for an error.
+    /// The last lines of its output, for an error.
     pub(super) fn last_words(&self) -> String {
         last_lines(&self.log)
     }
@@ -246,7 +246,7 @@ fn version_in(text: &str) -> String {
         .to_owned()
 }
 
-/// Without what the distribution adds: "2.6.12".
+/// The version without the suffix of the distribution: "2.6.12".
 fn short(version: &str) -> &str {
     version.split(['-', '+']).next().unwrap_or(version)
 }
@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_found_in_what_programs_print() {
+    fn a_version_is_found_in_the_output_of_programs() {
         assert_eq!(version_in("nginx version: nginx/1.31.3\n"), "1.31.3");
         let haproxy = "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/";
         assert_eq!(version_in(haproxy), "2.6.12-1+deb12u4");

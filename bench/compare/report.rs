@@ -6,12 +6,12 @@
 use super::sample::Sample;
 use super::stats::{Spread, Verdict};
 
-/// Whose cost is 1.
+/// The product that has the cost 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Baseline {
-    /// The one of these whose median cost is the lowest in the scenario: nginx and haproxy, all
-    /// versions that are there. Not the cheapest of each round: the least of several noisy figures
-    /// lies below what any of them costs.
+    /// The one of these with the lowest median cost in the scenario: all installed versions of
+    /// nginx and haproxy. Not the cheapest of each round, because the least of several noisy
+    /// figures lies below the true cost of each of them.
     BestOf(Vec<String>),
     /// The first of two runs of the same product.
     Twin(String),
@@ -66,7 +66,7 @@ impl Report {
 }
 
 impl Baseline {
-    /// Whose cost is 1 in `scenario`.
+    /// The product that has the cost 1 in `scenario`.
     fn reference<'a>(&'a self, samples: &[Sample], scenario: &str) -> Option<&'a str> {
         let median = |product: &'a String| -> Option<(f64, &'a str)> {
             let own = samples.iter().filter(|one| one.scenario == scenario);

@@ -68,8 +68,9 @@ impl Bench {
         Ok(samples)
     }
 
-    /// The throughput that fixed rates are parts of: that of the better peer, not of Ringway, so
-    /// that a faster gateway does not raise its own bar. Without a peer, the best of what is there.
+    /// The throughput that the fixed rates are fractions of. It is that of the better peer, not of
+    /// Ringway, so that a faster gateway does not raise its own bar. Without a peer, it is the best
+    /// of all products.
     fn peak_of_peers(&self, products: &[Product]) -> Result<f64, Error> {
         let has_peer = products.iter().any(|product| product.kind.is_peer());
         let mut peak = 0.0_f64;
@@ -152,7 +153,7 @@ impl Bench {
     }
 }
 
-/// Says what is going on, where a person watches.
+/// Reports the progress, if a person watches.
 fn progress(text: &str) {
     let mut terminal = std::io::stderr();
     if terminal.is_terminal() {

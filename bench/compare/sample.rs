@@ -7,7 +7,7 @@ use std::path::Path;
 use super::load::Load;
 use crate::Error;
 
-/// What one run of one product showed.
+/// The result of one run of one product.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sample {
     pub(super) round: u32,
@@ -24,7 +24,7 @@ pub(super) struct Sample {
     pub(super) stolen: f64,
     /// The part of the gateway's CPU that other processes of this machine took, 0 to 1.
     pub(super) foreign: f64,
-    /// What a paced scenario was asked for, in requests per second; 0 for the others.
+    /// The requested rate of a paced scenario, in requests per second; 0 for the others.
     pub(super) rate: f64,
 }
 
@@ -38,7 +38,8 @@ impl Sample {
     }
 }
 
-/// The raw rows: written as they come, so that an interrupted comparison keeps what it has.
+/// The raw rows. Each is written as soon as it exists, so that an interrupted comparison keeps its
+/// rows.
 #[derive(Debug)]
 pub(super) struct RawFile(File);
 

@@ -1,4 +1,4 @@
-//! The list of scenarios: what is asked, over how many connections, at which pace.
+//! The list of scenarios: the requests, the number of connections, the pace.
 
 /// One row group of the comparison.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Scenario {
             .collect()
     }
 
-    /// The one whose throughput the fixed rates are parts of.
+    /// The scenario whose throughput the fixed rates are fractions of.
     pub(super) fn peak() -> &'static Self {
         &PEAK
     }
@@ -110,7 +110,7 @@ static ALL: [Scenario; NAMES.len()] = [
     full("get-1k-4096", "/1k", 4096, Script::Get, false),
 ];
 
-/// What `--scenario` takes.
+/// The values of `--scenario`.
 pub(super) const NAMES: [&str; 10] = [
     "get-1k-64",
     "get-1k-512",

@@ -14,7 +14,7 @@ pub(super) struct Spread {
     pub(super) count: usize,
 }
 
-/// What the ratios of all rounds say about a product beside its baseline.
+/// The verdict of the ratios of all rounds on a product beside its baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Cheaper,

@@ -1,14 +1,13 @@
 //! From a request head to the answer: how large, how late, in which words.
 //!
-//! Pure: no socket and no clock. What an answer looks like on the wire is decided here and nowhere
-//! else.
+//! Pure: no socket and no clock. Only this file decides how an answer looks on the wire.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::Mode;
 
-/// What a request asks of the endpoint.
+/// The answer that a request wants from the endpoint.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) content: Content,
@@ -93,8 +92,8 @@ fn hello(request: &Request<'_>, name: &str) -> String {
         if index > 0 {
             json.push(',');
         }
-        // Pairs instead of an object: a name may come twice, and the demo shows exactly what
-        // arrived.
+        // Pairs instead of an object, because a name may come twice, and the demo shows exactly the
+        // fields that arrived.
         json.push('[');
         write_text(&mut json, header.name);
         json.push(',');

@@ -49,7 +49,7 @@ impl Body {
         self.step == Step::Done
     }
 
-    /// Takes what belongs to the body from the front of `input` and returns how much that was.
+    /// Takes the bytes of the body from the front of `input`, and returns their number.
     pub(super) fn skip(&mut self, input: &[u8]) -> Result<usize, Malformed> {
         let mut rest = input;
         while let Some((&byte, tail)) = rest.split_first() {

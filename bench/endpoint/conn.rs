@@ -15,7 +15,7 @@ use super::Mode;
 use super::answer::{self, Answer, Content, Request};
 use super::body::{Body, Malformed};
 
-/// What all connections of a loop share: they take turns.
+/// The state that all connections of a loop share, because they take turns.
 #[derive(Debug)]
 pub(super) struct Scratch {
     mode: Mode,
@@ -26,7 +26,7 @@ pub(super) struct Scratch {
     cached: (u64, Vec<u8>),
 }
 
-/// What the loop does with a connection after its turn.
+/// The next step of the loop for a connection after its turn.
 #[derive(Debug)]
 pub(super) enum Turn {
     /// An event will tell.
@@ -41,10 +41,11 @@ pub(super) enum Turn {
 #[derive(Debug)]
 pub(super) struct Conn {
     stream: TcpStream,
-    /// What arrived and could not be used yet.
+    /// The bytes that arrived and could not be used yet.
     input: Vec<u8>,
     body: Body,
-    /// The answer to the request whose body is being read, or which waits for its time.
+    /// The answer to the current request, while the endpoint reads the request's body or waits for
+    /// the delay.
     answer: Option<Answer>,
     due: Option<Instant>,
     output: Vec<u8>,
@@ -52,7 +53,8 @@ pub(super) struct Conn {
     /// Filler to be sent behind `output`.
     filler_left: u64,
     close_when_sent: bool,
-    /// The client said that it will send no more: a short read is not the end of what there is.
+    /// Whether the client has ended its direction. Then a short read does not mean that the socket
+    /// is empty.
     end_expected: bool,
 }
 
@@ -101,11 +103,11 @@ impl Conn {
         waits
     }
 
-    /// Does what can be done now, within a budget.
+    /// Does all the work that is possible now, within a budget.
     pub(super) fn turn(&mut self, scratch: &mut Scratch) -> Turn {
         match self.advance(scratch) {
             Ok(turn) => turn,
-            // Whatever it is, the connection is the client's loss and nobody else's.
+            // Any error ends this connection and no other.
             Err(_) => Turn::Close,
         }
     }
@@ -132,7 +134,7 @@ impl Conn {
                 }
                 match self.read(scratch) {
                     Ok(0) => return Ok(Turn::Close),
-                    // A short read emptied the socket; what comes later is a new event.
+                    // A short read emptied the socket. Bytes that arrive later cause a new event.
                     Ok(count) => drained = count < BUFFER_BYTES && !self.end_expected,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         return Ok(Turn::Wait);
@@ -164,7 +166,7 @@ impl Conn {
         self.filler_left > 0 || self.due.is_some() || self.close_when_sent
     }
 
-    /// Uses what an earlier read left over. False when a read is needed to go on.
+    /// Uses the bytes that an earlier read left over. Returns false if it needs a read to go on.
     fn take_rest(&mut self, scratch: &mut Scratch) -> bool {
         if self.input.is_empty() {
             return false;
@@ -301,7 +303,7 @@ impl Conn {
         self.close_when_sent = true;
     }
 
-    /// Sends what is queued, one write's worth of filler at a time. False when the kernel takes no
+    /// Sends the queued bytes, one write of filler at a time. Returns false if the kernel takes no
     /// more.
     fn flush(&mut self) -> io::Result<bool> {
         while self.written < self.output.len() || self.filler_left > 0 {

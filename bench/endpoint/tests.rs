@@ -106,7 +106,7 @@ fn a_delay_holds_the_answer_and_nobody_else() {
 }
 
 #[test]
-fn hello_says_what_arrived() {
+fn hello_lists_the_fields_that_arrived() {
     let endpoint = endpoint(Mode::Hello);
     let answer = talk(&endpoint, b"GET /a?b HTTP/1.1\r\nHost: h\r\nX-Id: 7\r\n\r\n");
     let json = "{\"endpoint\":\"one\",\"method\":\"GET\",\"path\":\"/a?b\",\
@@ -115,7 +115,7 @@ fn hello_says_what_arrived() {
 }
 
 #[test]
-fn what_is_not_http_is_refused_and_a_head_request_gets_no_body() {
+fn bytes_that_are_not_http_are_refused_and_a_head_request_gets_no_body() {
     let endpoint = endpoint(Mode::Sizes);
     assert!(talk(&endpoint, b"\x16\x03\x01\x02\x00").starts_with("HTTP/1.1 400"));
     let answer = talk(&endpoint, b"HEAD /64k HTTP/1.1\r\nHost: a\r\n\r\n");

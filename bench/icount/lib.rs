@@ -1,5 +1,5 @@
-//! Keep-alive exchanges on the simulated network, through a worker or past it, for counting what
-//! they cost: instructions (the program beside this), allocations (`tests/alloc.rs`).
+//! Keep-alive exchanges on the simulated network, through a worker or past it, to count their cost:
+//! instructions (the program beside this file) and allocations (`tests/alloc.rs`).
 //!
 //! The figure includes the cost of the simulation, which is the same from run to run.
 
@@ -121,7 +121,8 @@ impl Exchanges {
         let body = self.response.get(body..)?;
         for _ in 0..self.count {
             write(&stream, buffers, &self.request).await?;
-            // The head may have become shorter, what the endpoint says of its connection.
+            // The head may be shorter through the gateway, without the endpoint's fields about its
+            // connection.
             let buf = read(&stream, buffers, body.len() + 1).await?;
             buf.filled().ends_with(body).then_some(())?;
             if self.pause_micros > 0 {
@@ -132,7 +133,7 @@ impl Exchanges {
     }
 }
 
-/// The control thread of a worker whose core is `core`: empties each report and sends it back.
+/// The control thread of the worker with this `core`: empties each report and sends it back.
 fn give_back<N: Net>(core: Rc<OnceCell<Weak<Core<N>>>>) -> Outbox {
     Box::new(move |report| {
         if let (Report::Counts(mut block), Some(core)) =

@@ -1,4 +1,4 @@
-//! Reading what wrk 4.1.0 and h2load 1.52.0 printed: captured runs, good and bad.
+//! Parses captured output of wrk 4.1.0 and h2load 1.52.0, of good and bad runs.
 
 use super::*;
 
