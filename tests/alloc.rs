@@ -22,8 +22,8 @@ Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n\r\nhello world\n";
 
 /// Between two requests, in microseconds: time passes, and deadlines with it.
 const PAUSE_MICROS: u64 = 100;
-/// The most that a request may cost. The aim is 0, and what it costs now is 0; a filter or a
-/// header more may be worth one.
+/// The largest allowed number of allocations of a request. The goal and the present number are 0; a
+/// filter or one more header may be worth one.
 const ALLOCATIONS_MAX: f64 = 4.0;
 
 /// Exchanges of `request`, one after the other.
@@ -49,9 +49,9 @@ fn allocations(run: &Exchanges, through_gateway: bool) -> u64 {
     allocation_counter::measure(run).count_total
 }
 
-/// What one exchange adds.
+/// The allocations that one more exchange adds.
 fn each(request: &'static [u8], through_gateway: bool) -> f64 {
-    // So long a run that what happens once in a while is a part of it.
+    // Long enough to include allocations that happen once in a while.
     let short = allocations(&exchanges(request, 1_000), through_gateway);
     let long = allocations(&exchanges(request, 11_000), through_gateway);
     // Buffers and tasks at least are allocated at the start: it does count.

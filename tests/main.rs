@@ -1,9 +1,9 @@
 //! End to end: the `ringway` binary between a client that sends raw bytes and endpoints that follow
 //! a script.
 //!
-//! One test binary, one file per area in `e2e/`; what the tests are written with is in `harness/`.
-//! `RINGWAY_TEST_DRIVER` (`io_uring`, the default, or `epoll`) says on which driver the gateways
-//! run; every gateway must say that it does. CI runs everything on both.
+//! One test binary with one file for each area in `e2e/`; `harness/` holds the parts that tests
+//! use. `RINGWAY_TEST_DRIVER` (`io_uring`, the default, or `epoll`) sets the driver of the
+//! gateways, and every gateway must report that driver. CI runs all tests on both.
 
 #![expect(
     clippy::expect_used,

@@ -1,8 +1,8 @@
 //! The real worker on a simulated network: virtual time, seeded faults, clients and endpoints that
-//! behave well and badly, and a shadow model of what must come of it.
+//! behave well and badly, and a shadow model that checks the results.
 //!
-//! `SEEDS=n` runs n seeds (1,000 by default) from `FIRST` (0) on; `SEED=n` runs one and prints what
-//! happened in it, step by step.
+//! `SEEDS=n` runs n seeds (1,000 by default), beginning with `FIRST` (0 by default). `SEED=n` runs
+//! one seed and prints each step.
 
 #![expect(
     clippy::indexing_slicing,

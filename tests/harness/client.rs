@@ -87,7 +87,8 @@ impl Client {
         Self { socket: Socket::new(stream) }
     }
 
-    /// Connects with the smallest receive buffer, so that what is not read stays with the gateway.
+    /// Connects with the smallest receive buffer, so that bytes which the test does not read stay
+    /// in the gateway.
     pub(crate) fn connect_narrow(address: SocketAddr) -> Self {
         let socket =
             socket2::Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
@@ -129,7 +130,7 @@ impl Client {
         thread::spawn(move || (&*stream).write_all(&bytes))
     }
 
-    /// The same, and counts in `sent` what the kernel has taken.
+    /// As [`Client::send_meanwhile`]; also counts in `sent` the bytes that the kernel has taken.
     pub(crate) fn send_counted(
         &self,
         bytes: Vec<u8>,

@@ -1,6 +1,6 @@
 //! An endpoint that follows a script: one call of it per connection, on a thread of its own.
 //!
-//! What a script asserts counts: when an endpoint is dropped, the test fails if a script did.
+//! The assertions of a script count: when a test drops an endpoint, it fails if a script failed.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -114,7 +114,7 @@ impl Endpoint {
         Self { address, socket, shared, accepting: Some(accepting) }
     }
 
-    /// One whose connections are served by the test itself.
+    /// An endpoint whose connections the test itself serves.
     pub(crate) fn by_hand() -> (Self, Connections) {
         let (hand_over, connections) = channel();
         let endpoint = Self::scripted(move |connection| {
@@ -138,7 +138,7 @@ impl Endpoint {
         Self::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
     }
 
-    /// One to which nothing matters but what it received.
+    /// An endpoint for tests that only look at the received requests.
     pub(crate) fn ok() -> Self {
         Self::answering(OK)
     }
@@ -198,7 +198,7 @@ impl Drop for Endpoint {
             let _ = stream.shutdown(Shutdown::Both);
         }
         if thread::panicking() {
-            // Scripts may wait for what the test does not do any more.
+            // Scripts may wait for a step that the test no longer takes.
             return;
         }
         for script in lock(&shared.scripts).drain(..) {
@@ -284,7 +284,7 @@ pub(crate) struct Connection {
     pub(crate) number: usize,
     socket: Socket,
     endpoint: Arc<Shared>,
-    /// Dropped last: what is not counted any more is closed.
+    /// Dropped last, so that a connection which no longer counts is closed.
     _open: Open,
 }
 
@@ -366,7 +366,7 @@ impl Connection {
         thread::spawn(move || (&*stream).write_all(&bytes))
     }
 
-    /// Sends bytes. The gateway may have gone: what arrived is judged at the client.
+    /// Sends bytes. The gateway may have gone; the client checks which bytes arrive.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.try_send(bytes);
     }
@@ -376,7 +376,7 @@ impl Connection {
         self.socket.send(bytes.as_ref())
     }
 
-    /// How the gateway ends the connection, whatever it still sends.
+    /// The end of the connection, after all bytes that the gateway still sends.
     pub(crate) fn end(&mut self) -> End {
         self.socket.end()
     }
@@ -399,8 +399,8 @@ impl Connection {
     }
 }
 
-/// An address that does not answer a connect: the kernel's queue of connections that nobody
-/// accepts is full, and it drops further ones.
+/// An address that does not answer a connect: its kernel queue of unaccepted connections is full,
+/// so the kernel drops further ones.
 #[derive(Debug)]
 pub(crate) struct Deaf {
     listener: socket2::Socket,

@@ -19,7 +19,7 @@ pub(crate) fn driver() -> String {
     std::env::var("RINGWAY_TEST_DRIVER").unwrap_or_else(|_| "io_uring".to_owned())
 }
 
-/// An address at which nobody listens.
+/// An address without a listener.
 pub(crate) fn free_address() -> SocketAddr {
     // A port that was given out a moment ago is not given out again soon.
     TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).unwrap()
@@ -32,8 +32,8 @@ pub(crate) fn config_file(text: &str) -> NamedTempFile {
     file
 }
 
-/// A configuration as it is, but for the admin API, which is off if nothing is said of it: many
-/// gateways run at once, and there is one default port.
+/// The same configuration with the admin API off, unless the text configures the API: many gateways
+/// run at once, and there is only one default port.
 fn without_admin(text: &str) -> String {
     let off = "\n[admin]\naddress = \"off\"\n";
     if text.contains("[admin]") { text.to_owned() } else { format!("{text}{off}") }
@@ -242,8 +242,8 @@ impl Gateway {
         Client::connect(self.address)
     }
 
-    /// Waits until it has ended by itself or after a signal, and asserts that it ended well. Gives
-    /// what it says of its life at the end.
+    /// Waits until the gateway has ended by itself or after a signal, and asserts that it ended
+    /// well. Returns the summary that it prints at the end.
     #[track_caller]
     pub(crate) fn wait(mut self) -> String {
         assert_eq!(self.process.exit_code(), 0);

@@ -1,4 +1,4 @@
-//! What the kernel knows of connections: whether what one side did has reached the other.
+//! The kernel's view of connections: it tells whether an action of one side has reached the other.
 //!
 //! A `close` or `send` that has returned need not have arrived, even on loopback: on a busy machine
 //! the kernel delivers packets a little later.
@@ -28,8 +28,8 @@ pub(crate) fn stay_on_the_first_cpu() {
     stay_on(first);
 }
 
-/// Keeps this thread on the last CPU. What threads on one CPU send arrives in the order in which
-/// they sent it, on whatever connections: a CPU delivers on loopback one packet after another.
+/// Keeps this thread on the last CPU. The packets of threads on one CPU arrive in the order in
+/// which they were sent, on any connection: a CPU delivers one loopback packet after another.
 pub(crate) fn stay_on_one_cpu() {
     let permitted = permitted();
     let last = (0..CpuSet::count()).rfind(|&cpu| permitted.is_set(cpu).unwrap_or(false));

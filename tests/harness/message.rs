@@ -17,7 +17,7 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
-/// A body and what follows it.
+/// A body and its trailers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Body {
     pub(crate) bytes: Vec<u8>,
@@ -27,7 +27,7 @@ pub(crate) struct Body {
 impl Head {
     /// Of bytes that end with the empty line.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
-        // What is not UTF-8 is a character a byte (ISO 8859-1, RFC 9110 5.5).
+        // Text that is not UTF-8 becomes one character for each byte (ISO 8859-1, RFC 9110 5.5).
         let text = String::from_utf8(bytes.to_vec());
         let text = text.unwrap_or_else(|_| bytes.iter().map(|byte| char::from(*byte)).collect());
         let mut lines = text.strip_suffix("\r\n\r\n").expect("a head").split("\r\n");

@@ -1,8 +1,7 @@
-//! What the end-to-end tests are written with: a gateway to start, a client that sends raw bytes,
-//! endpoints that follow a script, and ways to wait for a state rather than for a time.
+//! The parts of the end-to-end tests: a gateway to start, a client that sends raw bytes, endpoints
+//! that follow a script, and ways to wait for a state instead of a time.
 //!
-//! Invariant: nothing here waits without a bound. What does not come within [`PATIENCE`] fails the
-//! test.
+//! Invariant: every wait here has a bound. A test fails if it waits longer than [`PATIENCE`].
 
 mod client;
 mod endpoint;

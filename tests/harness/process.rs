@@ -1,4 +1,4 @@
-//! A process and what it prints. Dropping it kills it, and shows its output if the test failed.
+//! A process and its output. Dropping it kills it, and prints its output if the test failed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -23,7 +23,7 @@ pub(crate) fn ringway() -> Command {
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(name);
     }
-    // What it holds is what it has touched: huge pages would come and go by 2 MiB.
+    // So its memory is the memory that it has touched. Huge pages would come and go by 2 MiB.
     command.env("MIMALLOC_ALLOW_THP", "0");
     command
 }
@@ -110,7 +110,8 @@ impl Process {
         Self { child, stdout, stderr, readers }
     }
 
-    /// Starts `command` and waits for its end: the exit code, and the process for what it printed.
+    /// Starts `command` and waits for its end. Returns the exit code, and the process with its
+    /// output.
     pub(crate) fn run(command: &mut Command) -> (i32, Self) {
         let mut process = Self::start(command);
         let code = process.exit_code();
@@ -183,8 +184,8 @@ impl Process {
         assert!(done.expect("prlimit of util-linux is there").success());
     }
 
-    /// Stops one thread, and no other, until what is returned is dropped (by the thread that has
-    /// called this). As a debugger does it: a signal would stop them all.
+    /// Stops one thread, and no other, until the same thread of the test drops the returned value.
+    /// It works as a debugger does, because a signal would stop all threads.
     pub(crate) fn freeze(&self, name: &str) -> Frozen {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let mut tasks = tasks.map(|task| task.unwrap().path());
@@ -212,7 +213,7 @@ impl Process {
         looks.min().expect("there were some")
     }
 
-    /// The memory that it holds of its own. What the kernel holds for it is not counted.
+    /// The memory that the process itself holds, without the memory that the kernel holds for it.
     pub(crate) fn memory_bytes(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -24,7 +24,7 @@ pub(crate) enum End {
 /// A message that ended before it was complete.
 #[derive(Debug)]
 pub(crate) struct Cut {
-    /// What had come of it.
+    /// The bytes that had come.
     pub(crate) got: Vec<u8>,
     /// How it ended.
     pub(crate) end: End,
@@ -47,7 +47,7 @@ impl std::fmt::Display for Cut {
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: Arc<TcpStream>,
-    /// What was read and not yet taken: from `at` on.
+    /// The bytes that were read; those from `at` on are not yet taken.
     read: Vec<u8>,
     at: usize,
 }
@@ -87,7 +87,7 @@ impl Socket {
         SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    /// What was read and not yet taken.
+    /// The bytes that were read and not yet taken.
     fn ahead(&self) -> &[u8] {
         &self.read[self.at..]
     }
@@ -221,7 +221,7 @@ impl Socket {
         sent
     }
 
-    /// How the connection ends, whatever else still comes.
+    /// The end of the connection, after all bytes that still come.
     pub(crate) fn end(&mut self) -> End {
         self.rest().1
     }

@@ -1,5 +1,5 @@
-//! Every operation of the gateway, in turn, is cancelled or reset: everything comes home, and
-//! nobody suffers but whose connection it was.
+//! Cancels or resets every operation of the gateway in turn. Every buffer and stream must come
+//! home, and no client may suffer except the one whose connection it was.
 
 use std::rc::Rc;
 
@@ -55,7 +55,7 @@ fn scenario(seed: u64, faults: Faults, force: Option<(u64, Force)>) -> (Finished
     (testbed.finish(None, false), before)
 }
 
-/// Whether all of `requests` got what they should.
+/// Whether all of `requests` got the right response.
 fn served(model: &ShadowModel, requests: std::ops::Range<usize>) -> bool {
     let got = model.got.borrow();
     let right = |id: usize| GotResponse { status: model.plans[id].status, own: false, whole: true };

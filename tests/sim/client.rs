@@ -1,5 +1,5 @@
-//! The simulated clients: each makes a few connections, one after another, and on each follows a
-//! script. It checks what it gets against the model.
+//! The simulated clients. Each makes a few connections, one after another, follows a script on
+//! each, and checks the responses against the model.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -22,7 +22,7 @@ const CONNECT_MICROS: u64 = 20_000_000;
 /// forgotten the client lets it pass.
 const PATIENCE_MICROS: u64 = 600_000_000;
 
-/// What a client does on one connection.
+/// The script of a client for one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     /// Ids of the requests, in order.
@@ -52,7 +52,7 @@ pub(crate) enum DisruptionKind {
     Stall(u64),
 }
 
-/// What follows the last request.
+/// The step after the last request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Close,
@@ -163,7 +163,7 @@ struct Conversation<'a> {
 impl Conversation<'_> {
     async fn send(&self, random: &Random) {
         if self.send_all(random).await.is_none() {
-            // Who waits for all to be sent waits in vain.
+            // The rest will never be sent, so wake the tasks that wait for it.
             self.bell.ring();
         }
     }
@@ -204,7 +204,8 @@ impl Conversation<'_> {
         let head = self.encode(id, random);
         let early = if random.chance(500) { 0 } else { random.below(3_000).min(bytes.len()) };
         if early > 0 {
-            // Where nobody agrees it is a request of its own, and no sound one.
+            // If the endpoint does not agree, the gateway reads these bytes as a request of their
+            // own, and a malformed one.
             self.model.begun.set(self.model.begun.get() + 1);
         }
         self.tunnel.set(Some((id, self.wire.written.get() + head.len())));
@@ -223,7 +224,7 @@ impl Conversation<'_> {
         Some(())
     }
 
-    /// Reads what comes out of tunnel `id`, of which `first` has come, to its end.
+    /// Reads the bytes of tunnel `id` to its end; `first` has come already.
     async fn receive_tunnel(
         &self,
         id: usize,
@@ -370,7 +371,8 @@ impl Conversation<'_> {
         self.bell.ring();
     }
 
-    /// We are about to close: should that look like an end, it is one after what was written.
+    /// Records the position of our end: the close that follows may look like an end behind the
+    /// bytes written so far.
     fn note_end(&self) {
         if let Some((id, before)) = self.tunnel.get() {
             self.model.ends(id, true, self.wire.written.get().saturating_sub(before));
@@ -398,7 +400,7 @@ impl Conversation<'_> {
                         None => return Err("a body of nothing".to_owned()),
                     },
                     Event::End => {
-                        // An interim head's end is nobody's.
+                        // The end of an interim head belongs to no response.
                         let Some(response) = now.take() else { continue };
                         self.end(&response)?;
                         let asked_for_tunnel =
@@ -500,7 +502,7 @@ impl Conversation<'_> {
             return Err(format!("chunks to HTTP/1.0: {head:?}"));
         }
         let own = head.only("x-id").is_none();
-        // A request whose head never came whole is refused without regard to its method.
+        // The gateway refuses a request whose head never came whole without regard to its method.
         let unread = own && status == 408 && plan.method == "HEAD";
         parser.expect(if bodiless && !unread { Length::None } else { announced });
         let expected = if own {
@@ -565,7 +567,7 @@ struct Response {
     /// Of which request; `None` when it answers garbage.
     id: Option<usize>,
     status: u16,
-    /// What the body must be; `None` for an answer of the gateway's own.
+    /// The body that must come; `None` for an answer of the gateway itself.
     body: Option<Vec<u8>>,
     /// Bytes of it that have come.
     at: usize,

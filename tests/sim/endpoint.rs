@@ -1,5 +1,5 @@
-//! The simulated endpoints: they log what they see, check it against the model, and answer, well or
-//! badly.
+//! The simulated endpoints: they log each request, check it against the model, and answer it, well
+//! or badly.
 
 use std::cell::Cell;
 use std::io;
@@ -41,7 +41,7 @@ impl Behaviour {
     };
 }
 
-/// What an endpoint does at one request.
+/// The action of an endpoint on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EndpointAction {
     Answer,
@@ -153,8 +153,8 @@ impl EndpointConnection<'_> {
             return None;
         }
         if act == EndpointAction::Early {
-            // Both at once: who writes a long response first does not get the request that lies
-            // behind it.
+            // Both at once. An endpoint that first writes a long response may never get the request
+            // behind it, because the client may not read before it has written.
             let mut whole = None;
             let (wire, random) = (&self.wire, &self.random);
             let parser = &mut self.parser;
@@ -301,7 +301,8 @@ impl EndpointConnection<'_> {
         }
         if !random.chance(self.behaviour.bad_permille) {
             return match random.below(10) {
-                // An early refusal ends the client's connection, whatever else it has asked.
+                // An early refusal ends the client's connection, and with it all other requests on
+                // it.
                 0 if self.behaviour.bad_permille > 0 || status < 400 => EndpointAction::Early,
                 1 => EndpointAction::Stall(1 << random.below(20)),
                 _ => EndpointAction::Answer,
@@ -349,9 +350,10 @@ impl EndpointConnection<'_> {
             _ if self.behaviour.plain => Length::Bytes(body.len()),
             0 | 1 => Length::Bytes(body.len()),
             2 => Length::Chunked,
-            // A clean close in mid-body would look complete, to the gateway as to anybody.
+            // A clean close in mid-body would look complete to the gateway, as to any reader.
             _ if matches!(act, EndpointAction::Close(_)) => Length::Chunked,
-            // It would end with the request, which may be slow, and be taken for stuck.
+            // The response would end only with the request, which may be slow, and the model would
+            // call it stuck.
             _ if act == EndpointAction::Early => Length::Chunked,
             _ => Length::UntilClose,
         };
@@ -382,7 +384,7 @@ impl EndpointConnection<'_> {
     }
 }
 
-/// Reads the request's body to its end, and compares it with what was sent.
+/// Reads the request's body to its end, and compares it with the body that the client sent.
 async fn read_body(
     model: &ShadowModel,
     wire: &TestStream,
@@ -425,7 +427,7 @@ async fn read_body(
     }
 }
 
-/// What comes next on the connection, waiting for at most `patience`; `None` when it ends.
+/// The next event on the connection, after a wait of at most `patience`; `None` at its end.
 async fn event(
     model: &ShadowModel,
     wire: &TestStream,

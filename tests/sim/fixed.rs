@@ -1,4 +1,4 @@
-//! What the seeds have found, each reduced to a test of its own.
+//! Errors that seeds have found, each reduced to a test.
 
 use worker::net::sim::{Faults, Force, Random, Sim};
 

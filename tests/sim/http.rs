@@ -1,5 +1,5 @@
-//! HTTP/1.1 as the test reads and writes it: a second opinion, written apart from `proto`. It reads
-//! what the gateway sends, strictly, and knows nothing of what a gateway must tolerate.
+//! HTTP/1.1 as the tests read and write it: a second opinion, written apart from `proto`. It reads
+//! the gateway's messages strictly, and does not know the messages that a gateway must tolerate.
 
 use worker::net::sim::Random;
 
@@ -67,7 +67,7 @@ impl Head {
     }
 }
 
-/// What a parser finds.
+/// An event of a parser.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A head; [`Parser::expect`] must say how its body ends.
@@ -104,7 +104,7 @@ impl Parser {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Says how the body ends whose head was just found.
+    /// Sets the framing of the body behind the head that was just found.
     pub(crate) fn expect(&mut self, length: Length) {
         self.state = match length {
             Length::None => State::Length(0),

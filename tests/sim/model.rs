@@ -1,5 +1,6 @@
-//! The shadow model: what was asked, what endpoints saw, what clients got, and what must be true of
-//! it. Everything is known by the id of a request, which stands in its path and in `x-id`.
+//! The shadow model: the requests, the records of endpoints and clients about them, and the
+//! conditions that must hold. The id of a request, in its path and in `x-id`, identifies it
+//! everywhere.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,7 @@ pub(crate) struct Plan {
     pub(crate) tunnel: Option<Tunnel>,
 }
 
-/// What passes through a tunnel.
+/// The bytes that pass through a tunnel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tunnel {
     /// Bytes from the client.
@@ -95,7 +96,7 @@ impl Plan {
             close: random.chance(80),
             upload: uploads.then(|| size(random, bytes_max)),
             chunked: !old && random.chance(500),
-            // One who does not wait for the 100 that he asked for is not well-behaved.
+            // A client that does not wait for the 100 that it asked for does not behave well.
             expect: !old && !good && uploads && random.chance(100),
             status: [200, 200, 200, 204, 304, 404, 500][random.below(7)],
             download: size(random, bytes_max),
@@ -138,7 +139,7 @@ pub(crate) struct GotResponse {
     pub(crate) whole: bool,
 }
 
-/// A run's plan and what has come of it.
+/// The plan of a run and its results.
 pub(crate) struct ShadowModel {
     pub(crate) seed: u64,
     pub(crate) plans: Vec<Plan>,
@@ -154,7 +155,7 @@ pub(crate) struct ShadowModel {
     /// Clients that are still at it.
     pub(crate) clients: Cell<usize>,
     pub(crate) bell: Notifier,
-    /// Panics of the gateway that are meant.
+    /// The number of panics that the test causes in the gateway.
     pub(crate) panics: Cell<u64>,
     /// Requests in the counts that the gateway reported, by route.
     pub(crate) counted: Cell<u64>,
@@ -164,11 +165,11 @@ pub(crate) struct ShadowModel {
     pub(crate) recorded: RefCell<BTreeSet<String>>,
     /// Endpoints take no more connections.
     pub(crate) stopping: Cell<bool>,
-    /// After how many bytes a side of a tunnel has ended its direction, if it has: by request, and
-    /// whether it is the client's.
+    /// The number of bytes after which a side of a tunnel ended its direction, by request and by
+    /// whether the side is the client. Without an entry the side has not ended.
     tunnel_ends: RefCell<BTreeMap<(usize, bool), usize>>,
-    /// Operations of the gateway are aborted without its asking. One of them may resolve as an end
-    /// does: only who aborts can know.
+    /// Whether the test aborts operations of the gateway without its knowledge. Such an operation
+    /// may resolve like an end, and the gateway cannot tell the difference.
     pub(crate) ends_are_forged: Cell<bool>,
     pub(crate) buffers: BufferPool,
 }
@@ -212,7 +213,7 @@ impl ShadowModel {
         body(self.seed ^ (2 * id as u64 + 2) << 32, len)
     }
 
-    /// What the client sends through a tunnel, or what it gets.
+    /// The bytes that the client sends through a tunnel, or the bytes that it gets.
     pub(crate) fn tunnel(&self, id: usize, from_client: bool) -> Vec<u8> {
         let Some(tunnel) = self.plans[id].tunnel else { return Vec::new() };
         let len = if from_client { tunnel.up } else { tunnel.down };
@@ -233,8 +234,8 @@ impl ShadowModel {
         }
     }
 
-    /// An endpoint has seen the head of request `id`, which the gateway calls `name`; gives the
-    /// number of what it saw.
+    /// An endpoint has seen the head of request `id`, which the gateway calls `name`. Returns the
+    /// index of the new entry.
     pub(crate) fn saw(&self, id: usize, name: &str) -> usize {
         if self.names.borrow_mut().insert(name.to_owned(), id).is_some_and(|other| other != id) {
             self.violation(format!("two requests are called {name}"));
@@ -279,8 +280,8 @@ impl ShadowModel {
         self.got.borrow_mut().insert(id, got);
     }
 
-    /// What must be true once all has ended, beside what was found on the way. `strict`: nobody
-    /// misbehaved and the network lost nothing.
+    /// Checks the conditions that must hold at the end of a run. `strict` means that nobody
+    /// misbehaved and that the network lost no byte.
     pub(crate) fn check(&self, totals: &Totals, strict: bool) {
         let mut times = vec![0; self.plans.len()];
         for seen in self.seen.borrow().iter() {

@@ -152,7 +152,7 @@ impl Stream for PanickingNet<SimStream> {
     }
 }
 
-/// One client whose exchanges meet the panic, one beside it, one after it.
+/// One client meets the panic in its exchanges, one runs beside it, and one comes after it.
 fn run(panic_at: Option<u64>) -> (FinishedRun, Option<u64>) {
     const FAR_AWAY: u64 = u64::MAX;
     let countdown: Countdown = Rc::new(Cell::new(Some(panic_at.unwrap_or(FAR_AWAY))));

@@ -41,7 +41,8 @@ struct Scenario {
     behaviours: [Behaviour; 2],
     /// The gateway drains after this many microseconds, or else when the clients are done.
     drain_after: Option<u64>,
-    /// Whether every request must get its response: nobody misbehaves and the network loses no byte.
+    /// Whether every request must get its response: clients and endpoints behave well, and the
+    /// network loses no byte.
     strict: bool,
 }
 

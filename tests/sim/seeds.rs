@@ -16,7 +16,7 @@ fn number(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is not a number")))
 }
 
-/// What came of some seeds.
+/// The results of some seeds.
 #[derive(Default)]
 struct Sum {
     failures: Vec<String>,
@@ -85,7 +85,7 @@ fn no_seed_breaks_the_model() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     eprintln!("{} seeds, {strict} of them strict: {totals}", end - first);
     if end - first >= SEEDS {
-        // Seeds that no longer draw what they are for would pass for ever.
+        // If the seeds no longer drew these cases, the test would pass for ever.
         let Totals { replies, broken, retries, endpoint_reused, .. } = totals;
         for (what, count) in [
             ("strict runs", strict),

@@ -67,7 +67,7 @@ fn steady_requests_reuse_connections_and_set_no_timers() {
     assert_eq!(totals.replies + totals.broken + totals.retries, 0);
     let sends = totals.endpoint_opened + totals.endpoint_reused;
     assert!(totals.endpoint_opened * 1_000 <= sends, "fewer than 99.9 % reused: {totals}");
-    // Each client's deadline, and the sweep's, are looked at twice a second, if not together.
+    // The wheel looks at each client's deadline, and at the sweep's, twice a second.
     let looks = 2 * (CLIENTS as u64 + 1) * (seconds + 1);
     assert!(totals.timers <= looks, "{totals} in {seconds} s");
     assert!(totals.timers * 50 < totals.requests, "{totals}");
@@ -75,7 +75,7 @@ fn steady_requests_reuse_connections_and_set_no_timers() {
     let batches = totals.requests / RECORDS_MAX as u64;
     let messages = model.messages.get();
     assert!(messages <= 2 * (seconds + 1) + batches, "{messages} messages in {seconds} s");
-    // The model counts what its own clients get.
+    // The model counts only the responses of its own clients.
     model.answered.set(totals.requests);
     model.begun.set(totals.requests);
     let ended = testbed.finish(None, false);

@@ -1,5 +1,5 @@
-//! A gateway between simulated clients and endpoints: how a run is set up, drained and ended, and
-//! what must be home after it.
+//! A gateway between simulated clients and endpoints: sets a run up, drains and ends it, and checks
+//! that everything came home.
 
 use std::cell::OnceCell;
 use std::rc::{Rc, Weak};
@@ -44,10 +44,10 @@ pub(crate) const fn uses_unix_sockets(seed: u64) -> bool {
     seed % 4 == 3
 }
 
-/// Who clients are by the PROXY header that each of their connections begins with in some runs.
+/// The address of all clients in runs in which each connection begins with a PROXY header.
 pub(crate) const PROXIED_CLIENT: &str = "10.77.0.1";
 
-/// That header, of either version; empty in the other runs.
+/// That header, in version 1 or 2; empty in the other runs.
 pub(crate) const fn proxy_header(seed: u64) -> &'static [u8] {
     match seed % 5 {
         3 => b"PROXY TCP4 10.77.0.1 10.9.9.1 4660 80\r\n",
@@ -241,7 +241,7 @@ fn check_that_all_came_home<N: Net>(sim: &Sim, core: &Core<N>, model: &ShadowMod
     expect("streams of the gateway", sim.open_streams_of("gateway") as u64, 0);
     expect("streams", sim.open_streams() as u64, 0);
     expect("operations dropped under way", sim.dropped_operations(), 0);
-    // Those of a listener are caught before the network sees them.
+    // The listener catches its own panics before the network sees them.
     expect("panics", sim.panics(), core.net.panics());
     expect("panics of the gateway", core.totals().panics, model.panics.get());
     // The sweep's.

@@ -1,5 +1,5 @@
-//! What the simulated clients and endpoints are written with. Like the gateway, they never drop an
-//! operation that is under way.
+//! The parts of the simulated clients and endpoints. Like the gateway, they never drop an operation
+//! that is under way.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -23,7 +23,7 @@ pub(crate) async fn join(one: impl Future<Output = ()>, other: impl Future<Outpu
     .await;
 }
 
-/// Wakes those who wait for a condition.
+/// Wakes the tasks that wait for a condition.
 #[derive(Default)]
 pub(crate) struct Notifier(RefCell<Vec<Waker>>);
 
@@ -48,7 +48,7 @@ pub(crate) async fn sleep(net: &SimNet, micros: u64) {
     net.sleep_until(net.now().plus_micros(micros)).await;
 }
 
-/// A stream with what is known of it, for a reader and a writer at once.
+/// A stream and its state, for one reader and one writer.
 pub(crate) struct TestStream {
     pub(crate) net: SimNet,
     pub(crate) stream: SimStream,
@@ -159,6 +159,6 @@ pub(crate) enum ReadResult {
     Bytes(Buf),
     /// The stream ended; [`TestStream::broken`] tells whether it broke.
     End,
-    /// Nothing came in time, or the read was given up.
+    /// No byte came in time, or the read was cancelled.
     Nothing,
 }
