@@ -64,7 +64,7 @@ fn what_is_included_is_read_and_values_are_put_in() {
     let model = parse(&sources).unwrap();
     let table = engine::snapshot::compile(&model, 1, &mut engine::snapshot::Identities::default());
     let body = |index: usize| match &table.routes[index].action {
-        engine::snapshot::Action::Reply(reply) => str::from_utf8(&reply.body).unwrap().to_owned(),
+        engine::snapshot::Action::Reply(reply) => str::from_utf8(reply.body()).unwrap().to_owned(),
         action => panic!("{action:?}"),
     };
     assert_eq!(

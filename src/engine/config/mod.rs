@@ -39,7 +39,7 @@ pub use include::{Includes, Pattern};
 pub use listener::{Listener, ListenerLimits, ListenerTimeouts, ProxyProtocol};
 pub use matching::{Host, Match, Method, PathRule};
 pub use model::Model;
-pub use redirect::{Redirect, RedirectPiece, RedirectStatus, RedirectTarget};
+pub use redirect::{LocationPart, Redirect, RedirectStatus};
 pub use reference::{reference, sample, schema};
 pub use reply::{Reply, ReplyBody, ReplyHeaders};
 pub use route::{Destination, Route};

@@ -12,6 +12,7 @@ use crate::keys::{ItemKind, KeyRule, Mistake, Shape, Value, Written, section};
 
 section! {
     /// A place that clients are sent to instead.
+    #[derive(Eq)]
     pub Redirect {
         /// The new place: a URL, or a path on the same host. {path} stands for the path of the
         /// request, {query} for its query with the question mark (nothing if it has none), {host}
@@ -28,11 +29,11 @@ const TARGET_BYTES_MAX: usize = 2048;
 
 /// The new place of a redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedirectTarget(Vec<RedirectPiece>);
+pub struct RedirectTarget(Vec<LocationPart>);
 
 /// A part of the new place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RedirectPiece {
+pub enum LocationPart {
     /// This text; visible ASCII.
     Text(String),
     /// The path of the request, which begins with a slash.
@@ -46,19 +47,19 @@ pub enum RedirectPiece {
 impl RedirectTarget {
     /// Its parts in order.
     #[must_use]
-    pub fn pieces(&self) -> &[RedirectPiece] {
+    pub fn parts(&self) -> &[LocationPart] {
         &self.0
     }
 
     /// Takes a place such as "/new{path}" apart.
     fn of(text: &str) -> Result<Self, Mistake> {
-        let mut pieces = Vec::new();
+        let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
             let end = rest.find(['{', '}']).unwrap_or(rest.len());
             let (before, from) = rest.split_at_checked(end).unwrap_or((rest, ""));
             if !before.is_empty() {
-                pieces.push(RedirectPiece::Text(before.to_owned()));
+                parts.push(LocationPart::Text(before.to_owned()));
             }
             let Some(behind) = from.strip_prefix('{') else {
                 if from.is_empty() {
@@ -71,10 +72,10 @@ impl RedirectTarget {
                 let what = "a placeholder does not end";
                 return Err(Mistake::with_cure(what, "close it with }, or write %7B for the sign"));
             };
-            pieces.push(match name {
-                "path" => RedirectPiece::Path,
-                "query" => RedirectPiece::Query,
-                "host" => RedirectPiece::Host,
+            parts.push(match name {
+                "path" => LocationPart::Path,
+                "query" => LocationPart::Query,
+                "host" => LocationPart::Host,
                 _ => {
                     let what = format!("{{{name}}} is not a placeholder");
                     let cure = "the placeholders are {path}, {query} and {host}";
@@ -83,18 +84,18 @@ impl RedirectTarget {
             });
             rest = behind;
         }
-        Ok(Self(pieces))
+        Ok(Self(parts))
     }
 }
 
 impl fmt::Display for RedirectTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|piece| {
-            f.write_str(match piece {
-                RedirectPiece::Text(text) => text,
-                RedirectPiece::Path => "{path}",
-                RedirectPiece::Query => "{query}",
-                RedirectPiece::Host => "{host}",
+        self.0.iter().try_for_each(|part| {
+            f.write_str(match part {
+                LocationPart::Text(text) => text,
+                LocationPart::Path => "{path}",
+                LocationPart::Query => "{query}",
+                LocationPart::Host => "{host}",
             })
         })
     }
@@ -216,11 +217,11 @@ mod tests {
 
     #[test]
     fn a_target_is_taken_apart_and_put_together_again() {
-        use RedirectPiece::{Host, Path, Query, Text};
-        let pieces = target("https://{host}:8443/x{path}{query}#top").unwrap();
+        use LocationPart::{Host, Path, Query, Text};
+        let parts = target("https://{host}:8443/x{path}{query}#top").unwrap();
         let text = |text: &str| Text(text.to_owned());
         assert_eq!(
-            pieces.pieces(),
+            parts.parts(),
             [text("https://"), Host, text(":8443/x"), Path, Query, text("#top")]
         );
         for text in [

@@ -11,9 +11,10 @@ use crate::keys::{
 
 section! {
     /// An answer of the gateway itself.
+    #[derive(Eq)]
     pub Reply {
         /// The status.
-        status: u32 => KeyRule::required("503").within(200..=599);
+        status: u16 => KeyRule::required("503").within(200..=599);
         /// The body, at most 64 KiB. A 204 or 304 has none.
         body: Spanned<ReplyBody> => KeyRule::default(Spanned::unwritten(ReplyBody(String::new())))
             .example("\"back soon\"");
@@ -23,6 +24,26 @@ section! {
             .example("{ \"retry-after\" = \"60\" }");
     }
 }
+
+impl Reply {
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.body.0.as_bytes()
+    }
+
+    /// The headers, with a `content-type` if there is a body.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let written = || self.headers.0.iter().map(|(name, value)| (&**name, value.as_bytes()));
+        let is_typed = written().any(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE));
+        let default = (!is_typed && !self.body.0.is_empty()).then_some((CONTENT_TYPE, TEXT));
+        written().chain(default)
+    }
+}
+
+/// The type of a body if the configuration does not name one.
+const CONTENT_TYPE: &str = "content-type";
+const TEXT: &[u8] = b"text/plain; charset=utf-8";
 
 /// Files are for a file server.
 const BODY_BYTES_MAX: usize = 64 * 1024;

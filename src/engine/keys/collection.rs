@@ -68,6 +68,8 @@ impl<T: PartialEq> PartialEq for Spanned<T> {
     }
 }
 
+impl<T: Eq> Eq for Spanned<T> {}
+
 impl<T: Value> Value for Spanned<T> {
     fn expected() -> Cow<'static, str> {
         T::expected()

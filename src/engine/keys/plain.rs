@@ -27,34 +27,46 @@ impl Value for String {
     }
 }
 
-impl Value for u32 {
-    fn expected() -> Cow<'static, str> {
-        "a whole number".into()
-    }
-
-    fn shape() -> Shape {
-        Shape::Integer
-    }
-
-    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
-        match kind {
-            ItemKind::Integer(Some(number)) => Self::try_from(*number)
-                .map_err(|_| Mistake::value(format!("{number} is out of range"))),
-            ItemKind::Integer(None) => Err(Mistake::value("the number is out of range")),
-            // The value of a variable is always a string.
-            ItemKind::Text(text) if text.secret => {
-                text.value.parse().map_err(|_| Mistake::value("not a number"))
+/// Whole numbers of a few bits.
+macro_rules! whole_numbers {
+    ($($type:ident)+) => {$(
+        impl Value for $type {
+            fn expected() -> Cow<'static, str> {
+                "a whole number".into()
             }
-            ItemKind::Text(text) => match text.value.trim().parse::<Self>() {
-                Ok(number) => Err(Mistake::kind(format!("write {number} without quotes"))),
-                Err(_) => Err(Mistake::KIND),
-            },
-            _ => Err(Mistake::KIND),
-        }
-    }
 
-    fn write(&self) -> Written {
-        Written::Integer(i64::from(*self))
+            fn shape() -> Shape {
+                Shape::Integer
+            }
+
+            fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
+                let number = whole_number(kind)?;
+                let mistake = || Mistake::value(format!("{number} is out of range"));
+                Self::try_from(number).map_err(|_| mistake())
+            }
+
+            fn write(&self) -> Written {
+                Written::Integer(i64::from(*self))
+            }
+        }
+    )+};
+}
+
+whole_numbers! { u16 u32 }
+
+fn whole_number(kind: &ItemKind<'_>) -> Result<i64, Mistake> {
+    match kind {
+        ItemKind::Integer(Some(number)) => Ok(*number),
+        ItemKind::Integer(None) => Err(Mistake::value("the number is out of range")),
+        // The value of a variable is always a string.
+        ItemKind::Text(text) if text.secret => {
+            text.value.parse().map_err(|_| Mistake::value("not a number"))
+        }
+        ItemKind::Text(text) => match text.value.trim().parse::<i64>() {
+            Ok(number) => Err(Mistake::kind(format!("write {number} without quotes"))),
+            Err(_) => Err(Mistake::KIND),
+        },
+        _ => Err(Mistake::KIND),
     }
 }
 

@@ -4,6 +4,7 @@
 //! client can break a header line with it.
 
 use super::UpstreamId;
+use crate::config::{LocationPart, Redirect, Reply};
 
 /// The action that a route takes on its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,45 +14,10 @@ pub enum Action {
     /// Redirect their clients.
     Redirect(Redirect),
     /// Answer them in the gateway.
-    Reply(StaticReply),
-}
-
-/// An answer from the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StaticReply {
-    /// The status, 200 to 599.
-    pub status: u16,
-    /// The body, at most 64 KiB; empty for a status that has none.
-    pub body: Box<[u8]>,
-    /// The headers beside those that frame the message, as the configuration spells them. Names are
-    /// tokens; values are visible ASCII with spaces and tabs between. They include `content-type` if
-    /// there is a body.
-    pub headers: Vec<(Box<str>, Box<[u8]>)>,
-}
-
-/// A redirect to another location.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redirect {
-    /// The status: 301, 302, 303, 307 or 308.
-    pub status: u16,
-    target: Box<[LocationPart]>,
-}
-
-/// A part of the new location.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum LocationPart {
-    /// Visible ASCII.
-    Text(Box<str>),
-    Host,
-    Path,
-    Query,
+    Reply(Reply),
 }
 
 impl Redirect {
-    pub(super) fn new(status: u16, target: impl Iterator<Item = LocationPart>) -> Self {
-        Self { status, target: target.collect() }
-    }
-
     /// Writes the value of `Location` (RFC 9110 section 10.2.2) at the end of `out`, for a request
     /// with this `host` without port (empty when there is none), `path`, and `query` without its
     /// question mark.
@@ -66,11 +32,11 @@ impl Redirect {
         query: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> bool {
-        if host.is_empty() && self.target.contains(&LocationPart::Host) {
+        if host.is_empty() && self.to.parts().contains(&LocationPart::Host) {
             return false;
         }
-        for piece in &self.target {
-            match piece {
+        for part in self.to.parts() {
+            match part {
                 LocationPart::Text(text) => out.extend_from_slice(text.as_bytes()),
                 LocationPart::Host => visible(host, out),
                 // "*" (of OPTIONS) is no path. Right behind a host, it would become a part of the host.
@@ -109,9 +75,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::RedirectStatus;
+    use crate::keys::{ItemKind, ItemText, Value};
 
-    fn text(text: &str) -> LocationPart {
-        LocationPart::Text(text.into())
+    fn redirect(to: &str) -> Redirect {
+        let kind = ItemKind::Text(ItemText { value: to.into(), secret: false });
+        Redirect { to: Value::parse(&kind).unwrap(), status: RedirectStatus(308) }
     }
 
     fn location(redirect: &Redirect, host: &str, path: &str, query: Option<&str>) -> String {
@@ -127,14 +96,7 @@ mod tests {
 
     #[test]
     fn placeholders_stand_for_parts_of_the_request() {
-        let pieces = [
-            text("https://"),
-            LocationPart::Host,
-            text(":8443"),
-            LocationPart::Path,
-            LocationPart::Query,
-        ];
-        let redirect = Redirect::new(308, pieces.into_iter());
+        let redirect = redirect("https://{host}:8443{path}{query}");
         let of = |path, query| location(&redirect, "a.example", path, query);
         assert_eq!(of("/b/c", None), "https://a.example:8443/b/c");
         assert_eq!(of("/", Some("d=e")), "https://a.example:8443/?d=e");
@@ -144,11 +106,11 @@ mod tests {
 
     #[test]
     fn a_request_without_a_host_is_not_sent_to_one() {
-        let to_itself = Redirect::new(301, [text("https://"), LocationPart::Host].into_iter());
+        let to_itself = redirect("https://{host}");
         let mut out = Vec::new();
         assert!(!to_itself.location(b"", b"/evil.example/", None, &mut out));
         assert!(out.is_empty());
-        let elsewhere = Redirect::new(301, [text("/new"), LocationPart::Path].into_iter());
+        let elsewhere = redirect("/new{path}");
         assert_eq!(location(&elsewhere, "", "/x", None), "/new/x");
     }
 
@@ -159,8 +121,7 @@ mod tests {
             path in prop::collection::vec(any::<u8>(), 0..20),
             query in prop::option::of(prop::collection::vec(any::<u8>(), 0..20)),
         ) {
-            let pieces = [text("https://"), LocationPart::Host, LocationPart::Path, LocationPart::Query];
-            let redirect = Redirect::new(302, pieces.into_iter());
+            let redirect = redirect("https://{host}{path}{query}");
             let mut out = Vec::new();
             prop_assert!(redirect.location(&host, &path, query.as_deref(), &mut out));
             prop_assert!(out.iter().all(u8::is_ascii_graphic), "{:?}", out);

@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 use proto::path;
 
-use super::action::LocationPart;
 use super::{
-    Action, Endpoint, Identities, ListenerSettings, Redirect, Route, Snapshot, StaticReply,
-    Upgrades, Upstream, UpstreamId,
+    Action, Endpoint, Identities, ListenerSettings, Route, Snapshot, Upgrades, Upstream, UpstreamId,
 };
 use crate::address::Address;
 use crate::config::{self, Model};
@@ -74,44 +72,14 @@ fn action(written: &config::Destination, upstreams: &[Upstream]) -> Option<Actio
             let index = upstreams.binary_search_by(|it| (*it.name).cmp(name)).ok()?;
             Action::Upstream(UpstreamId(u32::try_from(index).ok()?))
         }
-        config::Destination::Redirect(redirect) => Action::Redirect(Redirect::new(
-            redirect.status.0,
-            redirect.to.pieces().iter().map(|piece| match piece {
-                config::RedirectPiece::Text(text) => LocationPart::Text(text.as_str().into()),
-                config::RedirectPiece::Path => LocationPart::Path,
-                config::RedirectPiece::Query => LocationPart::Query,
-                config::RedirectPiece::Host => LocationPart::Host,
-            }),
-        )),
-        config::Destination::Reply(reply) => Action::Reply(static_reply(reply)),
+        config::Destination::Redirect(redirect) => Action::Redirect(redirect.clone()),
+        config::Destination::Reply(reply) => Action::Reply(reply.clone()),
     })
 }
 
 fn upgrades(route: &config::Route) -> Upgrades {
     let Some(listed) = &route.upgrades else { return Upgrades::WebSocket };
     Upgrades::Listed(listed.iter().map(|it| it.0.as_str().into()).collect())
-}
-
-fn static_reply(reply: &config::Reply) -> StaticReply {
-    let mut headers: Vec<(Box<str>, Box<[u8]>)> = reply.headers.0.iter().map(header).collect();
-    let typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE));
-    if !typed && !reply.body.0.is_empty() {
-        headers.push((CONTENT_TYPE.into(), TEXT.into()));
-    }
-    StaticReply {
-        // The key's bounds are the bounds of a status.
-        status: u16::try_from(reply.status).unwrap_or(503),
-        body: reply.body.0.as_bytes().into(),
-        headers,
-    }
-}
-
-/// The type of a body if the configuration does not name one.
-const CONTENT_TYPE: &str = "content-type";
-const TEXT: &[u8] = b"text/plain; charset=utf-8";
-
-fn header((name, value): &(String, String)) -> (Box<str>, Box<[u8]>) {
-    (name.as_str().into(), value.as_bytes().into())
 }
 
 fn listener(name: &str, it: &config::Listener, identities: &mut Identities) -> ListenerSettings {

@@ -16,7 +16,7 @@ mod tests;
 use proto::path;
 use proto::upgrade::is_same;
 
-pub use action::{Action, Redirect, StaticReply};
+pub use action::Action;
 pub use compile::compile;
 pub use identity::Identities;
 

@@ -91,10 +91,9 @@ fn a_reply_has_a_default_content_type_unless_the_configuration_sets_one() {
         .map(|route| {
             let Action::Reply(reply) = &route.action else { panic!("{route:?}") };
             let headers = reply
-                .headers
-                .iter()
+                .headers()
                 .map(|(name, value)| format!("{name}: {}", std::str::from_utf8(value).unwrap()));
-            (reply.status, &*reply.body, headers.collect::<Vec<_>>())
+            (reply.status, reply.body(), headers.collect::<Vec<_>>())
         })
         .collect();
     assert_eq!(replies[0].2, ["content-type: text/plain; charset=utf-8"]);
@@ -113,7 +112,7 @@ fn a_redirect_leads_where_the_configuration_says() {
     };
     let mut out = Vec::new();
     assert!(redirect.location(b"a.b", b"/c", Some(b"d"), &mut out));
-    assert_eq!((redirect.status, out.as_slice()), (301, b"https://a.b:8443/x/c?d#y".as_slice()));
+    assert_eq!((redirect.status.0, out.as_slice()), (301, b"https://a.b:8443/x/c?d#y".as_slice()));
 }
 
 #[test]

@@ -71,13 +71,13 @@ pub(super) async fn answer<N: Net, C: ClientSide>(
                 return reply(exchange, client, request, reason, upload).await;
             }
             head.headers.push(HeaderId::Location, &location);
-            (redirect.status, &[][..])
+            (redirect.status.0, &[][..])
         }
         Some(Action::Reply(reply)) => {
-            for (name, value) in &reply.headers {
+            for (name, value) in reply.headers() {
                 head.headers.push_named(name.as_bytes(), value);
             }
-            (reply.status, &*reply.body)
+            (reply.status, reply.body())
         }
         Some(Action::Upstream(_)) | None => return Ended::ClientGone,
     };
