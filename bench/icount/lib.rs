@@ -9,11 +9,12 @@ use std::rc::{Rc, Weak};
 
 use engine::time::Instant;
 use worker::Worker;
+use worker::core::CoreShare;
 use worker::message::{Report, ToWorker};
 use worker::net::buffer::{Buf, BufferPool, Size};
 use worker::net::sim::{Faults, Sim, SimStream};
 use worker::net::{Listener, Net, Stream};
-use worker::state::{Core, Place};
+use worker::state::CoreState;
 use worker::telemetry::reporter::Outbox;
 
 const CONFIG: &str = r#"
@@ -57,21 +58,21 @@ impl Exchanges {
         let gateway = sim.net_named("gateway");
         let listener = gateway.listen(web);
         let worker = {
-            let place = Place {
+            let share = CoreShare {
                 core: 0,
                 cores: 1,
                 buffer_bytes_max: 64 << 20,
                 descriptors_max: usize::MAX,
                 seed: 1,
             };
-            let core = Rc::new(OnceCell::new());
+            let state = Rc::new(OnceCell::new());
             let outbox = match self.reports_come_back {
-                true => give_back(Rc::clone(&core)),
+                true => give_back(Rc::clone(&state)),
                 false => Box::new(drop),
             };
-            let worker = Worker::start(gateway, Box::new(table), vec![listener], place, outbox);
+            let worker = Worker::start(gateway, Box::new(table), vec![listener], share, outbox);
             // Never set before, so this does not fail.
-            let _ = core.set(Rc::downgrade(&worker.core));
+            let _ = state.set(Rc::downgrade(&worker.state));
             worker
         };
         let buffers = BufferPool::new(64 << 20);
@@ -133,14 +134,14 @@ impl Exchanges {
     }
 }
 
-/// The control thread of the worker with this `core`: empties each report and sends it back.
-fn give_back<N: Net>(core: Rc<OnceCell<Weak<Core<N>>>>) -> Outbox {
+/// The control thread of a worker with this state: empties each report and sends it back.
+fn give_back<N: Net>(state: Rc<OnceCell<Weak<CoreState<N>>>>) -> Outbox {
     Box::new(move |report| {
-        if let (Report::Counts(mut block), Some(core)) =
-            (report, core.get().and_then(Weak::upgrade))
+        if let (Report::Counts(mut block), Some(state)) =
+            (report, state.get().and_then(Weak::upgrade))
         {
             block.clear();
-            Worker { core }.take_back(ToWorker::Block(block));
+            Worker { state }.take_back(ToWorker::Block(block));
         }
     })
 }

@@ -21,7 +21,7 @@ use crate::deadline::Deadline;
 use crate::listener::ListenerSlot;
 use crate::net::{Listener, Net};
 use crate::pressure::{Exhausted, exhausted};
-use crate::state::Core;
+use crate::state::CoreState;
 
 /// How long accepting pauses when descriptors or memory have run out, in microseconds, unless a
 /// connection ends before that. Trying at once would spin; connections wait in the kernel's queue
@@ -42,12 +42,13 @@ const SHED_MAX: usize = 16;
 /// queue, because closing the socket would reset it, and ends. After a panic it begins anew: a
 /// listener that nobody accepts from would look well and be deaf.
 pub(crate) async fn run<N: Net>(
-    core: Rc<Core<N>>,
+    state: Rc<CoreState<N>>,
     socket: Rc<N::Listener>,
     slot: Rc<ListenerSlot>,
 ) {
+    let core = &state.core;
     loop {
-        let mut accepting = Box::pin(accept(&core, &socket, &slot));
+        let mut accepting = Box::pin(accept(&state, &socket, &slot));
         let mut poll = |cx: &mut Context<'_>| {
             catch_unwind(AssertUnwindSafe(|| accepting.as_mut().poll(cx)))
                 .map_or(Poll::Ready(false), |ended| ended.map(|()| true))
@@ -64,14 +65,15 @@ pub(crate) async fn run<N: Net>(
     }
 }
 
-async fn accept<N: Net>(core: &Rc<Core<N>>, socket: &N::Listener, slot: &Rc<ListenerSlot>) {
+async fn accept<N: Net>(state: &Rc<CoreState<N>>, socket: &N::Listener, slot: &Rc<ListenerSlot>) {
+    let core = &state.core;
     let pause = core.wheel.deadline();
     let stops = || core.draining.get() || slot.closing.get();
     while !stops() {
         if slot.room() == 0 {
             let _paused = Paused::count(&core.paused_for_room);
             wait(
-                core,
+                state,
                 slot,
                 &pause,
                 || slot.room() > 0,
@@ -80,19 +82,20 @@ async fn accept<N: Net>(core: &Rc<Core<N>>, socket: &N::Listener, slot: &Rc<List
             .await;
             continue;
         }
-        if !core.has_descriptors_for_a_client() {
+        if !state.has_descriptors_for_a_client() {
             core.counters.accept_pauses.add(1);
             let _paused = Paused::count(&core.paused_for_resources);
-            let room = || core.has_descriptors_for_a_client();
-            wait(core, slot, &pause, room, || core.shed(false)).await;
+            let room = || state.has_descriptors_for_a_client();
+            wait(state, slot, &pause, room, || state.shed(false)).await;
             continue;
         }
         match socket.accept().await {
             Ok((stream, client)) => {
-                admit(core, slot, stream, client);
+                admit(state, slot, stream, client);
                 let room = slot.room().min(BURST_MAX);
-                let taken =
-                    take_waiting(core, socket, slot, room, || core.has_descriptors_for_a_client());
+                let taken = take_waiting(state, socket, slot, room, || {
+                    state.has_descriptors_for_a_client()
+                });
                 if taken == BURST_MAX {
                     // More may wait, and on epoll an accept that need not wait does not yield.
                     core.net.yield_now().await;
@@ -112,26 +115,27 @@ async fn accept<N: Net>(core: &Rc<Core<N>>, socket: &N::Listener, slot: &Rc<List
                 counters.accept_pauses.add(1);
                 let _paused = Paused::count(&core.paused_for_resources);
                 for _ in 0..SHED_MAX {
-                    if !core.shed(true) {
+                    if !state.shed(true) {
                         break;
                     }
                 }
                 // Whether it helped is learned by trying.
-                wait(core, slot, &pause, || false, || false).await;
+                wait(state, slot, &pause, || false, || false).await;
             }
         }
     }
-    take_waiting(core, socket, slot, usize::MAX, || true);
+    take_waiting(state, socket, slot, usize::MAX, || true);
 }
 
 /// Waits for `room`, which `shed` may make, or a little while; ends when accepting does.
 async fn wait<N: Net>(
-    core: &Core<N>,
+    state: &CoreState<N>,
     slot: &ListenerSlot,
     pause: &Deadline,
     room: impl Fn() -> bool,
     shed: impl FnOnce() -> bool,
 ) {
+    let core = &state.core;
     core.pressed.set(true);
     shed();
     pause.arm(core.net.now(), PAUSE_MICROS);
@@ -166,16 +170,16 @@ impl Drop for Paused<'_> {
 /// Begins to serve a connection, or closes it where its client has too many. Behind a PROXY header
 /// that is found out when the header is here.
 fn admit<N: Net>(
-    core: &Rc<Core<N>>,
+    state: &Rc<CoreState<N>>,
     slot: &Rc<ListenerSlot>,
     stream: N::Stream,
     client: ClientAddress,
 ) {
     let seat = slot.seat();
     if slot.proxy_protocol.get() != ProxyProtocol::Off || seat.count_client(client) {
-        core.net.spawn(conn::serve(Rc::clone(core), stream, client, seat));
+        state.core.net.spawn(conn::serve(Rc::clone(state), stream, client, seat));
     } else {
-        core.counters.client_refused.add(1);
+        state.core.counters.client_refused.add(1);
     }
 }
 
@@ -183,7 +187,7 @@ fn admit<N: Net>(
 /// brings one connection in a turn of the core, and a turn is long when the core is busy: a burst
 /// would wait in the queue. Says how many it took.
 fn take_waiting<N: Net>(
-    core: &Rc<Core<N>>,
+    state: &Rc<CoreState<N>>,
     socket: &N::Listener,
     slot: &Rc<ListenerSlot>,
     max: usize,
@@ -194,7 +198,7 @@ fn take_waiting<N: Net>(
             return taken;
         }
         match socket.try_accept() {
-            Ok(Some((stream, client))) => admit(core, slot, stream, client),
+            Ok(Some((stream, client))) => admit(state, slot, stream, client),
             // What is wrong will be said by the accept that waits.
             Ok(None) | Err(_) => return taken,
         }

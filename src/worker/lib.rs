@@ -15,6 +15,7 @@
 
 pub mod accept;
 pub mod conn;
+pub mod core;
 pub mod deadline;
 pub mod exchange;
 pub mod failure;
@@ -28,6 +29,7 @@ pub mod pressure;
 pub mod side;
 pub mod slots;
 pub mod snapshot;
+pub mod spares;
 pub mod state;
 pub mod telemetry;
 pub mod transport;
@@ -42,11 +44,12 @@ use std::time::Duration;
 use engine::snapshot::{ListenerId, Snapshot};
 use engine::time::Micros;
 
+use crate::core::{Core, CoreShare};
 use mailbox::{Inbox, Mailbox};
 use message::{Report, Switch, ToWorker};
 use net::monoio::{BoundSocket, Driver, MonoioNet};
 use net::{Net, Stream};
-use state::{Core, Place};
+use state::CoreState;
 use telemetry::Totals;
 use telemetry::reporter::Outbox;
 
@@ -58,8 +61,8 @@ const DRAIN_LOOK_MICROS: u64 = 10_000;
 /// What a worker is started with.
 #[derive(Debug)]
 pub struct Setup {
-    /// Which of the workers it is, and what of the node is its own.
-    pub place: Place,
+    /// Which of the workers it is, and its part of the node.
+    pub share: CoreShare,
     /// How it does its I/O.
     pub driver: Driver,
     /// Listening sockets, one per listener of the table, in its order; non-blocking.
@@ -82,16 +85,16 @@ pub fn run(setup: Setup) -> io::Result<()> {
 }
 
 async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
-    let Setup { place, listeners, table, reports, .. } = setup;
+    let Setup { share, listeners, table, reports, .. } = setup;
     let mut inbox = setup.inbox;
     let bell = inbox.take_bell().ok_or(io::ErrorKind::NotConnected)?;
     let bell = net.stream(bell)?;
     let listeners =
         listeners.into_iter().map(|bound| net.listener(bound)).collect::<io::Result<Vec<_>>>()?;
     let outbox = Box::new(move |report| reports.send(report));
-    let worker = Worker::start(net.clone(), table, listeners, place, outbox);
-    let reporter = Rc::clone(&worker.core.reporter);
-    reporter.send(Report::Ready { core: place.core });
+    let worker = Worker::start(net.clone(), table, listeners, share, outbox);
+    let reporter = Rc::clone(&worker.state.core.reporter);
+    reporter.send(Report::Ready { core: share.core });
     let deadline = loop {
         match inbox.next() {
             Ok(ToWorker::Switch(switch)) => {
@@ -102,7 +105,7 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
             Ok(ToWorker::Drain { deadline }) => break deadline,
             Ok(boxes) => worker.take_back(boxes),
             Err(_) => {
-                let buf = worker.core.buffers.take(net::buffer::Size::Small);
+                let buf = worker.state.core.buffers.take(net::buffer::Size::Small);
                 bell.read(buf).await.0?;
             }
         }
@@ -110,7 +113,7 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
     // A drain may be long: without its boxes it would run out of records.
     let meanwhile = || std::iter::from_fn(|| inbox.next().ok()).for_each(|it| worker.take_back(it));
     let cut = worker.drain(deadline, meanwhile).await;
-    reporter.send(Report::Drained { core: place.core, totals: worker.totals(), cut });
+    reporter.send(Report::Drained { core: share.core, totals: worker.totals(), cut });
     // Tasks that were cut outlive the runtime.
     reporter.close();
     Ok(())
@@ -119,7 +122,7 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
 /// A running worker.
 pub struct Worker<N: Net> {
     /// Its state.
-    pub core: Rc<Core<N>>,
+    pub state: Rc<CoreState<N>>,
 }
 
 impl<N: Net> Worker<N> {
@@ -129,24 +132,25 @@ impl<N: Net> Worker<N> {
         net: N,
         table: Box<Snapshot>,
         listeners: Vec<N::Listener>,
-        place: Place,
+        share: CoreShare,
         outbox: Outbox,
     ) -> Self {
-        let core = Core::new(net, table, place, outbox);
+        let state = CoreState::new(net, table, share, outbox);
+        let core = &state.core;
         core.net.spawn(core.wheel.clone().tick_forever(core.net.clone()));
-        core.net.spawn(look_after(Rc::clone(&core)));
-        let ids: Vec<_> = core.snapshot().table().listeners.iter().map(|it| it.id).collect();
-        let worker = Self { core };
+        core.net.spawn(every_second(Rc::clone(&state)));
+        let ids: Vec<_> = state.snapshot().table().listeners.iter().map(|it| it.id).collect();
+        let worker = Self { state };
         worker.listen(ids.into_iter().zip(listeners));
         worker
     }
 
     fn listen(&self, sockets: impl IntoIterator<Item = (ListenerId, N::Listener)>) {
-        let core = &self.core;
-        let snapshot = core.snapshot();
+        let state = &self.state;
+        let snapshot = state.snapshot();
         for (id, socket) in sockets {
-            if let Some((socket, slot)) = core.listen(&snapshot, id, socket) {
-                core.net.spawn(accept::run(Rc::clone(core), socket, slot));
+            if let Some((socket, slot)) = state.listen(&snapshot, id, socket) {
+                state.core.net.spawn(accept::run(Rc::clone(state), socket, slot));
             }
         }
     }
@@ -159,43 +163,45 @@ impl<N: Net> Worker<N> {
         table: Box<Snapshot>,
         sockets: io::Result<Vec<(ListenerId, N::Listener)>>,
     ) {
-        let core = self.core.reporter.core;
+        let reporter = &self.state.core.reporter;
+        let core = reporter.core;
         let Ok(sockets) = sockets else {
-            return self.core.reporter.send(Report::Retired { core, table });
+            return reporter.send(Report::Retired { core, table });
         };
         let version = table.number;
-        if self.core.switch(table) {
-            self.look_around();
+        if self.state.switch(table) {
+            self.wake_connections();
         }
         self.listen(sockets);
-        self.core.reporter.send(Report::Switched { core, version });
+        reporter.send(Report::Switched { core, version });
     }
 
-    /// Makes every task that waits at a deadline look around, a few in a turn.
-    fn look_around(&self) {
-        let core = &self.core;
+    /// Wakes every task that waits at a deadline, a few in a turn: those of connections look whether
+    /// they must end.
+    fn wake_connections(&self) {
+        let core = &self.state.core;
         core.net.spawn(core.wheel.clone().wake_all(core.net.clone()));
     }
 
     /// Takes no more connections, lets what runs finish, closes what is idle; after `deadline`
     /// says how many connections are still open. Now and then it does something else `meanwhile`.
     pub async fn drain(&self, deadline: Duration, meanwhile: impl Fn()) -> usize {
-        let core = &self.core;
-        core.drain();
-        self.look_around();
+        let (state, core) = (&self.state, &self.state.core);
+        state.drain();
+        self.wake_connections();
         let give_up_at = core.net.now().plus_micros(Micros::from(deadline).0);
-        while (core.connections.get() > 0 || core.accepts()) && core.net.now() < give_up_at {
+        while (core.connections.get() > 0 || state.accepts()) && core.net.now() < give_up_at {
             pause(core, DRAIN_LOOK_MICROS).await;
             meanwhile();
         }
         let cut = core.connections.get();
         if cut > 0 {
             // Tunnels hear of it, and are told of: they had no other end to come to.
-            core.cut();
-            self.look_around();
+            state.cut();
+            self.wake_connections();
             pause(core, DRAIN_LOOK_MICROS).await;
         }
-        core.report(true);
+        state.report(true);
         cut
     }
 
@@ -203,8 +209,8 @@ impl<N: Net> Worker<N> {
     /// late for it.
     pub fn take_back(&self, message: ToWorker) {
         match message {
-            ToWorker::Block(block) => self.core.reporter.take_back(block),
-            ToWorker::Records(batch) => self.core.reporter.take_records_back(batch),
+            ToWorker::Block(block) => self.state.core.reporter.take_back(block),
+            ToWorker::Records(batch) => self.state.core.reporter.take_records_back(batch),
             ToWorker::Switch(_) | ToWorker::Drain { .. } => {}
         }
     }
@@ -212,7 +218,7 @@ impl<N: Net> Worker<N> {
     /// What the worker has counted.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        self.core.totals()
+        self.state.core.totals()
     }
 }
 
@@ -222,12 +228,12 @@ async fn pause<N: Net>(core: &Core<N>, micros: u64) {
     deadline.passed().await;
 }
 
-/// What is done once a second.
-async fn look_after<N: Net>(core: Rc<Core<N>>) {
+/// Sweeps and reports once a second.
+async fn every_second<N: Net>(state: Rc<CoreState<N>>) {
     loop {
-        core.set_clock();
-        pause(&core, SWEEP_MICROS).await;
-        core.sweep();
-        core.report(false);
+        state.core.set_clock();
+        pause(&state.core, SWEEP_MICROS).await;
+        state.sweep();
+        state.report(false);
     }
 }

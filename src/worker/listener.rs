@@ -1,7 +1,7 @@
 //! A listener as one core sees it: its settings, and the count of its connections.
 //!
 //! The accept loop ([`accept`](crate::accept)) lets connections in; a connection holds a [`Seat`]
-//! for as long as it lives, and an [`Open`] of the core.
+//! for as long as it lives.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -15,9 +15,8 @@ use engine::snapshot::{
 };
 use proto::path;
 
-use crate::net::Net;
+use crate::core::CoreShare;
 use crate::pressure::IdleList;
-use crate::state::{Core, Place};
 
 /// A listener as one core sees it, for as long as it is bound or has connections. Its settings
 /// change under the connections that it has.
@@ -46,6 +45,7 @@ pub struct ListenerSlot {
     tunnels: Cell<usize>,
     /// This core's share of the most connections that it may have.
     connections_max: Cell<usize>,
+    share: CoreShare,
     /// Connections by client, of those that were counted when they came.
     by_client: RefCell<BTreeMap<ClientKey, usize>>,
     /// Accepting waits for a connection to end.
@@ -53,7 +53,7 @@ pub struct ListenerSlot {
 }
 
 impl ListenerSlot {
-    pub(crate) fn new(settings: &ListenerSettings, port: Option<u16>, place: Place) -> Self {
+    pub(crate) fn new(settings: &ListenerSettings, port: Option<u16>, share: CoreShare) -> Self {
         Self {
             id: settings.id,
             paths: Cell::new(settings.paths),
@@ -61,19 +61,20 @@ impl ListenerSlot {
             timeouts: Cell::new(settings.timeouts),
             proxy_protocol: Cell::new(settings.proxy_protocol),
             port,
+            share,
             trusted_proxies: RefCell::new(settings.trusted_proxies.clone()),
             closing: Cell::new(false),
             idle: IdleList::default(),
             connections: Cell::new(0),
             tunnels: Cell::new(0),
-            connections_max: Cell::new(place.share(settings.limits.connections_max.count())),
+            connections_max: Cell::new(share.of(settings.limits.connections_max.count())),
             by_client: RefCell::default(),
             waits_for_room: RefCell::default(),
         }
     }
 
     /// Takes over changed settings.
-    pub(crate) fn set(&self, settings: &ListenerSettings, place: Place) {
+    pub(crate) fn follow(&self, settings: &ListenerSettings) {
         self.paths.set(settings.paths);
         self.limits.set(settings.limits);
         self.timeouts.set(settings.timeouts);
@@ -81,8 +82,8 @@ impl ListenerSlot {
         if *self.trusted_proxies.borrow() != settings.trusted_proxies {
             self.trusted_proxies.replace(settings.trusted_proxies.clone());
         }
-        self.connections_max.set(place.share(settings.limits.connections_max.count()));
-        self.look_around();
+        self.connections_max.set(self.share.of(settings.limits.connections_max.count()));
+        self.wake_accept();
     }
 
     /// Whether `client` may say who a request comes from.
@@ -110,7 +111,7 @@ impl ListenerSlot {
     }
 
     /// Makes a wait for room look again.
-    pub(crate) fn look_around(&self) {
+    pub(crate) fn wake_accept(&self) {
         if let Some(waker) = self.waits_for_room.take() {
             waker.wake();
         }
@@ -146,7 +147,7 @@ impl ClientKey {
 /// A place among the connections of a listener, for as long as this lives.
 #[derive(Debug)]
 pub struct Seat {
-    listener: Rc<ListenerSlot>,
+    pub(crate) listener: Rc<ListenerSlot>,
     counted: Cell<Option<ClientKey>>,
 }
 
@@ -180,33 +181,7 @@ impl Drop for Seat {
                 }
             }
         }
-        listener.look_around();
-    }
-}
-
-/// A connection that counts as open for as long as this lives.
-pub(crate) struct Open<N: Net> {
-    pub(crate) core: Rc<Core<N>>,
-    pub(crate) seat: Seat,
-}
-
-impl<N: Net> Open<N> {
-    pub(crate) fn count(core: Rc<Core<N>>, seat: Seat) -> Self {
-        core.connections.set(core.connections.get() + 1);
-        core.counters.client_connections.add(1);
-        Self { core, seat }
-    }
-
-    pub(crate) fn listener(&self) -> &ListenerSlot {
-        &self.seat.listener
-    }
-}
-
-impl<N: Net> Drop for Open<N> {
-    fn drop(&mut self) {
-        self.core.connections.set(self.core.connections.get() - 1);
-        // A descriptor is free, for whatever listener.
-        self.core.look_around();
+        listener.wake_accept();
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a core gives up when it runs short: idle connections, of clients first.
 //!
-//! A core knows how many descriptors are its own ([`Place::descriptors_max`]) and stops accepting
+//! A core knows how many descriptors are its own ([`CoreShare::descriptors_max`]) and stops accepting
 //! before they are gone, so that who was let in can be served: an exchange needs two. Where a
 //! connection is in the way of another one (descriptors, or `limits.connections_max` of its
 //! listener), the one that has been idle for the longest time is closed.
@@ -9,18 +9,15 @@
 //! quiet. A connection enters it when it falls quiet and leaves it when it becomes busy, which a
 //! steady client never does: nothing here is done per request.
 //!
-//! [`Place::descriptors_max`]: crate::state::Place::descriptors_max
+//! [`CoreShare::descriptors_max`]: crate::core::CoreShare::descriptors_max
 
 use std::cell::RefCell;
 use std::io;
-use std::rc::Rc;
 
 use engine::time::Instant;
 use slab::Slab;
 
 use crate::deadline::{Deadline, Wheel};
-use crate::net::Net;
-use crate::state::Core;
 
 /// How long a connection must have been idle to be given up, in microseconds. A client that has
 /// just read a response may be sending its next request, which a close would lose.
@@ -88,7 +85,7 @@ impl IdleList {
     }
 
     /// Since when the first one has been idle.
-    fn oldest(&self) -> Option<Instant> {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
         let nodes = self.0.borrow();
         nodes.nodes.get(nodes.oldest).map(|node| node.since)
     }
@@ -149,41 +146,6 @@ impl Drop for Idle<'_> {
             nodes.unlink(self.key);
         }
         nodes.nodes.try_remove(self.key);
-    }
-}
-
-impl<N: Net> Core<N> {
-    /// Whether a further client can be let in and served: it needs a descriptor, and another one
-    /// for its endpoint, as every client has that is not idle.
-    pub(crate) fn has_descriptors_for_a_client(&self) -> bool {
-        let clients = self.connections.get();
-        let busy = clients.saturating_sub(self.idle_clients());
-        let needed = clients + 1 + self.endpoint_connections.get().max(busy + 1);
-        needed <= self.descriptors_max()
-    }
-
-    /// Whether a further connection to an endpoint is within this core's part of the descriptors.
-    pub(crate) fn has_a_descriptor(&self) -> bool {
-        self.connections.get() + self.endpoint_connections.get() < self.descriptors_max()
-    }
-
-    /// Closes the client connection that has been idle for the longest time and, where `pooled`
-    /// says so, the endpoint connection that has; without `pooled` that only where no client is
-    /// idle and endpoint connections are more than the busy clients need. Says whether there was
-    /// one: closing takes a turn.
-    pub(crate) fn shed(&self, pooled: bool) -> bool {
-        let now = self.net.now();
-        let oldest = |slot: &Rc<_>| {
-            let slot: &Rc<crate::listener::ListenerSlot> = slot;
-            slot.idle.oldest().map(|since| (since, Rc::clone(slot)))
-        };
-        let slots = self.listener_slots();
-        let oldest = slots.iter().filter_map(oldest).min_by_key(|(since, _)| *since);
-        let client = oldest.is_some_and(|(_, slot)| slot.idle.shed(&self.wheel, now));
-        let busy = self.connections.get().saturating_sub(self.idle_clients());
-        let spare = !client && self.endpoint_connections.get() > busy + 1;
-        let endpoint = (pooled || spare) && self.close_oldest_idle();
-        client || endpoint
     }
 }
 

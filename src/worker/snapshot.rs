@@ -3,7 +3,7 @@
 //! An exchange keeps the version that it started with, by a count of this core alone. When the last
 //! one has ended, the table goes back to the control thread: a data core frees no configuration.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use engine::snapshot::{RouteId, Snapshot, UpstreamId};
@@ -27,6 +27,8 @@ pub struct CoreSnapshot<N: Net> {
     blocks: RefCell<Box<[Option<Box<RouteBlock>>]>>,
     /// Which of them there are.
     used: RefCell<Vec<usize>>,
+    /// It is not the present version any more.
+    retired: Cell<bool>,
     reporter: Rc<Reporter>,
 }
 
@@ -40,6 +42,7 @@ impl<N: Net> CoreSnapshot<N> {
             slots: table.upstreams.iter().map(|_| OnceCell::new()).collect(),
             blocks: RefCell::new((0..=table.routes.len()).map(|_| None).collect()),
             used: RefCell::default(),
+            retired: Cell::new(false),
             table: Some(table),
             upstreams,
             reporter,
@@ -74,6 +77,17 @@ impl<N: Net> CoreSnapshot<N> {
             block.route.push_str(route.map_or("", |route| &route.name));
             block
         }));
+        drop(blocks);
+        if self.retired.get() {
+            self.reporter.keep(|kept| self.take_blocks(kept));
+        }
+    }
+
+    /// Another version takes its place. Exchanges may keep this one for hours: their counts must
+    /// not wait for that.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
+        self.reporter.keep(|kept| self.take_blocks(kept));
     }
 
     /// Moves to `into` what has been counted since the last time.

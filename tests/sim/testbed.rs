@@ -8,9 +8,9 @@ use std::time::Duration;
 use engine::address::Address;
 use engine::snapshot::{Identities, Snapshot, compile};
 use worker::Worker;
+use worker::core::{Core, CoreShare};
 use worker::net::sim::{Random, Sim, SimListener, SimNet};
 use worker::net::{Listener, Net};
-use worker::state::{Core, Place};
 use worker::telemetry::Totals;
 
 use super::client::{self, Script};
@@ -106,7 +106,7 @@ impl<N: Net> Testbed<N> {
         let random = Random::new(model.seed ^ 0xE4D_0147);
         let gateway = sim.net_named("gateway");
         let listener = listener(gateway.listen(&web));
-        let place = Place {
+        let share = CoreShare {
             core: 0,
             cores: 1,
             buffer_bytes_max: 64 << 20,
@@ -118,13 +118,13 @@ impl<N: Net> Testbed<N> {
             let control = Rc::clone(&control);
             Box::new(move |report| {
                 let back = reports.report(report);
-                if let (Some(core), Some(back)) = (control.get().and_then(Weak::upgrade), back) {
-                    Worker { core }.take_back(back);
+                if let (Some(state), Some(back)) = (control.get().and_then(Weak::upgrade), back) {
+                    Worker { state }.take_back(back);
                 }
             })
         };
-        let worker = Worker::start(net(gateway), Box::new(table), vec![listener], place, outbox);
-        let _ = control.set(Rc::downgrade(&worker.core));
+        let worker = Worker::start(net(gateway), Box::new(table), vec![listener], share, outbox);
+        let _ = control.set(Rc::downgrade(&worker.state));
         let mut endpoints = Vec::new();
         for (address, &behaviour) in addresses.iter().zip(behaviour) {
             let net = sim.net();
@@ -153,7 +153,7 @@ impl<N: Net> Testbed<N> {
     /// Changes the configuration every now and then, `times` times.
     pub(crate) fn change(&self, times: usize, random: &Random) {
         let (net, random) = (self.sim.net(), Random::new(random.next()));
-        let worker = Worker { core: Rc::clone(&self.worker.core) };
+        let worker = Worker { state: Rc::clone(&self.worker.state) };
         let seed = self.model.seed;
         self.sim.net().spawn(async move {
             for number in 2..2 + times as u64 {
@@ -186,7 +186,7 @@ impl<N: Net> Testbed<N> {
     pub(crate) fn finish(self, drain_after: Option<u64>, strict: bool) -> FinishedRun {
         let Self { sim, model, worker, endpoints, .. } = self;
         let net = sim.net();
-        let core = Rc::clone(&worker.core);
+        let state = Rc::clone(&worker.state);
         let clients_done = || model.clients.get() == 0;
         let cut = sim.block_on(async {
             match drain_after {
@@ -198,7 +198,7 @@ impl<N: Net> Testbed<N> {
         let totals = worker.totals();
         drop(worker);
         sim.block_on(model.bell.until(clients_done));
-        core.close_idle();
+        state.close_idle();
         model.stopping.set(true);
         endpoints.iter().for_each(|listener| listener.cancel_accept());
         drop(endpoints);
@@ -208,7 +208,7 @@ impl<N: Net> Testbed<N> {
             model.violation(format!("{cut} connections outlived the drain"));
         }
         model.check(&totals, strict);
-        check_that_all_came_home(&sim, &core, &model);
+        check_that_all_came_home(&sim, &state.core, &model);
         FinishedRun { sim, model, totals }
     }
 }

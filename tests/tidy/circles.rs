@@ -29,8 +29,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
             "src/worker/exchange/tunnel.rs",
             "src/worker/exchange/upgrade.rs",
             "src/worker/lib.rs",
-            "src/worker/listener.rs",
-            "src/worker/pressure.rs",
             "src/worker/snapshot.rs",
             "src/worker/state.rs",
             "src/worker/upstream/endpoint.rs",

@@ -226,7 +226,7 @@ impl Start<'_> {
             let (mailbox, inbox) = mailbox::channel()?;
             mailboxes.push(mailbox);
             let setup = worker::Setup {
-                place: worker::state::Place {
+                share: worker::core::CoreShare {
                     core,
                     cores,
                     buffer_bytes_max: self.buffer_share,

@@ -21,13 +21,14 @@ use engine::stage::Stage;
 
 use handshake::Handshake;
 
+use crate::core::Core;
 use crate::deadline::Deadline;
 use crate::exchange::{Caller, Context, Exchange, Forwarded, Tunnel, TunnelEnd};
 use crate::failure::Side;
-use crate::listener::{ListenerSlot, Open, Seat};
+use crate::listener::{ListenerSlot, Seat};
 use crate::net::buffer::{Buf, Size};
 use crate::net::{Net, Stream, StreamState};
-use crate::state::Core;
+use crate::state::{CoreState, OpenConnection};
 use crate::transport::Transport;
 use crate::wire::Wire;
 
@@ -51,14 +52,14 @@ const LINGERING_CLOSE_BYTES: usize = 64 << 20;
 /// Not an `async fn`, which would keep its arguments twice: this future is the price of a quiet
 /// connection.
 pub fn serve<N: Net>(
-    core: Rc<Core<N>>,
+    state: Rc<CoreState<N>>,
     stream: N::Stream,
     client: ClientAddress,
     seat: Seat,
 ) -> impl Future<Output = ()> {
-    let (deadline, upload) = (core.wheel.deadline(), core.wheel.deadline());
+    let (deadline, upload) = (state.core.wheel.deadline(), state.core.wheel.deadline());
     let transport = Transport::Plain(stream);
-    let open = Open::count(core, seat);
+    let open = OpenConnection::count(state, seat);
     let port = Cell::new(open.listener().port);
     let is_new = Cell::new(true);
     let client = Cell::new(client);
@@ -67,7 +68,7 @@ pub fn serve<N: Net>(
 }
 
 struct Connection<N: Net> {
-    open: Open<N>,
+    open: OpenConnection<N>,
     transport: Transport<N>,
     /// The client's address. A PROXY header may change it.
     client: Cell<ClientAddress>,
@@ -90,7 +91,7 @@ enum Next<N: Net> {
 
 impl<N: Net> Connection<N> {
     fn core(&self) -> &Core<N> {
-        &self.open.core
+        &self.open.state.core
     }
 
     fn listener(&self) -> &ListenerSlot {
@@ -137,6 +138,7 @@ impl<N: Net> Connection<N> {
     fn context<'a>(&'a self, forwarded: &'a Forwarded) -> Context<'a, N> {
         Context {
             core: self.core(),
+            state: &self.open.state,
             listener: self.listener(),
             forwarded,
             upload: &self.upload,
@@ -254,7 +256,7 @@ impl<N: Net> Connection<N> {
     /// The client's side of a tunnel, to its end.
     async fn tunnel(&self, tunnel: Box<Tunnel<N>>) {
         let Self { transport, deadline, upload, .. } = self;
-        let end = tunnel.run(self.core(), self.listener(), transport, deadline, upload).await;
+        let end = tunnel.run(&self.open.state, self.listener(), transport, deadline, upload).await;
         if end == TunnelEnd::ClientUnread {
             self.close_politely().await;
         }
@@ -291,7 +293,7 @@ mod tests {
     #[test]
     fn a_quiet_connection_is_a_small_future() {
         fn size<F>(
-            _: impl FnOnce(Rc<Core<MonoioNet>>, MonoioStream, ClientAddress, Seat) -> F,
+            _: impl FnOnce(Rc<CoreState<MonoioNet>>, MonoioStream, ClientAddress, Seat) -> F,
         ) -> usize {
             size_of::<F>()
         }

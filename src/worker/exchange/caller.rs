@@ -138,21 +138,21 @@ mod tests {
     use proto::h1::parse_request;
 
     use super::*;
-    use crate::state::Place;
+    use crate::core::CoreShare;
 
     fn listener() -> ListenerSlot {
         let text = "version = 1\n[listeners.a]\naddress = \"127.0.0.1:1\"\n\
                     trusted_proxies = [\"10.0.0.0/8\", \"unix\"]\n";
         let model = parse(&Sources::new("test.toml", text)).unwrap();
         let table = compile(&model, 1, &mut Identities::default());
-        let place = Place {
+        let share = CoreShare {
             core: 0,
             cores: 1,
             buffer_bytes_max: 1 << 20,
             descriptors_max: usize::MAX,
             seed: 1,
         };
-        ListenerSlot::new(&table.listeners[0], Some(1), place)
+        ListenerSlot::new(&table.listeners[0], Some(1), share)
     }
 
     fn head(fields: &str) -> RequestHead {

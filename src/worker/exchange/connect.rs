@@ -237,10 +237,10 @@ async fn connect<N: Net>(
 ) -> Result<Lease<N>, Failure> {
     let core = exchange.core;
     if !core.has_a_descriptor() {
-        core.shed(true);
+        exchange.state.shed(true);
     }
     match pool.connect(core, exchange.upload, timeout).await {
-        Err(Failure { kind: Kind::Exhausted, .. }) if core.shed(true) => {
+        Err(Failure { kind: Kind::Exhausted, .. }) if exchange.state.shed(true) => {
             // Closing takes a turn.
             core.net.yield_now().await;
             pool.connect(core, exchange.upload, timeout).await

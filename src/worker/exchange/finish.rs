@@ -9,7 +9,7 @@ use super::{Ended, Exchange, heads};
 use crate::net::Net;
 use crate::net::buffer::{Buf, HEADROOM, Size};
 use crate::side::{Chunk, ClientSide, ResponseSink, Upload, empty};
-use crate::state::Shelved;
+use crate::spares::Spare;
 
 /// Seconds after which a client may try again when no endpoint can be had now. Health checks, as
 /// other gateways run them by default, need about that long to see a recovery.
@@ -93,7 +93,7 @@ async fn send<N: Net, C: ClientSide>(
     client: &mut C,
     request: &RequestHead,
     status: u16,
-    mut head: Shelved<'_, ResponseHead>,
+    mut head: Spare<'_, ResponseHead>,
     mut body: Buf,
     upload: Upload,
 ) -> Ended {

@@ -21,7 +21,7 @@ use crate::side::{
     CHUNKS_PER_TURN, ClientHandle, ClientSide, EndpointHandle, EndpointSide, RequestSink,
     RequestSource, Upload,
 };
-use crate::state::Shelved;
+use crate::spares::Spare;
 
 /// The news that one pump has for the other.
 #[derive(Default)]
@@ -38,7 +38,7 @@ enum Downloaded<'a> {
     /// The whole response was sent on.
     Responded,
     /// The endpoint has agreed to another protocol. The client has not been told yet.
-    Switching(Shelved<'a, ResponseHead>),
+    Switching(Spare<'a, ResponseHead>),
 }
 
 /// Runs both pumps to their ends.

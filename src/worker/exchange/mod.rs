@@ -30,13 +30,14 @@ use engine::stage::Stage;
 use engine::time::Instant;
 use proto::head::{BodySize, RequestHead};
 
+use crate::core::Core;
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
 use crate::listener::ListenerSlot;
 use crate::net::Net;
 use crate::side::{Chunk, ClientHandle, ClientSide, EndpointSide, ResponseSource, Upload};
 use crate::snapshot::CoreSnapshot;
-use crate::state::Core;
+use crate::state::CoreState;
 use crate::upstream::Lease;
 
 pub use admit::Forwarded;
@@ -62,6 +63,8 @@ pub enum Ended {
 pub struct Context<'a, N: Net> {
     /// The core it runs on.
     pub core: &'a Core<N>,
+    /// The state of that core.
+    pub state: &'a CoreState<N>,
     /// Where it came in.
     pub listener: &'a ListenerSlot,
     /// What the gateway adds to a request.
@@ -137,7 +140,7 @@ impl<'a, N: Net> Exchange<'a, N> {
         let core = context.core;
         let exchange = Self {
             context,
-            snapshot: core.snapshot(),
+            snapshot: context.state.snapshot(),
             caller,
             own_request_id: core.request_ids.borrow_mut().next(),
             began,

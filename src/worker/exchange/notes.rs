@@ -11,9 +11,10 @@ use engine::time::Instant;
 use proto::head::{HeaderId, RequestHead, Version};
 
 use super::Exchange;
+use crate::core::Core;
 use crate::net::Net;
 use crate::side::Chunk;
-use crate::state::Core;
+use crate::state::CoreState;
 use crate::telemetry::record::{Destination, EndpointAddress, Key, Record, Records, Times};
 use crate::upstream::EndpointLabel;
 
@@ -72,7 +73,7 @@ impl<N: Net> Exchange<'_, N> {
             status => status,
         };
         self.core.counters.requests.add(1);
-        self.core.count(&self.snapshot, notes.route.get(), |block| {
+        self.snapshot.count(notes.route.get(), |block| {
             block.count(self.listener.id, status, reason);
             block.seconds.observe(clamped(done));
             block.bytes.incoming += notes.bytes_in.get();
@@ -222,13 +223,14 @@ impl Account {
     /// The tunnel has ended, after so many bytes from the client and from the endpoint.
     pub(super) fn close<N: Net>(
         self,
-        core: &Core<N>,
+        state: &CoreState<N>,
         [bytes_in, bytes_out]: [u64; 2],
         reason: Option<Reason>,
     ) {
+        let core = &state.core;
         core.counters.requests.add(1);
         core.counters.broken.add(u64::from(reason.is_some()));
-        core.count_by_name(&self.route, |block| {
+        state.count_by_name(&self.route, |block| {
             block.count(self.listener, self.status, reason);
             block.seconds.observe(self.answered_micros);
             block.bytes.incoming += bytes_in;

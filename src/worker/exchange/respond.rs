@@ -7,10 +7,11 @@ use proto::head::ResponseHead;
 use proto::violation::Violation;
 
 use super::{End, Exchange, Request, end_of, heads, upgrade};
+use crate::core::Core;
 use crate::failure::{Failure, Kind, Side};
 use crate::net::Net;
 use crate::side::{CHUNKS_PER_TURN, ClientHandle, ResponseSink, ResponseSource, Upload};
-use crate::state::{Core, Shelved};
+use crate::spares::Spare;
 
 /// Interim heads that an endpoint may send at once, and how many more each second. RFC 9110 section
 /// 15.2 has no bound, and a long job may report its progress for hours: so the rate is bounded, not
@@ -72,7 +73,7 @@ pub(super) async fn body<N: Net, S: ResponseSource, K: ResponseSink>(
     exchange: &Exchange<'_, N>,
     source: &mut S,
     sink: &mut K,
-    mut response: Shelved<'_, ResponseHead>,
+    mut response: Spare<'_, ResponseHead>,
     upload: Upload,
 ) -> Result<(), End> {
     let size = response.body_size();

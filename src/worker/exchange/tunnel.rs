@@ -23,13 +23,14 @@ use engine::reason::Reason;
 use engine::time::Instant;
 
 use super::notes::Account;
+use crate::core::Core;
 use crate::deadline::Deadline;
 use crate::failure::Side;
 use crate::listener::ListenerSlot;
 use crate::net::buffer::{Buf, Size};
 use crate::net::{Net, Stream, StreamState};
 use crate::side::{CHUNKS_PER_TURN, EndpointSide};
-use crate::state::Core;
+use crate::state::CoreState;
 use crate::telemetry::Counter;
 use crate::upstream::Lease;
 
@@ -70,12 +71,13 @@ impl<N: Net> Tunnel<N> {
     /// deadlines that nobody else uses meanwhile.
     pub async fn run<C: Stream>(
         mut self: Box<Self>,
-        core: &Core<N>,
+        state: &CoreState<N>,
         listener: &ListenerSlot,
         client: &C,
         watch: &Deadline,
         linger: &Deadline,
     ) -> TunnelEnd {
+        let core = &state.core;
         let _open = listener.open_tunnel();
         core.counters.tunnels.add(1);
         let client_ahead = self.client_ahead.take();
@@ -99,7 +101,7 @@ impl<N: Net> Tunnel<N> {
             )
             .await;
         let bytes = [tunnel.up.bytes.get(), tunnel.down.bytes.get()];
-        self.account.close(core, bytes, tunnel.reason());
+        self.account.close(state, bytes, tunnel.reason());
         left
     }
 }

@@ -13,9 +13,9 @@ use engine::snapshot::{PoolLimits, Snapshot, Upstream, UpstreamId};
 use engine::time::Instant;
 
 use super::pool::Pool;
+use crate::core::CoreShare;
 use crate::net::Net;
 use crate::slots::{Kept, KeptSlot};
-use crate::state::Place;
 use crate::telemetry::report::{EndpointBlock, Reused};
 
 /// The upstreams of one core: those that a request has used.
@@ -24,16 +24,16 @@ pub struct Upstreams<N: Net> {
     slots: Kept<Box<str>, UpstreamSlot<N>>,
     /// The version that the slots follow.
     version: Cell<u64>,
-    place: Place,
+    share: CoreShare,
     /// The number of the next endpoint.
     next_endpoint: Rc<Cell<u32>>,
 }
 
 impl<N: Net> Upstreams<N> {
-    /// No upstream yet, on the core at `place`; those to come are of this version.
-    pub(crate) fn new(place: Place, version: u64) -> Self {
+    /// No upstream yet, on a core with this `share`; those to come are of this version.
+    pub(crate) fn new(share: CoreShare, version: u64) -> Self {
         let version = Cell::new(version);
-        Self { slots: Kept::default(), version, place, next_endpoint: Rc::default() }
+        Self { slots: Kept::default(), version, share, next_endpoint: Rc::default() }
     }
 
     /// The slot of an upstream of `table`, made when a request first uses it: a switch to a version
@@ -43,7 +43,7 @@ impl<N: Net> Upstreams<N> {
         if let Some(slot) = self.slots.find(&*upstream.name) {
             return slot;
         }
-        let slot = Rc::new(UpstreamSlot::new(upstream, self.place, Rc::clone(&self.next_endpoint)));
+        let slot = Rc::new(UpstreamSlot::new(upstream, self.share, Rc::clone(&self.next_endpoint)));
         if self.version.get() == table.number {
             self.slots.put(upstream.name.clone(), Rc::clone(&slot));
         } else {
@@ -102,7 +102,7 @@ impl<N: Net> Upstreams<N> {
 #[derive(Debug)]
 pub struct UpstreamSlot<N: Net> {
     name: Box<str>,
-    place: Place,
+    share: CoreShare,
     limits: Cell<PoolLimits>,
     /// No version has it.
     retired: Cell<bool>,
@@ -121,14 +121,14 @@ struct Balance<N: Net> {
 }
 
 impl<N: Net> UpstreamSlot<N> {
-    /// Empty pools for the endpoints of `upstream`, on the core at `place`. `next_endpoint` is the
+    /// Empty pools for the endpoints of `upstream`, on a core with this `share`. `next_endpoint` is the
     /// number of the next endpoint of the core.
     #[must_use]
-    pub fn new(upstream: &Upstream, place: Place, next_endpoint: Rc<Cell<u32>>) -> Self {
-        let turns = RoundRobin::new(place.seed);
+    pub fn new(upstream: &Upstream, share: CoreShare, next_endpoint: Rc<Cell<u32>>) -> Self {
+        let turns = RoundRobin::new(share.seed);
         let slot = Self {
             name: upstream.name.clone(),
-            place,
+            share,
             limits: Cell::new(upstream.pool),
             retired: Cell::new(true),
             endpoints: Kept::default(),
@@ -175,7 +175,7 @@ impl<N: Net> UpstreamSlot<N> {
         self.next_endpoint.set(id.0.wrapping_add(1));
         let slot = Rc::new(EndpointSlot {
             label: Rc::new(EndpointLabel { id, address: address.clone() }),
-            pool: Rc::new(Pool::new(address, &self.limits.get(), self.place)),
+            pool: Rc::new(Pool::new(address, &self.limits.get(), self.share)),
         });
         self.endpoints.put(address.clone(), Rc::clone(&slot));
         slot
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
     use crate::net::sim::SimNet;
 
-    const PLACE: Place = Place {
+    const SHARE: CoreShare = CoreShare {
         core: 0,
         cores: 1,
         buffer_bytes_max: 1 << 20,
@@ -297,7 +297,7 @@ mod tests {
     }
 
     fn upstreams(table: &Snapshot) -> (Upstreams<SimNet>, Rc<UpstreamSlot<SimNet>>) {
-        let upstreams = Upstreams::new(PLACE, table.number);
+        let upstreams = Upstreams::new(SHARE, table.number);
         let slot = upstreams.slot(table, table.upstream_by_name("app").unwrap());
         (upstreams, slot)
     }

@@ -11,6 +11,7 @@ use proto::head::{BodyLength, BodySize, Method, RequestHead, ResponseHead};
 use proto::violation::Violation;
 
 use super::pool::{Counted, Pool};
+use crate::core::Core;
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
 use crate::h1::{Incoming, outgoing};
@@ -19,7 +20,6 @@ use crate::net::{Net, Stream, StreamState};
 use crate::side::{
     Chunk, EndpointHandle, EndpointSide, RequestSink, ResponseSource, Unsent, empty,
 };
-use crate::state::Core;
 use crate::transport::Transport;
 use crate::wire::Wire;
 

@@ -10,11 +10,11 @@ use engine::stage::Stage;
 use engine::time::{Instant, Micros};
 
 use super::h1::{self, Lease};
+use crate::core::{Core, CoreShare};
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind};
 use crate::net::{Net, Stream, StreamState};
 use crate::pressure::exhausted;
-use crate::state::{Core, Place};
 use crate::telemetry::report::EndpointGauges;
 use crate::transport::Transport;
 
@@ -31,7 +31,7 @@ pub struct Pool<N: Net> {
     open: Rc<Cell<usize>>,
     /// This core's share of the most connections.
     connections_max: Cell<usize>,
-    place: Place,
+    share: CoreShare,
 }
 
 /// Counts a connection for as long as it lives.
@@ -64,9 +64,9 @@ impl<N: Net> std::fmt::Debug for Pool<N> {
 }
 
 impl<N: Net> Pool<N> {
-    /// An empty pool for the endpoint at `address`, on the core at `place`.
+    /// An empty pool for the endpoint at `address`, on a core with this `share`.
     #[must_use]
-    pub fn new(address: &Address, limits: &PoolLimits, place: Place) -> Self {
+    pub fn new(address: &Address, limits: &PoolLimits, share: CoreShare) -> Self {
         let pool = Self {
             address: address.clone(),
             name: address.to_string().into(),
@@ -75,7 +75,7 @@ impl<N: Net> Pool<N> {
             idle_micros: Cell::new(0),
             open: Rc::default(),
             connections_max: Cell::new(0),
-            place,
+            share,
         };
         pool.follow(limits);
         pool
@@ -83,9 +83,9 @@ impl<N: Net> Pool<N> {
 
     /// Takes over these limits. Idle connections beyond them close, the oldest first.
     pub(crate) fn follow(&self, limits: &PoolLimits) {
-        self.idle_max.set(self.place.share(limits.idle_max as usize));
+        self.idle_max.set(self.share.of(limits.idle_max as usize));
         self.idle_micros.set(limits.idle_timeout.0);
-        self.connections_max.set(self.place.share(limits.connections_max.count()));
+        self.connections_max.set(self.share.of(limits.connections_max.count()));
         let mut idle = self.idle.borrow_mut();
         let beyond = idle.len().saturating_sub(self.idle_max.get());
         idle.drain(..beyond);

@@ -19,7 +19,7 @@ use worker::Worker;
 use worker::net::buffer::{Buf, BufferPool, Size};
 use worker::net::sim::{Faults, Random, Sim, SimStream};
 use worker::net::{Listener, Net, Stream};
-use worker::state::Place;
+use worker::core::CoreShare;
 
 const CONFIG: &str = r#"
 version = 1
@@ -79,19 +79,19 @@ fn run(seed: u64, faults: Faults, sent: Vec<u8>, answer: Vec<u8>, half_close: bo
     let accepting = serve_endpoint(&sim, endpoint, &buffers, answer);
     let gateway = sim.net_named("gateway");
     let listener = gateway.listen(web);
-    let place =
-        Place { core: 0, cores: 1, buffer_bytes_max: 64 << 20, descriptors_max: usize::MAX, seed };
-    let worker = Worker::start(gateway, Box::new(table), vec![listener], place, Box::new(drop));
-    let core = Rc::clone(&worker.core);
+    let share =
+        CoreShare { core: 0, cores: 1, buffer_bytes_max: 64 << 20, descriptors_max: usize::MAX, seed };
+    let worker = Worker::start(gateway, Box::new(table), vec![listener], share, Box::new(drop));
+    let state = Rc::clone(&worker.state);
     let said = sim.block_on(ask(&sim, web, &buffers, sent, seed, half_close));
     assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 "), "{}", said.escape_ascii());
     let left = sim.block_on(worker.drain(Duration::from_secs(600), || ()));
     drop(worker);
-    core.close_idle();
+    state.close_idle();
     accepting.cancel_accept();
     drop(accepting);
     sim.run_for(30_000_000);
-    assert_eq!((left, core.buffers.lent(), sim.open_streams_of("gateway")), (0, 0, 0));
+    assert_eq!((left, state.core.buffers.lent(), sim.open_streams_of("gateway")), (0, 0, 0));
     assert_eq!((sim.dropped_operations(), sim.panics()), (0, 0));
 }
 
