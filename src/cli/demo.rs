@@ -33,7 +33,7 @@ const PORTS_TRIED_MAX: u16 = 100;
 
 /// Runs until Ctrl-C. The endpoints end with it.
 pub(super) fn run(mut arguments: Arguments) -> ExitCode {
-    let _log = match log::start() {
+    let _log = match log::start(arguments.machine.log.unwrap_or_default()) {
         Ok(started) => started,
         Err(error) => return no_log(&error),
     };

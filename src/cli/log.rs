@@ -1,15 +1,19 @@
-//! The process log (events, not requests) on standard error: text on a terminal, JSON lines
-//! otherwise. And the last words of a command.
+//! The process log (events, not requests) on standard error, as text or as JSON lines; and the last
+//! words of a command.
 //!
 //! Invariant: nothing that is written here can stop, stall or end a gateway; see
 //! [`control::process_log`].
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write, stderr};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::panic;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use control::process_log::ProcessLog;
+use engine::config::ProcessLogFormat;
 
 /// The log of this process, once it has one.
 static LOG: OnceLock<ProcessLog> = OnceLock::new();
@@ -25,7 +29,7 @@ pub(super) struct Started;
 ///
 /// # Errors
 /// When the kernel gives no thread for it.
-pub(super) fn start() -> io::Result<Started> {
+pub(super) fn start(format: ProcessLogFormat) -> io::Result<Started> {
     let log = ProcessLog::start(|lost| {
         let lines = if lost == 1 { "line of this log was" } else { "lines of this log were" };
         tracing::warn!("{lost} {lines} lost: nothing read standard error, or not fast enough");
@@ -36,7 +40,7 @@ pub(super) fn start() -> io::Result<Started> {
         .with_target(false)
         // An event that cannot be formatted would be reported by `eprintln!`, which can panic.
         .log_internal_errors(false);
-    if stderr().is_terminal() {
+    if is_text(format) {
         subscriber.with_ansi(colours()).init();
     } else {
         subscriber.json().flatten_event(true).init();
@@ -71,6 +75,22 @@ impl Write for EventLine {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn is_text(format: ProcessLogFormat) -> bool {
+    match format {
+        ProcessLogFormat::Auto => stderr().is_terminal() || is_journal(),
+        ProcessLogFormat::Text => true,
+        ProcessLogFormat::Json => false,
+    }
+}
+
+/// Whether journald reads standard error. `JOURNAL_STREAM` has the device and the inode of its
+/// socket, since a service may have its standard error led elsewhere.
+fn is_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let stderr = stderr().as_fd().try_clone_to_owned().and_then(|it| File::from(it).metadata());
+    stderr.is_ok_and(|it| stream == format!("{}:{}", it.dev(), it.ino()))
 }
 
 /// Whether standard error shows colours.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use control::Options;
 use control::launch::Outcome;
-use engine::config::{Cores, CpuList, DriverChoice};
+use engine::config::{Cores, CpuList, DriverChoice, ProcessLogFormat};
 
 use super::exit::{CANNOT_START, NO};
 use super::log;
@@ -22,11 +22,15 @@ pub(super) struct Machine {
     /// How to talk to the kernel: auto, io_uring or epoll
     #[arg(long, value_name = "DRIVER", env = "RINGWAY_DRIVER")]
     driver: Option<DriverChoice>,
+    /// The form of the log on standard error: auto, text or json. auto is text on a terminal and
+    /// under journald, and JSON otherwise
+    #[arg(long, value_name = "FORM", env = "RINGWAY_LOG")]
+    pub(super) log: Option<ProcessLogFormat>,
 }
 
 impl From<Machine> for Options {
-    fn from(Machine { cores, cpus, driver }: Machine) -> Self {
-        Self { cores, cpus, driver }
+    fn from(Machine { cores, cpus, driver, log }: Machine) -> Self {
+        Self { cores, cpus, driver, log }
     }
 }
 

@@ -22,11 +22,14 @@ pub(super) struct Arguments {
 /// Runs until a signal: SIGTERM, SIGINT or SIGQUIT drains, a second one stops at once. SIGHUP reads the
 /// file again.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
-    let _log = match log::start() {
+    // The file may say in which form the log is.
+    let loaded = config::load(&arguments.config);
+    let in_file = loaded.as_ref().map_or_else(|_| None, |it| Some(it.model.document.runtime.log));
+    let _log = match log::start(arguments.machine.log.or(in_file).unwrap_or_default()) {
         Ok(started) => started,
         Err(error) => return no_log(&error),
     };
-    let configuration = match config::load(&arguments.config) {
+    let configuration = match loaded {
         Ok(configuration) => configuration,
         Err(unusable) => {
             unusable.tell(&arguments.config, log::colours(), log::last_words);

@@ -84,6 +84,7 @@ pub(crate) fn fixed_keys(
         ("runtime.cores", options.cores.is_none() && old.cores != new.cores),
         ("runtime.cpus", options.cpus.is_none() && old.cpus != new.cpus),
         ("runtime.driver", options.driver.is_none() && old.driver != new.driver),
+        ("runtime.log", options.log.is_none() && old.log != new.log),
         ("runtime.buffer_bytes_max", old.buffer_bytes_max != new.buffer_bytes_max),
         ("admin.address", before.admin.address != after.admin.address),
         ("admin.token", before.admin.token != after.admin.token),
@@ -130,11 +131,17 @@ mod tests {
 
     #[test]
     fn keys_that_need_a_restart_are_named_unless_the_command_line_overrides_them() {
-        let runtime = "[runtime]\ncores = 2\ndriver = \"epoll\"\nbuffer_bytes_max = \"8MiB\"\n\
+        let runtime = "[runtime]\ncores = 2\ndriver = \"epoll\"\nlog = \"text\"\nbuffer_bytes_max = \"8MiB\"\n\
                        [admin]\naddress = \"off\"\n";
         let after = document(&TEXT.replace("[listeners", &format!("{runtime}[listeners")));
         let before = document(TEXT);
-        let all = ["runtime.cores", "runtime.driver", "runtime.buffer_bytes_max", "admin.address"];
+        let all = [
+            "runtime.cores",
+            "runtime.driver",
+            "runtime.log",
+            "runtime.buffer_bytes_max",
+            "admin.address",
+        ];
         assert_eq!(fixed_keys(&before, &after, &Options::default()), all);
         let options = Options { cores: Some(Cores::Count(1)), ..Options::default() };
         assert_eq!(fixed_keys(&before, &after, &options), all[1..]);

@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
-use engine::config::{Cores, CpuList, DriverChoice, Model, Sources};
+use engine::config::{Cores, CpuList, DriverChoice, Model, ProcessLogFormat, Sources};
 
-/// What the command line and the environment say about `[runtime]`; it goes before the file.
+/// The settings of `[runtime]` from the command line and the environment. They go before the file.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// How many workers.
+    /// The number of workers.
     pub cores: Option<Cores>,
     /// The CPUs they are taken from.
     pub cpus: Option<CpuList>,
-    /// Which way to the kernel.
+    /// The way to the kernel.
     pub driver: Option<DriverChoice>,
+    /// The form of the process log. The caller starts the log.
+    pub log: Option<ProcessLogFormat>,
 }
 
 /// A configuration to start with.

@@ -1,10 +1,12 @@
 //! `ringway run` and `ringway check`: what is refused, with which words and exit code.
 
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Stdio;
 
 use crate::harness::{
-    Endpoint, GET, Gateway, Process, config_file, driver, ready_line, ringway, run,
+    Endpoint, GET, Gateway, Process, config_file, driver, eventually, ready_line, ringway, run,
 };
 
 const GOOD: &str = "version = 1\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
@@ -168,4 +170,54 @@ fn the_log_is_one_json_object_per_line_when_nobody_watches() {
         assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
     }
     assert!(log.text().contains(&format!("driver {}", driver())));
+}
+
+/// The log of a gateway that is started with these arguments and variables, and stopped; read from
+/// a file, with the variable by which journald marks its socket if it is to be taken for that.
+fn log_of(text: &str, arguments: &[&str], variables: &[(&str, &str)], is_journal: bool) -> String {
+    let config = config_file(text);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = run(config.path());
+    command.args(["--cores", "1"]).args(arguments).envs(variables.iter().copied());
+    let metadata = log.as_file().metadata().unwrap();
+    let inode = metadata.ino() + u64::from(!is_journal);
+    command.env("JOURNAL_STREAM", format!("{}:{inode}", metadata.dev()));
+    let mut child = command.stdin(Stdio::null()).stderr(log.reopen().unwrap()).spawn().unwrap();
+    let text = || std::fs::read_to_string(log.path()).unwrap();
+    eventually("it has said something", || {
+        text().contains("listening on") || child.try_wait().unwrap().is_some()
+    });
+    let _ = child.kill();
+    let _ = child.wait();
+    text()
+}
+
+#[test]
+fn the_log_is_text_or_json_as_asked_by_flag_variable_or_key_and_text_under_journald() {
+    let endpoint = Endpoint::ok();
+    let text = Gateway::in_front_of(&[&endpoint]).text();
+    let with = |format: &str| format!("{text}\n[runtime]\nlog = \"{format}\"\n");
+    let is_json = |log: &str| log.lines().all(|line| line.starts_with('{') && line.ends_with('}'));
+    let variable = |format| [("RINGWAY_LOG", format)];
+    assert!(is_json(&log_of(&text, &[], &[], false)));
+    assert!(!is_json(&log_of(&text, &[], &[], true)));
+    assert!(is_json(&log_of(&with("json"), &[], &[], true)));
+    assert!(!is_json(&log_of(&with("text"), &[], &[], false)));
+    assert!(is_json(&log_of(&with("text"), &[], &variable("json"), false)));
+    assert!(!is_json(&log_of(&with("json"), &["--log", "text"], &variable("json"), false)));
+    // Mistakes of the file are readable lines.
+    let refused = log_of(&text.replace("upstream =", "upstraem ="), &[], &[], true);
+    assert!(refused.lines().any(|line| line.ends_with("did you mean `upstream`?")), "{refused}");
+}
+
+#[test]
+fn the_form_of_the_log_needs_a_restart() {
+    let endpoint = Endpoint::ok();
+    let builder = Gateway::in_front_of(&[&endpoint]).admin();
+    let gateway = builder.start();
+    let refused =
+        gateway.admin("POST", "/v1/config", &builder.and("[runtime]\nlog = \"text\"").text());
+    assert_eq!(refused.status, 409);
+    assert!(refused.text().contains("cannot change runtime.log"), "{}", refused.text());
+    gateway.stop();
 }

@@ -20,7 +20,8 @@ pub(crate) fn ringway() -> Command {
     for name in ["RINGWAY_CONFIG", "RINGWAY_CORES", "RINGWAY_CPUS", "RINGWAY_DRIVER", "RUST_LOG"] {
         command.env_remove(name);
     }
-    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+    for name in ["RINGWAY_LOG", "JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
+    {
         command.env_remove(name);
     }
     // So its memory is the memory that it has touched. Huge pages would come and go by 2 MiB.

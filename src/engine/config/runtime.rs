@@ -1,6 +1,6 @@
 //! `[runtime]`: cores, memory and the way to the kernel.
 //!
-//! `cores`, `cpus` and `driver` are also flags and environment variables of `ringway run`. The control
+//! `cores`, `cpus`, `driver` and `log` are also flags and environment variables of `ringway run`. The control
 //! crate decides which of them holds.
 
 use std::borrow::Cow;
@@ -20,6 +20,9 @@ section! {
         /// The way to talk to the kernel. "auto" is io_uring, or epoll where io_uring is not
         /// permitted; then a warning gives the reason.
         driver: DriverChoice => KeyRule::default(DriverChoice::Auto);
+        /// The form of the process log on standard error. "auto" is text on a terminal and under
+        /// journald, and JSON otherwise.
+        log: ProcessLogFormat => KeyRule::default(ProcessLogFormat::Auto);
         /// The memory for all buffers of the node, divided among the cores.
         buffer_bytes_max: ByteSize => KeyRule::default(BUFFER_BYTES_DEFAULT)
             .within(ByteSize::mib(1)..=ByteSize::gib(1024));
@@ -157,6 +160,19 @@ words! {
         IoUring = "io_uring",
         /// epoll.
         Epoll = "epoll",
+    }
+}
+
+words! {
+    /// The form of the process log.
+    pub enum ProcessLogFormat {
+        /// Text for people, JSON for programs.
+        #[default]
+        Auto = "auto",
+        /// A line of text per event.
+        Text = "text",
+        /// A JSON object per event.
+        Json = "json",
     }
 }
 

@@ -91,6 +91,7 @@ reply = { status = 503, headers = { x-key = "${env:KEY}", y = "z" } }
 [runtime]
 cores = "all"
 driver = "auto"
+log = "auto"
 buffer_bytes_max = "256MiB"
 
 [admin]
