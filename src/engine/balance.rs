@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_follow_the_weights_whatever_the_seed() {
+    fn shares_follow_the_weights_for_every_seed() {
         for seed in 0..50 {
             let counts = shares(&mut balancer(&[5, 1, 2], seed), 8 * 100);
             for (count, expected) in counts.iter().zip([500_usize, 100, 200]) {

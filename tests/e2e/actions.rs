@@ -1,5 +1,5 @@
-//! What a route does beside sending requests on: redirects, replies, and methods that it does not
-//! take.
+//! The actions of a route beside sending requests on: redirects, replies, and the answer to methods
+//! that it does not take.
 
 use crate::harness::{Endpoint, Gateway};
 

@@ -24,7 +24,7 @@ fn ask(command: &mut Command) -> (i32, String, String) {
 }
 
 #[test]
-fn metrics_say_what_clients_have_done() {
+fn metrics_count_the_requests_of_clients() {
     let endpoint = Endpoint::ok();
     let gateway = Gateway::in_front_of(&[&endpoint]).admin().start();
     let mut client = gateway.client();
@@ -93,7 +93,7 @@ fn status_is_shown_again_each_second_while_somebody_watches() {
     let text = text.replace("[upstreams.more]", "[upstreams.more]\nendpoints = [\"127.0.0.1:1\"]");
     assert_eq!(gateway.admin("POST", "/v1/config", &text).status, 200);
     eventually("the change is shown", || screens(&watching, "version 2 on every core") >= 1);
-    // A node that is away is said, and waited for.
+    // `--watch` reports a node that is away, and waits for it.
     gateway.stop();
     eventually("its end is shown", || {
         watching.stdout.all().last().is_some_and(|line| line.contains(&admin))

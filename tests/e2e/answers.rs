@@ -1,4 +1,4 @@
-//! What the gateway answers when client or endpoint are slow, gone, or speak nonsense.
+//! The gateway's answers when a client or an endpoint is slow, gone, or sends nonsense.
 
 use std::time::{Duration, Instant};
 

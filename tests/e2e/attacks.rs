@@ -1,6 +1,5 @@
-//! An innocent client beside an attacker. What it waits is compared with what it waits beside the
-//! same attacker when that attacks a sink instead: a process on the gateway's CPU that accepts and
-//! reads and does nothing else.
+//! An innocent client beside an attacker. The tests compare the client's waits with its waits while
+//! the same attacker attacks a sink: a process on the gateway's CPU that only accepts and reads.
 //!
 //! The gateway and the sink have the first CPU, everybody else the last one. By default the
 //! attacks are small and short, for CI, and only a wait that is far too long fails.
@@ -28,10 +27,10 @@ use crate::harness::{
 /// of the 99th percentiles.
 const RATIO_MAX: f64 = 2.0;
 
-/// Waits below this are not compared: what a machine does beside the test takes as long.
+/// The tests do not compare waits below this: other work on the machine takes as long.
 const NOISE: Duration = Duration::from_millis(1);
 
-/// A 99th percentile that is far too long, whatever the machine does beside the test.
+/// A 99th percentile that is far too long, under any other load of the machine.
 const FAR_TOO_LONG: Duration = Duration::from_millis(500);
 
 /// The longest that a single wait may be, as far. The first request of a connection waits for those
@@ -39,10 +38,11 @@ const FAR_TOO_LONG: Duration = Duration::from_millis(500);
 /// shares with other tests takes half a second to serve.
 const NEVER_LONGER: Duration = Duration::from_secs(1);
 
-/// Waits that are looked at, at least: below a hundred the longest would be the 99th percentile.
+/// The smallest number of measured waits. Below a hundred, the longest wait would be the 99th
+/// percentile.
 const WAITS_MIN: usize = 200;
 
-/// A wait that is told of one by one, since what is behind it can be looked for.
+/// The test prints each wait above this, so that its cause can be found.
 const REMARKABLE: Duration = Duration::from_millis(200);
 
 /// How the attack is run.
@@ -66,7 +66,7 @@ impl Scale {
     }
 }
 
-/// Attacks `target` until it is told to stop. It may hold connections; they end with it.
+/// Attacks `target` until the test tells it to stop. It may hold connections, which end with it.
 type Attack = fn(SocketAddr, Scale, &AtomicBool);
 
 /// Connections at `target`, which do not wait.
@@ -129,8 +129,8 @@ fn idle(target: SocketAddr, scale: Scale, stop: &AtomicBool) {
     }
 }
 
-/// One connection after the other: sends `bytes`, reads what comes within a moment where
-/// `reads`, and resets.
+/// Makes one connection after the other: sends `bytes`, reads the bytes of one moment if `reads`,
+/// and resets.
 fn storm(target: SocketAddr, reads: bool, bytes: impl Fn(usize) -> Vec<u8>, stop: &AtomicBool) {
     let mut block = [0; 4096];
     for round in 0.. {
@@ -199,7 +199,7 @@ const ATTACKS: [(&str, Attack); 8] = [
     ("garbage", garbage),
 ];
 
-/// What an innocent client has seen.
+/// The waits of an innocent client.
 struct Waits(Vec<Duration>);
 
 impl Waits {
@@ -219,7 +219,7 @@ fn beside(gateway: &Gateway, attack: Attack, target: SocketAddr, scale: Scale) -
     let told = Arc::clone(&stop);
     let attacker = thread::spawn(move || attack(target, scale, &told));
     // The attack is under way: its connections are made.
-    // What slow readers do not read has filled every buffer on the way.
+    // The bytes that slow readers leave unread have filled every buffer on the way.
     let warm_up = Duration::from_millis(if scale.full { 4_000 } else { 200 });
     thread::sleep(warm_up);
     let mut client = Client::connect(gateway.address());
@@ -273,7 +273,7 @@ fn a_sink_for_the_attacks() {
     let mut free = Vec::new();
     let mut events = [EpollEvent::empty(); 256];
     let mut block = vec![0; 64 << 10];
-    // Ends when whoever started it kills it.
+    // It ends when the process that started it kills it.
     loop {
         let count = epoll.wait(&mut events, EpollTimeout::NONE).unwrap_or(0);
         for event in &events[..count] {
@@ -374,5 +374,5 @@ fn an_innocent_client_beside_an_attacker_is_served_as_beside_a_sink() {
     eventually("it still serves", || gateway.client().get("/").status == 200);
 }
 
-/// The buffers that the gateway may lend in this test, and as much for what else it is.
+/// The buffers that the gateway may lend in this test, and the same again for its other memory.
 const MEMORY_MAX_MIB: usize = 128;

@@ -202,7 +202,7 @@ fn a_large_body_comes_down_byte_by_byte_the_same() {
 
 #[test]
 fn bodies_go_up_and_down_at_the_same_time() {
-    // An endpoint that sends back what it reads while the rest is still coming.
+    // An endpoint that echoes the body while the rest of it is still coming.
     let endpoint = Endpoint::scripted(|mut connection| {
         connection.request_head();
         connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"));
@@ -277,7 +277,7 @@ fn a_client_that_expects_100_continue_gets_it_from_the_endpoint() {
 }
 
 #[test]
-fn a_client_that_expects_100_continue_need_not_send_what_the_endpoint_refuses() {
+fn a_client_that_expects_100_continue_need_not_send_a_body_that_the_endpoint_refuses() {
     let endpoint = Endpoint::scripted(|mut connection| {
         connection.request_head();
         connection.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno");

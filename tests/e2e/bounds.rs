@@ -1,4 +1,4 @@
-//! What a client may ask for, each bound by its key.
+//! The limits of a client, each set by its key.
 
 use std::time::{Duration, Instant};
 
@@ -147,7 +147,7 @@ fn a_client_has_no_more_connections_than_it_may_have() {
 }
 
 #[test]
-fn behind_a_proxy_a_client_is_who_its_header_names() {
+fn behind_a_proxy_the_limit_counts_the_address_of_the_header() {
     let endpoint = Endpoint::ok();
     let gateway = Gateway::in_front_of(&[&endpoint])
         .listener("proxy_protocol = \"required\"\nlimits = { connections_per_client_max = 1 }")
@@ -238,7 +238,7 @@ fn a_body_in_drips_lives_as_long_as_it_moves() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_given_up_and_what_it_held_comes_home() {
+fn a_client_that_does_not_read_is_reset_and_its_buffers_come_home() {
     const LEN: usize = 64 << 20;
     let endpoint = Endpoint::scripted(|mut connection| {
         while connection.next_request().is_some() {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Client, Endpoint, GET, Gate, Gateway, OK};
 
-/// How soon an endpoint is released that works for nobody any more.
+/// The time within which the gateway must release an endpoint whose client has gone.
 const SOON: Duration = Duration::from_secs(1);
 
-/// A client that sends `request`, and what happens to the endpoint's connection, which does not
-/// answer, when the client does `leave`.
+/// A client sends `request` and then does `leave`; the endpoint does not answer. Returns the end of
+/// the endpoint's connection.
 #[track_caller]
 fn assert_endpoint_is_released(request: &str, leave: impl FnOnce(Client)) {
     let (asked, released) = (Gate::new(), Gate::new());

@@ -193,7 +193,7 @@ fn a_connection_may_rest_between_two_requests() {
     client.be_patient_for(Duration::from_millis(1200));
     for _ in 0..2 {
         assert_eq!(client.get("/").status, 200);
-        // Long enough for the gateway to take back what it lends to busy connections.
+        // Long enough for the gateway to take back the buffers of busy connections.
         assert_eq!(client.rest(), (vec![], End::Silent));
     }
     assert_eq!(client.get("/").status, 200);

@@ -69,7 +69,7 @@ fn workers_are_pinned_and_the_control_thread_makes_way_for_them() {
     assert!(workers.len() == 2 && pinned, "{threads:?}");
     let (_, nice, cpus) = others.iter().find(|(name, ..)| name == "ringway").unwrap();
     assert!(*nice > mine && *cpus > 1, "{threads:?}");
-    // What a change costs is the same at any priority; a low one would only make it last.
+    // A change costs the same at any priority. A low priority would only make it last longer.
     let (_, nice, cpus) = others.iter().find(|(name, ..)| name == "helper").unwrap();
     assert!(*nice == mine && *cpus > 1, "{threads:?}");
 }

@@ -1,4 +1,4 @@
-//! `ringway demo`: what it prints works.
+//! `ringway demo`: the commands that it prints work.
 
 use std::process::Command;
 
@@ -34,7 +34,7 @@ fn the_three_lines_that_the_demo_prints_can_be_run_as_they_are() {
     assert_eq!(demo.exit_code(), 0);
 }
 
-/// Runs a line as a person would who copies it, but without their proxy.
+/// Runs a printed line as a reader would, but without the proxy settings of the environment.
 fn run(line: &str) -> String {
     let output = Command::new("sh").args(["-c", line]).env("no_proxy", "*").output().unwrap();
     assert!(output.status.success(), "{line}: {output:?}");

@@ -1,5 +1,5 @@
-//! What the gateway does when descriptors run out: idle connections go first, accepting pauses, and
-//! nothing spins.
+//! The gateway runs out of descriptors: it closes idle connections first, it pauses accepting, and
+//! no loop spins.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -68,7 +68,7 @@ fn two_thousand_clients_are_served_with_256_descriptors() {
     });
     assert!(all, "{} of {CLIENTS} clients wait", waiting.len());
     eprintln!("{CLIENTS} clients were served after {:?}", began.elapsed());
-    // The admin API is answered, whatever the clients hold.
+    // The admin API answers, however many descriptors the clients hold.
     assert!(gateway.metric("ringway_client_connections_shed_total", &[]) > 0.0);
     assert!(gateway.metric("ringway_accept_pauses_total", &[]) > 0.0);
     drop(clients);
@@ -95,7 +95,7 @@ fn a_gateway_without_descriptors_rests_and_recovers() {
     assert_eq!(early.get("/").status, 200);
     let slow = "GET /slow HTTP/1.1\r\nHost: example.com\r\n\r\n";
     let mut clients = crowd(&gateway, CLIENTS, slow);
-    // Every one that was let in has a connection to the endpoint: nobody is answered 503.
+    // Every client that was let in has a connection to the endpoint, and none gets a 503.
     eventually("accepting has paused", || {
         gateway.metric("ringway_accept_paused", &["resources"]) == 1.0
     });

@@ -1,8 +1,8 @@
-//! What the gateway forwards, read by a second parser, means what the gateway understood.
+//! A second parser reads the forwarded requests, and must understand them as the gateway did.
 //!
 //! The second parser is llhttp, in Node's HTTP server at its strictest: it shares no code and no
-//! author with ours. It stands behind the gateway as the endpoint and says what it read: method,
-//! target, fields, body. Without `node` on the machine these tests say so and pass.
+//! author with ours. It stands behind the gateway as the endpoint and reports each request: method,
+//! target, fields, body. Without `node` on the machine, these tests report a skip and pass.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -17,8 +17,8 @@ use proto::path::{Form, Rules};
 use super::vectors::{REQUESTS, completed, gateway, listener, rows};
 use crate::harness::{Client, Gateway, Process, skip};
 
-/// Answers each request with what was read of it; says first where it listens and which methods it
-/// knows.
+/// Answers each request with its own understanding of it. Its first lines are its address and the
+/// methods that it knows.
 const SERVER: &str = r"
 const http = require('http');
 const answer = (request, response) => {
@@ -42,7 +42,7 @@ server.listen(0, '127.0.0.1', () =>
     console.log('listening on ' + server.address().port + ' ' + http.METHODS.join(' ')));
 ";
 
-/// Fields that the gateway frames or adds: what becomes of them is tested elsewhere.
+/// Fields that the gateway frames or adds; other tests cover them.
 const OURS: &[HeaderId] = &[
     HeaderId::Host,
     HeaderId::ContentLength,
@@ -89,7 +89,7 @@ impl Node {
     }
 }
 
-/// What we understand of a request that has `body`.
+/// Our understanding of a request that has `body`.
 #[derive(Debug)]
 struct Understood {
     method: String,
@@ -114,7 +114,7 @@ impl Understood {
         }
     }
 
-    /// Compares it with what Node says that it read.
+    /// Compares it with Node's understanding.
     fn assert_is(&self, said: &str) {
         let said: serde_json::Value =
             serde_json::from_str(said).unwrap_or_else(|_| panic!("{self:?}: {said}"));
@@ -227,7 +227,7 @@ fn compare(gateway: &Gateway, requests: &[Made]) {
 }
 
 #[test]
-fn whatever_is_forwarded_means_the_same_to_llhttp() {
+fn every_forwarded_request_means_the_same_to_llhttp() {
     let Some(node) = Node::start() else { return };
     let gateway = Gateway::in_front_of_addresses([node.address]).route("upgrades = []").start();
     let config = Config { cases: 100, failure_persistence: None, ..Config::default() };

@@ -1,4 +1,4 @@
-//! SIGTERM: what is under way finishes, nothing new begins, and the process ends well.
+//! SIGTERM: running exchanges finish, no new one begins, and the process ends well.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +21,7 @@ fn halfway(gate: &Gate) -> Endpoint {
 }
 
 fn refuses(address: SocketAddr) -> bool {
-    // A connect that only times out has found a full queue that nobody empties.
+    // A connect that only times out has found a full queue of a process that does not accept.
     TcpStream::connect_timeout(&address, Duration::from_secs(1))
         .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
@@ -101,7 +101,7 @@ fn idle_connections_are_closed_at_once() {
     assert_eq!(just_used.get("/").text(), "ok");
     let mut long_idle = gateway.client();
     assert_eq!(long_idle.get("/").text(), "ok");
-    // Until the gateway has taken back what it lends to busy connections.
+    // Until the gateway has taken back the buffers of busy connections.
     thread::sleep(Duration::from_millis(800));
     assert_eq!(just_used.get("/").text(), "ok");
     let told = Instant::now();
@@ -124,7 +124,7 @@ fn a_gateway_without_work_ends_at_once() {
 }
 
 #[test]
-fn what_does_not_finish_in_time_is_cut() {
+fn an_exchange_that_does_not_finish_in_time_is_cut() {
     let gate = Gate::new();
     let endpoint = halfway(&gate);
     let timeouts = "timeouts = { drain = \"300ms\" }";

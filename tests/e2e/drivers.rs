@@ -1,6 +1,6 @@
 //! A host that forbids `io_uring`, as the default seccomp profile of containers does.
 //!
-//! These tests choose drivers themselves, whatever the others run on.
+//! These tests choose drivers themselves, independent of the driver of the other tests.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -13,12 +13,13 @@ use crate::harness::{Client, Endpoint, Gateway, Process, config_file, ready_line
 /// Starts `command` where `io_uring_setup` fails with EPERM.
 fn start_without_io_uring(mut command: Command) -> Process {
     let denied = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    // A system call without conditions: denied whatever its arguments are.
+    // A system call without conditions is denied with any arguments.
     let calls = BTreeMap::from([(libc::SYS_io_uring_setup, Vec::new())]);
     let arch = std::env::consts::ARCH.try_into().unwrap();
     let filter = SeccompFilter::new(calls, SeccompAction::Allow, denied, arch).unwrap();
     let program: BpfProgram = filter.try_into().unwrap();
-    // A filter holds for a thread and the processes that it starts, so this thread is given up.
+    // A filter holds for a thread and the processes that it starts, so only this thread gets it,
+    // and ends.
     let started = thread::spawn(move || {
         apply_filter(&program).unwrap();
         Process::start(&mut command)

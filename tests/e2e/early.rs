@@ -7,7 +7,7 @@ use crate::harness::{Connection, Endpoint, Gateway};
 const TOO_LARGE: &str = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\n\
                          Connection: close\r\n\r\ntoo large";
 
-/// What a client gets that uploads `len` bytes and reads meanwhile.
+/// The result of a client that uploads `len` bytes and reads meanwhile.
 fn assert_upload_is_refused(len: usize, endpoint: impl Fn(Connection) + Send + Sync + 'static) {
     let endpoint = Endpoint::scripted(endpoint);
     let gateway = Gateway::in_front_of(&[&endpoint]).start();

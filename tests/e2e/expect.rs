@@ -32,7 +32,7 @@ fn a_final_answer_in_place_of_100_ends_the_connection_and_says_so() {
             (response.first_line.as_str(), response.text()),
             (format!("HTTP/1.1 {status}").as_str(), body)
         );
-        // The client may send its body or not: nobody can know what comes next.
+        // The client may send its body or not, so the next bytes on the connection are uncertain.
         assert_eq!(response.header("connection"), Some("close"), "{status}");
         client.send_if_it_goes("hello");
         client.half_close();

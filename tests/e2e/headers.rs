@@ -1,5 +1,5 @@
-//! What the gateway takes off heads and puts on them: RFC 9110 sections 7.2 and 7.6, and who the
-//! client is.
+//! The fields that the gateway removes from heads and adds to them: RFC 9110 sections 7.2 and 7.6,
+//! and the client's address.
 
 use crate::harness::{Endpoint, GET, Gateway, OK, Request, Response, free_address, is_request_id};
 
@@ -71,7 +71,7 @@ fn hop_by_hop_headers_of_a_response_end_at_the_gateway() {
 }
 
 #[test]
-fn an_endpoint_learns_who_asks_for_which_host_over_what() {
+fn an_endpoint_learns_the_client_the_host_and_the_scheme() {
     let request = forwarded("GET / HTTP/1.1\r\nHost: Example.COM:8080\r\n\r\n");
     assert_eq!(request.header("host"), Some("Example.COM:8080"), "Host is preserved");
     assert_eq!(request.header("x-forwarded-for"), Some("127.0.0.1"));
@@ -82,7 +82,7 @@ fn an_endpoint_learns_who_asks_for_which_host_over_what() {
 }
 
 #[test]
-fn what_clients_claim_is_replaced() {
+fn forwarding_headers_of_clients_are_replaced() {
     let request = forwarded(
         "GET / HTTP/1.1\r\n\
          Host: example.com\r\n\
@@ -101,7 +101,7 @@ fn what_clients_claim_is_replaced() {
 }
 
 #[test]
-fn a_client_cannot_strip_what_the_gateway_adds_by_listing_it_in_connection() {
+fn a_client_cannot_strip_fields_of_the_gateway_by_listing_them_in_connection() {
     let request = forwarded(
         "POST / HTTP/1.1\r\n\
          Host: example.com\r\n\
@@ -244,7 +244,7 @@ fn every_final_response_has_one_date() {
 }
 
 #[test]
-fn an_interim_response_carries_what_the_endpoint_said_and_nothing_else() {
+fn an_interim_response_carries_the_fields_of_the_endpoint_and_no_others() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x-hop, close\r\n\
         X-Hop: 1\r\nKeep-Alive: 5\r\nUpgrade: h2c\r\nTE: a\r\nTrailer: b\r\n\r\n";
     let response = answered(GET, &format!("{interim}{OK}"));
@@ -253,7 +253,7 @@ fn an_interim_response_carries_what_the_endpoint_said_and_nothing_else() {
 }
 
 #[test]
-fn a_switch_carries_what_the_endpoint_said_and_the_protocol() {
+fn a_switch_carries_the_fields_of_the_endpoint_and_the_protocol() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade, x-hop\r\nX-Hop: 1\r\n\
         Upgrade: WebSocket\r\nKeep-Alive: 5\r\nTrailer: b\r\nSec-WebSocket-Accept: s\r\n\
         Set-Cookie: a\r\n\r\n";

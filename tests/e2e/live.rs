@@ -12,8 +12,8 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Client, Endpoint, Gateway, eventually, free_address, holds_within};
 
-/// What a gateway with the admin API and a route to each of two endpoints says of itself, with the
-/// one route of `path` going to `upstream`.
+/// The configuration of a gateway with the admin API and a route to each of two endpoints; the one
+/// route of `path` goes to `upstream`.
 fn two_ways(one: &Endpoint, two: &Endpoint, upstream: &str) -> String {
     format!(
         "version = 1\n\
@@ -49,7 +49,7 @@ fn the_request_after_an_acknowledged_change_takes_the_new_route_on_an_old_connec
 }
 
 #[test]
-fn what_a_change_leaves_alone_keeps_its_connections() {
+fn objects_that_a_change_does_not_touch_keep_their_connections() {
     let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
     let gateway = Gateway::configured(&two_ways(&one, &two, "one"));
     let mut client = gateway.client();
@@ -158,7 +158,7 @@ fn half_of_a_file_never_goes_live() {
 fn sighup_reads_the_file_again() {
     let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
     let gateway = Gateway::configured(&two_ways(&one, &two, "one"));
-    // What came by the API stands until the file is read again.
+    // A version from the API stays in effect until the file is read again.
     apply(&gateway, &two_ways(&one, &two, "two"));
     let mut client = gateway.client();
     assert_eq!(client.get("/moving").text(), "two");
@@ -190,7 +190,7 @@ fn a_bad_change_is_refused_whole_and_said_in_log_answer_and_metric() {
     gateway.stop();
 }
 
-/// Configurations that nobody can run, each as it differs from a good one.
+/// Configurations that no gateway can run, each as a difference to a good one.
 fn broken(good: &str) -> Vec<Vec<u8>> {
     let with = |old: &str, new: &str| {
         assert!(good.contains(old), "{old} is not in {good}");
@@ -236,7 +236,7 @@ fn broken(good: &str) -> Vec<Vec<u8>> {
         with("[upstreams.one]\nendpoints = [", "[upstreams.one]\nendpoints = [\"127.0.0.1:0\", "),
         with("path = \"/one\"", "path = \"one\""),
         with("path = \"/one\"", "path = \"/one\", path_prefix = \"/one\""),
-        // What concerns several objects.
+        // Mistakes between several objects.
         with("path = \"/one\"", "path = \"/two\""),
         also("[routes.x]\nmatch = { path = \"/x\" }\n"),
         also(
@@ -244,7 +244,7 @@ fn broken(good: &str) -> Vec<Vec<u8>> {
         ),
         also("[routes.x]\nmatch = { path = \"/x\" }\nreply = { status = 99 }\n"),
         also("[routes.x]\nmatch = { path = \"/x\" }\nredirect = { to = \"/a\\nb\" }\n"),
-        // What must be read and is not there.
+        // Missing values.
         format!("include = [\"not-there.toml\"]\n{good}").into_bytes(),
         also("[routes.x]\nmatch = { path = \"/x\" }\nupstream = \"${env:RINGWAY_NOT_SET}\"\n"),
         also("[routes.x]\nmatch = { path = \"/x\" }\nupstream = \"${file:/not/there}\"\n"),
@@ -403,17 +403,18 @@ fn a_pool_makes_no_more_connections_than_it_may() {
     gateway.stop();
 }
 
-/// 1,000 changes is what `CHANGES=1000` asks for; a hundred tell in CI.
+/// A release runs `CHANGES=1000`; a hundred are enough in CI.
 fn changes() -> usize {
     std::env::var("CHANGES").ok().and_then(|it| it.parse().ok()).unwrap_or(100)
 }
 
-/// How many changes come before memory is looked at. The allocator has touched all the pages that it
-/// will use, those of each size on each thread, after some 2,000; from then to 10,000 nothing grows.
+/// The number of changes before the first look at memory. After some 2,000, the allocator has
+/// touched all the pages that it will use, those of each size on each thread; from then to 10,000
+/// nothing grows.
 const CHANGES_BEFORE_PER_CHANGE: usize = 2;
 
-/// What memory may come to, in per cent of what it was. It is some pages more when by chance more
-/// connections come at once than ever before; what grew by a table per change would double it.
+/// The bound on memory, in per cent of its first value. It grows by some pages if by chance more
+/// connections come at once than ever before. A leak of one table per change would double it.
 const MEMORY_PERCENT_MAX: usize = 110;
 
 #[test]
@@ -446,7 +447,7 @@ fn no_request_is_lost_over_many_changes_under_load() {
             let mut client = gateway.client();
             assert_eq!(client.get("/moving").text(), ["one", "two"][turn % 2]);
         };
-        // What is made on first use, and by the first of everything, is there after some.
+        // Memory that is allocated on first use exists after some changes.
         (0..CHANGES_BEFORE_PER_CHANGE * changes()).for_each(change);
         before = (gateway.process.memory_bytes(), gateway.process.descriptors());
         (0..changes()).for_each(change);
@@ -487,7 +488,7 @@ fn one_of_ten_thousand_routes_is_changed_without_a_pause() {
 }
 
 #[test]
-fn counts_and_log_lines_are_what_clients_have_sent() {
+fn counts_and_log_lines_match_the_requests_of_the_clients() {
     let endpoint = Endpoint::ok();
     let log = tempfile::NamedTempFile::new().unwrap();
     let builder = || {
@@ -499,7 +500,7 @@ fn counts_and_log_lines_are_what_clients_have_sent() {
         )
     };
     let gateway = builder().cores(2).start();
-    // 200,000 is what `REQUESTS=200000` asks for; two thousand tell in CI.
+    // A release runs `REQUESTS=200000`; two thousand are enough in CI.
     let requests = std::env::var("REQUESTS").ok().and_then(|it| it.parse().ok());
     let each_client = requests.unwrap_or(2_000) / 4;
     thread::scope(|scope| {

@@ -26,7 +26,7 @@ pub(super) fn field<'a>(line: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn a_line_says_what_came_of_a_request() {
+fn a_line_holds_the_outcome_of_a_request() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("access.log");
     let endpoint = Endpoint::saying("hello");
@@ -70,7 +70,7 @@ fn a_line_says_what_came_of_a_request() {
 }
 
 #[test]
-fn what_goes_wrong_is_logged_with_its_reason() {
+fn a_failure_is_logged_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("access.log");
     let (endpoint, connections) = Endpoint::by_hand();

@@ -133,7 +133,7 @@ fn malformed_requests_are_answered_400_with_the_reason_and_go_nowhere() {
 }
 
 #[test]
-fn what_is_http_but_not_served_is_answered_501_or_505() {
+fn http_that_is_not_served_is_answered_501_or_505() {
     let endpoint = Endpoint::ok();
     let gateway = Gateway::in_front_of(&[&endpoint]).start();
     for (request, status, reason) in [

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// How much of a row is shown.
 const SHOWN_MAX: usize = 110;
 
-/// What stands in every answer of the endpoint.
+/// The text in every answer of the endpoint.
 const ANSWER: &str =
     "HTTP/1.1 200 From the endpoint\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
@@ -50,8 +50,8 @@ impl std::fmt::Display for Answer {
     }
 }
 
-/// An endpoint that counts the heads that it gets, and reads no body: whose end that is differs
-/// from product to product.
+/// An endpoint that counts the heads that it gets and reads no body, because the products differ in
+/// the bodies that they send on.
 fn endpoint() -> (Endpoint, Arc<Mutex<usize>>) {
     let count = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&count);
@@ -64,8 +64,8 @@ fn endpoint() -> (Endpoint, Arc<Mutex<usize>>) {
     (endpoint, count)
 }
 
-/// Sends `bytes` and says what came of them. A request that reached the endpoint was passed on,
-/// whatever else was said.
+/// Sends `bytes` and returns the outcome. A request that reached the endpoint counts as passed on,
+/// whatever the client got.
 fn ask(address: SocketAddr, bytes: &[u8], count: &Mutex<usize>) -> Answer {
     let before = *count.lock().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
@@ -157,7 +157,7 @@ fn shown(row: &str) -> String {
 #[ignore = "writes docs/vectors.md, and needs nginx and haproxy"]
 fn how_others_answer_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    // One each: what arrives late must not be taken for another product's.
+    // One endpoint for each product, so that late bytes do not count for another product.
     let [(ours, our_count), (of_nginx, nginx_count), (of_haproxy, haproxy_count)] =
         [(); 3].map(|()| endpoint());
     let (_gateway, listeners) = gateway(ours.address());

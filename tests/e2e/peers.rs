@@ -1,4 +1,4 @@
-//! Who is believed about who the client is.
+//! The peers whose statements about the client the gateway believes.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn forwarded(line: &str, fields: &str) -> (Request, u16) {
 }
 
 #[test]
-fn nobody_is_believed_by_default() {
+fn no_client_is_trusted_by_default() {
     for line in ["", "trusted_proxies = [\"10.0.0.0/8\", \"unix\"]"] {
         let (request, port) = forwarded(line, CLAIMS);
         assert_eq!(request.values("x-forwarded-for"), ["127.0.0.1"]);
@@ -52,7 +52,7 @@ fn a_trusted_proxy_is_believed_and_added_to() {
 }
 
 #[test]
-fn what_a_trusted_proxy_says_must_be_sound() {
+fn the_fields_of_a_trusted_proxy_must_be_sound() {
     let (request, port) = forwarded(
         "trusted_proxies = [\"127.0.0.1\"]",
         "X-Forwarded-Proto: no scheme\r\n\
@@ -75,7 +75,7 @@ fn the_scheme_that_a_trusted_proxy_says_passes_as_it_came() {
         ("X-Forwarded-Proto: HTTPS\r\n", vec!["HTTPS"], vec![]),
         ("X-Forwarded-Proto: https, http\r\n", vec!["https, http"], vec![]),
         ("X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", vec!["https", "http"], vec![]),
-        // Nothing that we add contradicts what it said in another field.
+        // No field that the gateway adds contradicts another field of the proxy.
         ("X-Forwarded-Port: 443\r\n", vec!["https"], vec!["443"]),
         ("Forwarded: proto=http, for=1.2.3.4;Proto=\"wss\"\r\n", vec!["wss"], vec![]),
         ("Forwarded: for=1.2.3.4\r\nX-Forwarded-Port: 443\r\n", vec!["https"], vec!["443"]),
@@ -95,7 +95,7 @@ fn our_port_is_not_put_beside_the_scheme_of_a_proxy() {
 }
 
 #[test]
-fn what_a_trusted_proxy_lists_in_connection_ends_at_the_gateway() {
+fn fields_that_a_trusted_proxy_lists_in_connection_end_at_the_gateway() {
     let (request, _) = forwarded(
         "trusted_proxies = [\"127.0.0.1\"]",
         &format!("{CLAIMS}Connection: x-request-id, x-forwarded-for\r\n"),

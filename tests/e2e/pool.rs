@@ -95,8 +95,8 @@ fn an_idle_connection_is_closed_after_its_time() {
     assert_eq!(endpoint.connections(), 2);
 }
 
-/// Requests behind the end of the pooled connection. Client and endpoint are both the test's thread,
-/// so that what `end` does is with the gateway before the next request is, but only just.
+/// Requests behind the end of the pooled connection. Client and endpoint run on the test's thread,
+/// so the effect of `end` reaches the gateway just before the next request.
 fn assert_is_served_after_the_endpoint_ended(method: &str, end: impl Fn(&Endpoint, Connection)) {
     const ROUNDS: usize = 50;
     stay_on_one_cpu();
@@ -141,7 +141,7 @@ fn an_endpoint_that_closes_just_as_a_post_comes_gets_it_once_at_most() {
     let endpoint = Endpoint::scripted(|mut connection| {
         connection.request();
         connection.send(OK);
-        // What comes now was sent by a gateway that did not know, and is lost.
+        // The gateway sent these bytes before it knew of the end, so they are lost.
     });
     let gateway = Gateway::in_front_of(&[&endpoint]).start();
     let mut client = gateway.client();
@@ -197,7 +197,8 @@ fn a_second_response_right_behind_the_first_reaches_nobody() {
 
 #[test]
 fn a_body_where_none_may_be_reaches_nobody() {
-    // Bodies behind responses that have none: what follows would be read as the next response.
+    // Bodies behind responses that may not have one. The gateway would read these bytes as the next
+    // response.
     for (request, response) in [
         ("HEAD / HTTP/1.1", "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"),
         ("GET / HTTP/1.1", "HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\npoison"),

@@ -1,4 +1,4 @@
-//! The PROXY protocol: a header in any pieces, none, and what is none.
+//! The PROXY protocol: a header in any pieces, no header, and bytes that are no header.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ fn log_has(log: &Path, what: &str) -> bool {
 }
 
 #[test]
-fn the_client_is_who_the_header_says_however_it_arrives() {
+fn the_client_has_the_address_of_the_header_in_any_pieces() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("access.log");
     for mode in ["optional", "required"] {
@@ -194,7 +194,7 @@ fn is_there(path: &str) -> bool {
 }
 
 #[test]
-fn haproxy_and_nginx_say_who_the_client_is() {
+fn the_headers_of_haproxy_and_nginx_name_the_client() {
     const HAPROXY: &str = "/usr/sbin/haproxy";
     const NGINX: &str = "/usr/sbin/nginx";
     const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";

@@ -168,7 +168,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// Asserts what holds for each request alone, and counts it.
+    /// Asserts the conditions for a single request, and counts it.
     fn add(&mut self, number: usize, status: u16, reads: usize, record: &AccessRecord) {
         let what = format!("request {number}: {status}, read {reads} times, {record:?}");
         let is_retried = record.tries == "2";
@@ -271,7 +271,7 @@ enum Dies {
     BetweenRequests,
 }
 
-/// An endpoint each of whose connections dies at this moment, by a reset or by a close.
+/// An endpoint with connections that die at this moment, by a reset or by a close.
 fn dying_endpoint(dies: Dies, by_reset: bool) -> Endpoint {
     Endpoint::scripted(move |mut connection: Connection| {
         if connection.next_request().is_none() {

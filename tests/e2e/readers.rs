@@ -143,7 +143,7 @@ fn a_reader_of_the_log_that_does_not_read_stalls_nothing_and_learns_of_lost_line
 }
 
 #[test]
-fn a_gateway_whose_output_nobody_reads_stops_all_the_same() {
+fn a_gateway_with_unread_output_stops_all_the_same() {
     let endpoint = Endpoint::ok();
     let mut gateway = Unread::start(&endpoint, |command| {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,4 +1,5 @@
-//! What is sent again, and what never is. The endpoint's list of requests is the judge.
+//! Requests that the gateway sends again, and requests that it never may. The endpoint's list of
+//! requests is the judge.
 
 use crate::harness::{Connection, Endpoint, Gateway, OK, eventually, free_address};
 

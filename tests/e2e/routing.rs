@@ -1,4 +1,4 @@
-//! Which upstream a request goes to, and what is said when it goes nowhere.
+//! The upstream that a request goes to, and the answer if it goes nowhere.
 
 use crate::harness::{Client, Endpoint, Gateway, Response, is_request_id};
 
@@ -83,7 +83,7 @@ fn a_request_without_a_route_is_answered_404_and_the_connection_goes_on() {
 }
 
 #[test]
-fn an_answer_of_the_gateway_is_text_for_who_prefers_text() {
+fn an_answer_of_the_gateway_is_text_for_a_client_that_prefers_text() {
     let routed = routed();
     let mut client = routed.gateway.client();
     for accept in ["text/plain", "text/html, application/json;q=0.5"] {

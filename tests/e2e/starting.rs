@@ -1,4 +1,5 @@
-//! `ringway run` and `ringway check`: what is refused, with which words and exit code.
+//! `ringway run` and `ringway check`: the mistakes that they refuse, with their messages and exit
+//! codes.
 
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
@@ -18,8 +19,8 @@ const BAD: &str = "version = 1\n[listeners.web]\nadress = \"127.0.0.1:0\"\naddre
                    \"127.0.0.1:0\"\n[upstreams.app]\nendpoints = [\"127.0.0.1:9000\"]\n\
                    routes.all.upstream = \"ap\"\n";
 
-/// Runs `ringway run` with `config` and `arguments`; it must end by itself. The exit code and what
-/// it said.
+/// Runs `ringway run` with `config` and `arguments`; it must end by itself. Returns the exit code
+/// and the output.
 fn refused(config: &Path, arguments: &[&str]) -> (i32, String) {
     let (code, process) = Process::run(run(config).args(arguments));
     (code, process.stderr.text())

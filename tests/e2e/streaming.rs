@@ -1,5 +1,5 @@
-//! Nothing is held back: what has come is passed on before more comes, and no more is read than
-//! the other side takes.
+//! The gateway holds no byte back: it passes bytes on before more of them come, and it reads no
+//! more than the other side takes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,7 +43,7 @@ fn the_first_bytes_of_a_body_arrive_before_the_endpoint_goes_on() {
             "3\r\ntwo\r\n0\r\n\r\n",
             ["3\r\none\r\n", "3\r\ntwo\r\n0\r\n\r\n"],
         ),
-        // Half a chunk is passed on as what it is: a smaller one.
+        // The gateway passes half a chunk on as a smaller chunk.
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\none",
             "two\r\n0\r\n\r\n",
@@ -174,7 +174,7 @@ fn a_client_that_reads_nothing_stops_the_endpoint_and_gets_everything_later() {
     client.send(GET);
     assert_little_is_held(&gateway, memory, &written);
 
-    // It holds up nobody else.
+    // It delays no other client.
     assert_eq!(gateway.client().get("/small").text(), "ok");
 
     assert_same_bytes(&client.response().body, pattern(LEN));

@@ -1,4 +1,4 @@
-//! What the service manager hears, played by a socket of the test; and signals that reload.
+//! The messages to the service manager, which a socket of the test plays; and signals that reload.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -32,7 +32,7 @@ impl Manager {
         (process, Client::connect(address))
     }
 
-    /// What it is told next.
+    /// The next message to the service manager.
     #[track_caller]
     fn hears(&self) -> String {
         let mut message = [0; 4096];

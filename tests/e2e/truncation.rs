@@ -32,7 +32,7 @@ const HALF_THE_TRAILERS: &str =
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n";
 const UNTIL_CLOSE: &str = "HTTP/1.1 200 OK\r\n\r\nhello";
 
-/// Reads the beginning, lets the endpoint go, and gives what else comes.
+/// Reads the beginning, lets the endpoint go on, and returns the rest.
 fn rest_of(client: &mut Client, gate: &Gate, version: &str) -> (Vec<u8>, End) {
     client.send(format!("GET / HTTP/{version}\r\nHost: example.com\r\n\r\n"));
     assert_eq!(client.head().first_line, "HTTP/1.1 200 OK");

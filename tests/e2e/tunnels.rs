@@ -69,7 +69,7 @@ fn an_endpoint_that_agrees_gets_a_tunnel() {
         connection.send(word.to_uppercase());
         assert_eq!(client.bytes(3), word.to_uppercase().as_bytes());
     }
-    // What looks like a request is no request any more, nor a response a response.
+    // In a tunnel, bytes that look like a request or a response are only bytes.
     client.send(UPGRADE);
     assert_eq!(connection.bytes(UPGRADE.len()), UPGRADE.as_bytes());
     connection.send(OK);
@@ -99,7 +99,7 @@ fn bytes_right_behind_either_head_are_the_first_of_the_tunnel() {
 }
 
 #[test]
-fn what_a_client_sends_before_the_endpoint_agrees_waits_and_is_bounded() {
+fn bytes_of_a_client_before_the_endpoint_agrees_wait_and_are_bounded() {
     const LEN: usize = 64 << 20;
     let (endpoint, connections) = Endpoint::by_hand();
     let gateway = Gateway::in_front_of(&[&endpoint]).start();
@@ -249,7 +249,7 @@ fn an_endpoint_that_has_closed_does_not_take_its_last_words_from_the_client() {
     connection.send(SWITCH);
     connection.send(pattern(50_000));
     drop(connection);
-    // To nobody. The endpoint's kernel answers with a reset.
+    // The endpoint is gone: its kernel answers with a reset.
     for _ in 0..20 {
         client.send_if_it_goes("and another thing");
         thread::sleep(Duration::from_millis(5));
@@ -402,7 +402,7 @@ fn any_other_answer_is_an_ordinary_response_and_the_connection_goes_on() {
     }
     assert_eq!(endpoint.connections(), 1);
 
-    // What was sent behind the request is the next request then.
+    // The bytes behind the request are the next request then.
     let endpoint = Endpoint::ok();
     let gateway = Gateway::in_front_of(&[&endpoint]).start();
     let mut client = gateway.client();
@@ -413,7 +413,7 @@ fn any_other_answer_is_an_ordinary_response_and_the_connection_goes_on() {
 }
 
 #[test]
-fn what_the_route_does_not_allow_the_endpoint_does_not_hear_of() {
+fn an_endpoint_never_sees_an_upgrade_that_the_route_does_not_allow() {
     let endpoint = Endpoint::ok();
     let both = "Connection: keep-alive, Upgrade\r\nUpgrade: h2c, x-own/1, WebSocket\r\n";
     for (upgrades, fields, asked) in [

@@ -1,5 +1,6 @@
-//! The vectors through the whole gateway: what is refused gets its status and reason on the wire,
-//! and no byte of it reaches an endpoint; what is legal arrives there and means what its row says.
+//! The vectors through the whole gateway. A refused request gets its status and reason on the wire,
+//! and no byte of it reaches an endpoint. A legal request arrives there with the meaning of its
+//! row.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -21,7 +22,7 @@ const CHUNKED: &str = include_str!("../vectors/h1/chunked.txt");
 /// Bodies up to this length are sent; of longer ones only the head.
 const BODY_BYTES_MAX: u64 = 64;
 
-/// What stands in front of rows, and what it says in the configuration of a listener.
+/// The prefixes of rows, and their keys in the configuration of a listener.
 pub(crate) const PREFIXES: &[(&str, &str)] = &[
     ("", ""),
     ("keep", "path = \"keep\""),
@@ -31,7 +32,7 @@ pub(crate) const PREFIXES: &[(&str, &str)] = &[
 
 /// A gateway with a listener for each of the [`PREFIXES`], and where they are.
 pub(crate) fn gateway(endpoint: SocketAddr) -> (Gateway, Vec<(&'static str, SocketAddr)>) {
-    // Without upgrades: the rows say what goes on of an ordinary request.
+    // Without upgrades: the rows describe how an ordinary request goes on.
     let mut builder = Gateway::in_front_of_addresses([endpoint]).route("upgrades = []");
     let mut listeners = Vec::new();
     for (number, (prefix, keys)) in PREFIXES.iter().enumerate().skip(1) {
@@ -170,7 +171,7 @@ fn requests_are_served_or_refused_on_the_wire_as_written() {
     assert!(legal > 130 && refused > 250, "{legal} legal, {refused} refused");
 }
 
-/// Compares what arrived with what the row says.
+/// Compares the request that arrived with its row.
 fn assert_arrived(row: &Row, head: &Head, what: &str) {
     let fact = |name: &str| {
         let fact = row.expected.iter().find(|(it, _)| it == name);
@@ -307,7 +308,7 @@ fn router_redirect_and_endpoint_see_the_same_path() {
 }
 
 #[test]
-fn what_becomes_of_paths_changes_with_the_configuration_on_open_connections() {
+fn the_form_of_paths_changes_with_the_configuration_on_open_connections() {
     let endpoint = Endpoint::ok();
     let builder = || Gateway::in_front_of(&[&endpoint]).admin();
     let gateway = builder().start();
