@@ -53,6 +53,7 @@ mod e2e {
     mod truncation;
     mod tunnels;
     mod unix;
+    mod upgrades;
     mod vectors;
     mod websockets;
 }
