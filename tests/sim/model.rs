@@ -262,7 +262,8 @@ impl ShadowModel {
             }
             Report::Records(mut batch) => {
                 for record in &batch.records {
-                    let id = String::from_utf8_lossy(batch.text(&record.request_id)).into_owned();
+                    let id =
+                        String::from_utf8_lossy(batch.text(&record.texts.request_id)).into_owned();
                     if !self.recorded.borrow_mut().insert(id) {
                         self.violation(format!("recorded twice: {record:?}"));
                     }

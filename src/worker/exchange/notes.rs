@@ -15,7 +15,9 @@ use crate::core::Core;
 use crate::net::Net;
 use crate::side::Chunk;
 use crate::state::CoreState;
-use crate::telemetry::record::{Destination, EndpointAddress, Key, Record, Records, Times};
+use crate::telemetry::record::{
+    Destination, DestinationKey, EndpointAddress, Record, RecordTexts, Records, Times,
+};
 use crate::upstream::EndpointLabel;
 
 /// See the module. Both pumps write here, hence the cells.
@@ -80,11 +82,9 @@ impl<N: Net> Exchange<'_, N> {
             block.bytes.outgoing += notes.bytes_out.get();
         });
         if self.snapshot.table().records {
-            let endpoint = notes.endpoint.borrow().clone();
-            let texts = self.texts(head, endpoint.as_deref());
-            self.core.reporter.record(texts.iter().map(|text| text.len()).sum(), |batch| {
-                let endpoint = endpoint.as_deref();
-                self.record(texts, endpoint, head.version, status, reason, batch);
+            let (texts, destination) = (self.texts(head), self.destination_texts());
+            self.core.reporter.record(texts.bytes() + destination.bytes(), |batch| {
+                self.record(&texts, &destination, head.version, status, reason, batch);
             });
         }
     }
@@ -96,9 +96,9 @@ impl<N: Net> Exchange<'_, N> {
         let route = notes.route.get().and_then(|it| table.routes.get(it.0 as usize));
         let record = table.records.then(|| {
             let mut batch = Box::<Records>::default();
-            let endpoint = notes.endpoint.borrow().clone();
-            let (texts, status) = (self.texts(head, endpoint.as_deref()), notes.status.get());
-            self.record(texts, endpoint.as_deref(), head.version, status, None, &mut batch);
+            let (texts, destination) = (self.texts(head), self.destination_texts());
+            let status = notes.status.get();
+            self.record(&texts, &destination, head.version, status, None, &mut batch);
             batch
         });
         Account {
@@ -111,73 +111,64 @@ impl<N: Net> Exchange<'_, N> {
         }
     }
 
-    /// The texts of a record, in their order.
-    fn texts<'t>(
-        &'t self,
-        head: &'t RequestHead,
-        endpoint: Option<&'t EndpointLabel>,
-    ) -> [&'t [u8]; TEXTS] {
+    /// The texts that a record takes from the request.
+    fn texts<'t>(&'t self, head: &'t RequestHead) -> RecordTexts<'t> {
+        let header = |id| head.headers.get(id).unwrap_or_default();
+        RecordTexts {
+            request_id: self.request_id(head),
+            method: head.method_bytes(),
+            host: head.host(),
+            path: head.path_and_query(),
+            user_agent: header(HeaderId::UserAgent),
+            referer: header(HeaderId::Referer),
+        }
+    }
+
+    /// The names of the route, the upstream and the endpoint.
+    fn destination_texts(&self) -> DestinationTexts<'_> {
         let (notes, table) = (&self.notes, self.snapshot.table());
         let route = notes.route.get().and_then(|it| table.routes.get(it.0 as usize));
-        let upstream = notes.upstream.get().map(|it| table.upstream(it));
-        let endpoint_name = match endpoint.map(|it| &it.address) {
-            Some(Address::Unix(name)) => name,
-            _ => "",
-        };
-        let header = |id| head.headers.get(id).unwrap_or_default();
-        [
-            route.map_or("", |it| &it.name).as_bytes(),
-            head.method_bytes(),
-            head.host(),
-            head.path_and_query(),
-            upstream.map_or("", |it| &it.name).as_bytes(),
-            header(HeaderId::UserAgent),
-            header(HeaderId::Referer),
-            self.request_id(head),
-            endpoint_name.as_bytes(),
-        ]
+        DestinationTexts {
+            route: route.map_or("", |it| &it.name),
+            upstream: notes.upstream.get().map_or("", |it| &table.upstream(it).name),
+            endpoint: notes.endpoint.borrow().clone(),
+        }
     }
 
     #[inline(never)]
     fn record(
         &self,
-        texts: [&[u8]; TEXTS],
-        endpoint: Option<&EndpointLabel>,
+        texts: &RecordTexts<'_>,
+        names: &DestinationTexts<'_>,
         version: Version,
         status: u16,
         reason: Option<Reason>,
         batch: &mut Records,
     ) {
         let (core, notes, table) = (self.core, &self.notes, self.snapshot.table());
-        let [route, method, host, path, upstream, user_agent, referer, request_id, endpoint_name] =
-            texts;
-        let key = Key {
+        let key = DestinationKey {
             version: table.number,
             route: notes.route.get(),
             upstream: notes.upstream.get(),
-            endpoint: endpoint.map(|it| it.id.0),
+            endpoint: names.endpoint.as_ref().map(|it| it.id.0),
         };
+        // The names of a destination stand in a batch once, however many records have it.
         let destination = batch.put_destination(key, |batch| Destination {
-            route: batch.put(route),
-            upstream: batch.put(upstream),
-            endpoint: match endpoint.map(|it| &it.address) {
+            route: batch.put(names.route.as_bytes()),
+            upstream: batch.put(names.upstream.as_bytes()),
+            endpoint: match names.endpoint.as_ref().map(|it| &it.address) {
                 Some(Address::Ip(address)) => EndpointAddress::Ip(*address),
-                Some(Address::Unix(_)) => EndpointAddress::Unix(batch.put(endpoint_name)),
+                Some(Address::Unix(name)) => EndpointAddress::Unix(batch.put(name.as_bytes())),
                 None => EndpointAddress::None,
             },
             config_version: key.version,
         });
-        let [method, host, path, user_agent, referer, request_id] =
-            [method, host, path, user_agent, referer, request_id].map(|text| batch.put(text));
         let record = Record {
             unix_micros: core.unix_micros_at_zero.get() + self.began.0,
-            request_id,
+            texts: batch.put_texts(texts),
             client: self.caller.address,
             listener: self.listener.id,
             destination,
-            method,
-            host,
-            path,
             http11: version == Version::Http11,
             status,
             reason,
@@ -187,15 +178,29 @@ impl<N: Net> Exchange<'_, N> {
             retried_because: notes.retried_because.get(),
             reused_connection: notes.reused.get(),
             times: notes.times.get(),
-            user_agent,
-            referer,
         };
         batch.records.push(record);
     }
 }
 
-/// Texts of a record.
-const TEXTS: usize = 9;
+/// The names of the route, the upstream and the endpoint of an exchange; empty where it did not come
+/// to one.
+struct DestinationTexts<'a> {
+    route: &'a str,
+    upstream: &'a str,
+    endpoint: Option<Rc<EndpointLabel>>,
+}
+
+impl DestinationTexts<'_> {
+    /// Their length together, in bytes. An endpoint that is an IP address has no text.
+    fn bytes(&self) -> usize {
+        let endpoint = match self.endpoint.as_ref().map(|it| &it.address) {
+            Some(Address::Unix(name)) => name.len(),
+            _ => 0,
+        };
+        self.route.len() + self.upstream.len() + endpoint
+    }
+}
 
 /// Microseconds since `began`. The clock stands still within a turn, and 0 is for what did not come.
 fn age<N: Net>(core: &Core<N>, began: Instant) -> u64 {

@@ -32,8 +32,60 @@ pub struct Records {
     pub dropped: u64,
     /// The records, in the order in which exchanges ended.
     pub records: Vec<Record>,
-    destinations: Vec<(Key, Destination)>,
+    destinations: Vec<(DestinationKey, Destination)>,
     text: Vec<u8>,
+}
+
+macro_rules! texts {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// The texts of an exchange, as they are.
+        #[derive(Clone, Copy, Debug)]
+        pub struct RecordTexts<'a> {
+            $($(#[$doc])* pub $name: &'a [u8],)+
+        }
+
+        /// The texts of a record, as they stand in its batch; see [`Records::text`].
+        #[derive(Clone, Debug)]
+        pub struct StoredTexts {
+            $($(#[$doc])* pub $name: Text,)+
+        }
+
+        impl RecordTexts<'_> {
+            /// Their length together, in bytes.
+            #[must_use]
+            pub const fn bytes(&self) -> usize {
+                0 $(+ self.$name.len())+
+            }
+        }
+
+        impl Records {
+            /// Keeps the texts of an exchange.
+            pub fn put_texts(&mut self, texts: &RecordTexts<'_>) -> StoredTexts {
+                StoredTexts { $($name: self.put(texts.$name),)+ }
+            }
+
+            /// The texts of a record of this batch.
+            #[must_use]
+            pub fn texts<'a>(&'a self, stored: &StoredTexts) -> RecordTexts<'a> {
+                RecordTexts { $($name: self.text(&stored.$name),)+ }
+            }
+        }
+    };
+}
+
+texts! {
+    /// The name of the exchange.
+    request_id,
+    /// The method as sent.
+    method,
+    /// The host as sent, without port.
+    host,
+    /// The path and query as sent.
+    path,
+    /// The `User-Agent` of the client.
+    user_agent,
+    /// The `Referer` of the client, which the combined format prints.
+    referer,
 }
 
 /// One exchange.
@@ -41,23 +93,17 @@ pub struct Records {
 pub struct Record {
     /// When its head began to arrive: microseconds since 1970.
     pub unix_micros: u64,
-    /// Its name.
-    pub request_id: Text,
+    /// Its texts.
+    pub texts: StoredTexts,
     /// The client's address.
     pub client: ClientAddress,
-    /// Where it came in.
+    /// The listener that it came in by.
     pub listener: ListenerId,
-    /// Where it went: see [`Records::destination`].
+    /// Its route, upstream and endpoint: see [`Records::destination`].
     pub destination: DestinationId,
-    /// The method as sent.
-    pub method: Text,
-    /// The host as sent, without port.
-    pub host: Text,
-    /// The path and query as sent.
-    pub path: Text,
     /// HTTP/1.1, else HTTP/1.0.
     pub http11: bool,
-    /// What the client was sent, or 499 when nobody was left to send it to.
+    /// The status that the client was sent, or 499 when nobody was left to send it to.
     pub status: u16,
     /// Why the gateway answered by itself or gave up.
     pub reason: Option<Reason>,
@@ -73,10 +119,6 @@ pub struct Record {
     pub reused_connection: bool,
     /// How long it took.
     pub times: Times,
-    /// The client's `User-Agent`.
-    pub user_agent: Text,
-    /// The client's `Referer`, which the combined format prints.
-    pub referer: Text,
 }
 
 /// Where exchanges went, and by which version.
@@ -96,9 +138,9 @@ pub struct Destination {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestinationId(u32);
 
-/// What tells a destination from others.
+/// The identity of a destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Key {
+pub struct DestinationKey {
     /// The version of the configuration.
     pub version: u64,
     /// The route.
@@ -119,35 +161,6 @@ pub enum EndpointAddress {
     Ip(SocketAddr),
     /// At a Unix socket of this name.
     Unix(Text),
-}
-
-impl Record {
-    /// Its texts.
-    fn texts_mut(&mut self) -> impl Iterator<Item = &mut Text> {
-        // All fields are named: a new one is not forgotten here.
-        let Self {
-            unix_micros: _,
-            request_id,
-            client: _,
-            listener: _,
-            destination: _,
-            method,
-            host,
-            path,
-            http11: _,
-            status: _,
-            reason: _,
-            bytes_in: _,
-            bytes_out: _,
-            tries: _,
-            retried_because: _,
-            reused_connection: _,
-            times: _,
-            user_agent,
-            referer,
-        } = self;
-        [request_id, method, host, path, user_agent, referer].into_iter()
-    }
 }
 
 /// A text of a batch; see [`Records::text`].
@@ -172,7 +185,7 @@ impl Records {
     /// Keeps a destination, which `make` makes unless the batch has it.
     pub fn put_destination(
         &mut self,
-        key: Key,
+        key: DestinationKey,
         make: impl FnOnce(&mut Self) -> Destination,
     ) -> DestinationId {
         let mut latest = self.destinations.iter().rev().take(DESTINATIONS_COMPARED_MAX);
@@ -217,9 +230,7 @@ impl Records {
     pub fn append(&mut self, other: &Self) {
         for record in &other.records {
             let mut record = record.clone();
-            for text in record.texts_mut() {
-                *text = self.put(other.text(text));
-            }
+            record.texts = self.put_texts(&other.texts(&record.texts));
             if let Some((key, it)) = other.destinations.get(record.destination.0 as usize) {
                 record.destination = self.put_destination(*key, |records| Destination {
                     route: records.put(other.text(&it.route)),
@@ -257,7 +268,7 @@ mod tests {
     use super::*;
 
     fn put(records: &mut Records, endpoint: u32) -> DestinationId {
-        let key = Key { endpoint: Some(endpoint), ..Key::default() };
+        let key = DestinationKey { endpoint: Some(endpoint), ..DestinationKey::default() };
         records.put_destination(key, |records| Destination {
             upstream: records.put(endpoint.to_string().as_bytes()),
             ..Destination::default()

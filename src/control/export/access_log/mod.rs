@@ -1,14 +1,17 @@
 //! The access log: one line per record, formatted here, written by a thread of its own.
 //!
-//! `line` makes lines, `writer` writes them, `file` is where they go. The control thread formats a
+//! `fields` are the values of lines, `line` puts them together, `writer` writes lines to `file`. The control thread formats a
 //! batch and hands the bytes over; it never waits for a disk or a pipe. What the writer cannot keep
 //! up with is dropped, whole lines of it, and counted.
 //!
 //! Invariant: every record that came in is counted once, as written, as dropped, or as being on its
 //! way. Nothing that a client sent can end a line or begin another field.
 
+mod clock;
+mod fields;
 mod file;
 mod line;
+mod out;
 mod text;
 mod writer;
 
@@ -21,8 +24,10 @@ use engine::config::{self, LogFormat, LogTarget};
 use worker::telemetry::record::Records;
 
 use super::listeners::ListenerNames;
+use clock::Clock;
+use fields::LineSource;
 use file::Target;
-use line::Clock;
+use line::Layout;
 use writer::Writer;
 
 /// What became of lines, since the process started.
@@ -49,7 +54,7 @@ pub(crate) struct AccessLog {
 #[derive(Debug)]
 struct Current {
     target: Target,
-    format: LogFormat,
+    layout: Layout,
     writer: Writer,
 }
 
@@ -69,18 +74,22 @@ impl AccessLog {
             self.retire();
             return Ok(());
         };
+        let layout = match settings.format {
+            LogFormat::Json => Layout::json(),
+            LogFormat::Combined => Layout::combined(),
+        };
         let target = match &settings.to {
             LogTarget::Stdout => Target::Stdout,
             LogTarget::File(path) => Target::File(path.clone()),
         };
         if let Some(current) = self.current.as_mut().filter(|it| it.target == target) {
-            current.format = settings.format;
+            current.layout = layout;
             return Ok(());
         }
         let writer = Writer::start(&target, Arc::clone(&self.counts))
             .map_err(|error| format!("cannot write the access log to {target}: {error}"))?;
         self.retire();
-        self.current = Some(Current { target, format: settings.format, writer });
+        self.current = Some(Current { target, layout, writer });
         Ok(())
     }
 
@@ -89,7 +98,7 @@ impl AccessLog {
         if records.dropped > 0 {
             self.counts.dropped.fetch_add(records.dropped, Relaxed);
         }
-        let Some(Current { format, writer, .. }) = &mut self.current else { return };
+        let Some(Current { layout, writer, .. }) = &mut self.current else { return };
         if records.records.is_empty() {
             return;
         }
@@ -99,14 +108,8 @@ impl AccessLog {
             return;
         };
         for record in &records.records {
-            match format {
-                LogFormat::Json => {
-                    line::json(&mut buffer, records, record, listeners, &mut self.clock);
-                }
-                LogFormat::Combined => {
-                    line::combined(&mut buffer, records, record, &mut self.clock);
-                }
-            }
+            let source = LineSource::new(records, record, listeners, &mut self.clock);
+            layout.write(&mut buffer, &source);
         }
         writer.send(buffer, lines);
     }

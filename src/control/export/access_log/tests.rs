@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use engine::address::ClientAddress;
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
-use worker::telemetry::record::{Destination, EndpointAddress, Key, RECORDS_MAX, Record, Times};
+use worker::telemetry::record::{
+    Destination, DestinationKey, EndpointAddress, RECORDS_MAX, Record, RecordTexts, Times,
+};
 
 use super::*;
 
@@ -83,7 +85,7 @@ impl Exchange {
 
     fn add_to(&self, records: &mut Records) {
         let tried = self.tries > 0;
-        let key = Key { endpoint: Some(self.tries.into()), ..Key::default() };
+        let key = DestinationKey { endpoint: Some(self.tries.into()), ..DestinationKey::default() };
         let destination = records.put_destination(key, |records| Destination {
             route: records.put(&self.upstream),
             upstream: records.put(&self.upstream),
@@ -95,13 +97,17 @@ impl Exchange {
         });
         let record = Record {
             unix_micros: TIME,
-            request_id: records.put(b"0123456789abcdef0123456789abcdef"),
+            texts: records.put_texts(&RecordTexts {
+                request_id: b"0123456789abcdef0123456789abcdef",
+                method: &self.method,
+                host: &self.host,
+                path: &self.path,
+                user_agent: &self.user_agent,
+                referer: &self.referer,
+            }),
             client: self.client,
             listener: ListenerId(0),
             destination,
-            method: records.put(&self.method),
-            host: records.put(&self.host),
-            path: records.put(&self.path),
             http11: true,
             status: self.status,
             reason: self.reason,
@@ -111,8 +117,6 @@ impl Exchange {
             retried_because: (self.tries > 1).then_some(Reason::EndpointReset),
             reused_connection: false,
             times: self.times,
-            user_agent: records.put(&self.user_agent),
-            referer: records.put(&self.referer),
         };
         records.records.push(record);
     }
@@ -328,21 +332,17 @@ fn records_that_a_worker_could_not_keep_are_counted_without_a_log_too() {
 fn what_a_line_costs() {
     let batch = numbered(0..RECORDS_MAX);
     let (names, mut clock, mut buffer) = (listeners(), Clock::default(), Vec::new());
-    for combined in [false, true] {
+    for layout in [Layout::json(), Layout::combined()] {
         let mut best = f64::MAX;
         for _ in 0..2000 {
             buffer.clear();
             let begin = Instant::now();
             for record in &batch.records {
-                if combined {
-                    line::combined(&mut buffer, &batch, record, &mut clock);
-                } else {
-                    line::json(&mut buffer, &batch, record, &names, &mut clock);
-                }
+                layout.write(&mut buffer, &LineSource::new(&batch, record, &names, &mut clock));
             }
             best = best.min(begin.elapsed().as_secs_f64() / RECORDS_MAX as f64);
         }
         let bytes = buffer.len() / RECORDS_MAX;
-        println!("combined {combined}: {:.0} ns a line of {bytes} bytes", best * 1e9);
+        println!("{:.0} ns a line of {bytes} bytes", best * 1e9);
     }
 }

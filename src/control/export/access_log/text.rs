@@ -1,23 +1,21 @@
 //! Bytes that clients chose, made harmless.
 //!
-//! Invariant: what is written here has no control byte, no line end (also none of Unicode's), and
+//! Invariant: the text written here has no control byte, no line end (also none of Unicode's), and
 //! no quote that is not escaped.
 
-/// Appends a JSON string. What is not UTF-8 becomes U+FFFD, one for each piece that cannot be read;
+/// Appends the inside of a JSON string. Bytes that are not UTF-8 become U+FFFD, one for each piece that cannot be read;
 /// control characters (DEL and C1 too) and U+2028, U+2029 become `\u00XX`, `\u202X`.
 pub(super) fn json(line: &mut Vec<u8>, text: &[u8]) {
-    line.push(b'"');
     let (plain, rest) = split_plain(text);
     line.extend_from_slice(plain);
     if !rest.is_empty() {
         json_escaped(line, rest);
     }
-    line.push(b'"');
 }
 
 /// Appends the text the way nginx does: `"`, `\`, control bytes and all that is not ASCII become
 /// `\xXX`.
-pub(super) fn combined(line: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn plain(line: &mut Vec<u8>, text: &[u8]) {
     let (plain, rest) = split_plain(text);
     line.extend_from_slice(plain);
     for &byte in rest {
@@ -88,14 +86,15 @@ mod tests {
     use super::*;
 
     fn json_of(text: &[u8]) -> String {
-        let mut line = Vec::new();
+        let mut line = b"\"".to_vec();
         json(&mut line, text);
+        line.push(b'"');
         String::from_utf8(line).unwrap()
     }
 
-    fn combined_of(text: &[u8]) -> String {
+    fn plain_of(text: &[u8]) -> String {
         let mut line = Vec::new();
-        combined(&mut line, text);
+        plain(&mut line, text);
         String::from_utf8(line).unwrap()
     }
 
@@ -106,7 +105,7 @@ mod tests {
         assert_eq!(json_of(b"\x00\x1b[2J\x7f"), r#""\u0000\u001B[2J\u007F""#);
         assert_eq!(json_of("gr\u{fc}n \u{2028}\u{85}".as_bytes()), "\"gr\u{fc}n \\u2028\\u0085\"");
         assert_eq!(json_of(b"bad \xff\xc3 end"), "\"bad \u{fffd}\u{fffd} end\"");
-        assert_eq!(combined_of(b"a\"b\\c\n\xc3\xbc"), r"a\x22b\x5Cc\x0A\xC3\xBC");
+        assert_eq!(plain_of(b"a\"b\\c\n\xc3\xbc"), r"a\x22b\x5Cc\x0A\xC3\xBC");
     }
 
     proptest! {
@@ -122,10 +121,10 @@ mod tests {
         }
 
         #[test]
-        fn combined_reads_back_as_the_bytes_and_is_printable(
+        fn plain_reads_back_as_the_bytes_and_is_printable(
             text in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
-            let written = combined_of(&text);
+            let written = plain_of(&text);
             prop_assert!(written.bytes().all(|it| (b' '..0x7f).contains(&it) && it != b'"'));
             let mut read = Vec::new();
             let mut rest = written.as_bytes();
@@ -145,7 +144,7 @@ mod tests {
         #[test]
         fn plain_text_is_only_copied(text in "[ !#-\\[\\]-~]{0,100}") {
             prop_assert_eq!(json_of(text.as_bytes()), format!("\"{text}\""));
-            prop_assert_eq!(combined_of(text.as_bytes()), text);
+            prop_assert_eq!(plain_of(text.as_bytes()), text);
         }
     }
 }
