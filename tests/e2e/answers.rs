@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Connection, Deaf, Endpoint, GET, Gate, Gateway, OK, eventually, free_address,
+    Connection, Endpoint, GET, Gate, Gateway, OK, SilentAddress, eventually, free_address,
 };
 
 /// The answer to a GET when an endpoint behaves like this.
@@ -174,8 +174,8 @@ fn a_response_may_have_more_interim_ones_than_a_page_with_hints() {
 
 #[test]
 fn an_endpoint_that_cannot_be_connected_to_in_time_is_504() {
-    let deaf = Deaf::new();
-    let gateway = Gateway::in_front_of_addresses([deaf.address()])
+    let silent = SilentAddress::new();
+    let gateway = Gateway::in_front_of_addresses([silent.address()])
         .upstream("timeouts = { connect = \"200ms\" }")
         .start();
     let started = Instant::now();

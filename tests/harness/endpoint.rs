@@ -402,23 +402,23 @@ impl Connection {
 /// An address that does not answer a connect: its kernel queue of unaccepted connections is full,
 /// so the kernel drops further ones.
 #[derive(Debug)]
-pub(crate) struct Deaf {
+pub(crate) struct SilentAddress {
     listener: socket2::Socket,
     queued: Vec<TcpStream>,
 }
 
-impl Deaf {
+impl SilentAddress {
     pub(crate) fn new() -> Self {
         let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let listener = listener.unwrap();
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         listener.listen(0).unwrap();
-        let mut deaf = Self { listener, queued: Vec::new() };
+        let mut silent = Self { listener, queued: Vec::new() };
         let soon = Duration::from_millis(100);
-        while let Ok(stream) = TcpStream::connect_timeout(&deaf.address(), soon) {
-            deaf.queued.push(stream);
+        while let Ok(stream) = TcpStream::connect_timeout(&silent.address(), soon) {
+            silent.queued.push(stream);
         }
-        deaf
+        silent
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

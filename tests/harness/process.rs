@@ -89,9 +89,9 @@ impl Lines {
 }
 
 /// A thread that stands still.
-pub(crate) struct Frozen(Pid);
+pub(crate) struct StoppedThread(Pid);
 
-impl Drop for Frozen {
+impl Drop for StoppedThread {
     fn drop(&mut self) {
         // It may have ended.
         let _ = ptrace::detach(self.0, None);
@@ -187,7 +187,7 @@ impl Process {
 
     /// Stops one thread, and no other, until the same thread of the test drops the returned value.
     /// It works as a debugger does, because a signal would stop all threads.
-    pub(crate) fn freeze(&self, name: &str) -> Frozen {
+    pub(crate) fn freeze(&self, name: &str) -> StoppedThread {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let mut tasks = tasks.map(|task| task.unwrap().path());
         let is_it = |path: &std::path::PathBuf| {
@@ -197,7 +197,7 @@ impl Process {
         let id = path.file_name().and_then(|it| it.to_str()).expect("it is a number");
         let thread = Pid::from_raw(id.parse().expect("it is a number"));
         ptrace::seize(thread, ptrace::Options::empty()).expect("a child may be traced");
-        let frozen = Frozen(thread);
+        let frozen = StoppedThread(thread);
         ptrace::interrupt(thread).expect("it is traced");
         waitpid(thread, Some(WaitPidFlag::__WALL)).expect("it stops");
         frozen
