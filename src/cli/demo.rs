@@ -25,10 +25,10 @@ pub(super) struct Arguments {
 /// The port to try first.
 const PORT: u16 = 8080;
 
-/// The port of the admin API, if nobody else has it.
+/// The port of the admin API, if no other process has it.
 const ADMIN_PORT: u16 = 9901;
 
-/// Ports to try; when so many are taken, the next one is hardly what is wrong.
+/// Ports to try. When so many are taken, the ports are not the problem.
 const PORTS_TRIED_MAX: u16 = 100;
 
 /// Runs until Ctrl-C. The endpoints end with it.
@@ -76,8 +76,8 @@ fn endpoint(name: &str) -> io::Result<Handle> {
     })
 }
 
-/// The first port that can be had. Somebody may take it before the gateway does; then that is
-/// what the gateway says.
+/// The first port that is free. If another process takes it before the gateway binds it, the
+/// gateway refuses to start.
 fn free_port() -> Option<u16> {
     (PORT..PORT + PORTS_TRIED_MAX).find(|&port| is_free(port))
 }
@@ -116,7 +116,7 @@ upstream = "hello"
     Ok(Configuration { sources, model, file: None })
 }
 
-/// Says what runs and what to try.
+/// Prints the addresses, and requests to try.
 fn explain(gateway: Option<SocketAddr>, endpoints: [SocketAddr; 2], cores: Cores) {
     let [one, two] = endpoints;
     let Some(gateway) = gateway else {
