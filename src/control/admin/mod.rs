@@ -1,8 +1,9 @@
 //! The admin API: health, metrics, status, and the configuration, over HTTP/1.1.
 //!
-//! It runs on the control thread and knows the node by the [`Node`] trait and what was counted by
-//! [`Counted`]. `bind` where it listens, `guard` who may ask, `api` what can be asked, `answer` how
-//! it is said, `slots` and `socket` what clients may cost; `client` is the other side.
+//! It runs on the control thread and knows the node by the [`Node`] trait and the counts by
+//! [`Counted`]. `bind` opens the address, `guard` refuses those who may not ask, `api` finds the
+//! resource (`resources` has a file for each), `answer` makes the response, `slots` and `socket`
+//! bound the cost of clients; `client` is the other side.
 //!
 //! Invariant: a client that stalls, floods or leaves harms no other one and no data core: every
 //! wait has a deadline, connections and the memory of bodies are bounded.
@@ -13,6 +14,8 @@ mod bind;
 mod body;
 pub mod client;
 mod guard;
+mod resource;
+mod resources;
 mod slots;
 mod socket;
 #[cfg(test)]

@@ -457,3 +457,15 @@ fn the_client_asks_over_tcp_and_over_a_socket() {
         assert!(refused.what.contains(&address.to_string()), "{refused:?}");
     }
 }
+
+#[test]
+fn the_operations_page_lists_every_resource() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    for it in resources::all::<FakeNode>() {
+        let row = format!("| `GET {}` | {} |\n", it.path, it.help);
+        assert!(page.contains(&row), "docs/operations.md has no row\n{row}");
+        let is_there = |method| page.contains(&format!("| `{method} {}` | ", it.path));
+        assert_eq!(is_there("POST"), it.change.is_some(), "{}", it.path);
+    }
+}

@@ -1,0 +1,21 @@
+//! The resources of the admin API, a file each.
+
+mod config;
+mod livez;
+mod metrics;
+mod readyz;
+mod status;
+
+use super::resource::Resource;
+use crate::node::Node;
+
+/// All of them, in the order of the documentation.
+pub(super) fn all<N: Node>() -> [Resource<N>; 5] {
+    [
+        livez::resource(),
+        readyz::resource(),
+        metrics::resource(),
+        status::resource(),
+        config::resource(),
+    ]
+}
