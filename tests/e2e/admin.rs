@@ -229,3 +229,28 @@ fn a_health_check_needs_no_host_in_http_1_0_and_may_name_any() {
     assert_eq!(client.head().word(1), "400", "HTTP/1.1 needs one");
     gateway.stop();
 }
+
+#[test]
+fn a_posted_secret_is_in_no_answer_and_in_no_log() {
+    const SECRET: &str = "s3cr3t-0123456789";
+    let endpoint = Endpoint::ok();
+    let builder = Gateway::in_front_of(&[&endpoint]).admin();
+    let gateway = builder.start();
+    let text = builder.text();
+    for mistake in [
+        format!("token = \"{SECRET}\" adress = 1"),
+        format!("token = \"{SECRET}\"\ntoken = \"{SECRET}\""),
+        format!("tokne = \"{SECRET}\""),
+        format!("token = {SECRET}"),
+    ] {
+        let answer = gateway.admin("POST", "/v1/config", &format!("{text}\n{mistake}\n"));
+        assert_eq!(answer.status, 422, "{mistake}: {}", answer.text());
+        assert!(!answer.text().contains(SECRET), "{}", answer.text());
+    }
+    assert!(!gateway.admin("GET", "/v1/status", "").text().contains(SECRET));
+    let log = gateway.process.stderr.clone();
+    gateway.stop();
+    let refusals = log.all().iter().filter(|line| line.contains("is refused")).count();
+    assert_eq!(refusals, 4);
+    assert!(!log.text().contains(SECRET), "{}", log.text());
+}

@@ -1,5 +1,6 @@
 //! A mistake in a configuration: its place, the reason, and the cure.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
@@ -34,7 +35,7 @@ impl Texts {
     /// Adds a text and returns its number.
     pub fn push(&mut self, file: &str, text: String) -> u32 {
         let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        self.0.push(Arc::new(SourceText { file: file.to_owned(), text }));
+        self.0.push(Arc::new(SourceText::new(file, text)));
         number
     }
 
@@ -59,7 +60,7 @@ struct Location {
 ///
 /// `Display` renders it the way rustc does: the place, the line, a caret. Texts are lower case,
 /// without a full stop, and name the value, unless it came from a variable: then they show the
-/// variable.
+/// variable. Secrets are masked, in texts and in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     severity: Severity,
@@ -117,20 +118,20 @@ impl Diagnostic {
 
     /// The mistake.
     #[must_use]
-    pub fn what(&self) -> &str {
-        &self.what
+    pub fn what(&self) -> Cow<'_, str> {
+        self.place.without_secrets(&self.what)
     }
 
     /// Why it is wrong, in a few words.
     #[must_use]
-    pub fn why(&self) -> Option<&str> {
-        self.why.as_deref()
+    pub fn why(&self) -> Option<Cow<'_, str>> {
+        self.why.as_deref().map(|why| self.place.without_secrets(why))
     }
 
     /// How to mend it.
     #[must_use]
-    pub fn cure(&self) -> Option<&str> {
-        self.cure.as_deref()
+    pub fn cure(&self) -> Option<Cow<'_, str>> {
+        self.cure.as_deref().map(|cure| self.place.without_secrets(cure))
     }
 
     /// Diagnostics in the order of the texts.
@@ -149,12 +150,13 @@ impl Diagnostic {
         };
         let mut object = json!({
             "file": self.file(), "line": line, "column": column, "severity": severity,
-            "what": self.what, "why": self.why, "cure": self.cure,
+            "what": self.what(), "why": self.why(), "cure": self.cure(),
         });
         if let (Some((place, why)), Some(object)) = (&self.also, object.as_object_mut()) {
             let (line, column) = place.position();
             let also = json!({
-                "file": place.source.file, "line": line, "column": column, "why": why,
+                "file": place.source.file, "line": line, "column": column,
+                "why": place.without_secrets(why),
             });
             object.insert("also".to_owned(), also);
         }
@@ -164,10 +166,11 @@ impl Diagnostic {
     /// The text of it, for a terminal that shows colours or one that does not.
     #[must_use]
     pub fn render(&self, colours: bool) -> String {
-        let why = self.why.as_deref();
+        let (what, why, cure) = (self.what(), self.why(), self.cure());
+        let also = self.also.as_ref().map(|(place, why)| (place, place.without_secrets(why)));
         let mut window = self.place.lines();
         let mut second = None;
-        if let Some((place, text)) = &self.also {
+        if let Some((place, text)) = &also {
             let lines = place.lines();
             let both = window.start.min(lines.start)..window.end.max(lines.end);
             // Two places in one text are shown as one piece of it, unless it would be large.
@@ -180,7 +183,7 @@ impl Diagnostic {
         }
         let mut snippet = self.place.snippet(&window).annotation(self.place.mark(
             AnnotationKind::Primary,
-            why,
+            why.as_deref(),
             &window,
         ));
         let mut further = None;
@@ -201,12 +204,12 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
         };
         let mut group =
-            level.primary_title(&self.what).elements(self.place.origin(&window)).element(snippet);
+            level.primary_title(&*what).elements(self.place.origin(&window)).element(snippet);
         if let Some((place, lines, snippet)) = further {
             group = group.elements(place.origin(&lines)).element(snippet);
         }
-        if let Some(cure) = &self.cure {
-            group = group.element(Level::HELP.message(cure));
+        if let Some(cure) = &cure {
+            group = group.element(Level::HELP.message(&**cure));
         }
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&[group])
@@ -259,8 +262,12 @@ const LINE_BYTES_MAX: usize = 400;
 
 impl Location {
     fn of(texts: &Texts, span: Span) -> Self {
-        let unknown = || Arc::new(SourceText { file: String::new(), text: String::new() });
+        let unknown = || Arc::new(SourceText::new("", String::new()));
         Self { source: texts.at(span).map_or_else(unknown, Arc::clone), span }
+    }
+
+    fn without_secrets<'m>(&self, message: &'m str) -> Cow<'m, str> {
+        self.source.without_secrets(message, self.span.range())
     }
 
     fn position(&self) -> (usize, usize) {
@@ -304,7 +311,8 @@ impl Location {
         let text = &self.source.text;
         let before = text.get(..window.start).unwrap_or_default();
         let path = (!self.is_cut(window)).then_some(&self.source.file);
-        Snippet::source(text.get(window.clone()).unwrap_or_default())
+        let shown = self.source.shown();
+        Snippet::source(shown.get(window.clone()).unwrap_or_default())
             .path(path)
             .line_start(before.matches('\n').count() + 1)
     }

@@ -22,6 +22,7 @@ mod nearest;
 mod path;
 mod plain;
 pub mod reference;
+mod secret;
 mod section;
 mod shape;
 mod source;

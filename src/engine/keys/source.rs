@@ -1,6 +1,10 @@
 //! The texts that a configuration was read from, and places in them.
 
+use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::OnceLock;
+
+use super::secret::{masked, secrets, without_secrets};
 
 /// A text and the name it came under. Diagnostics share it.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,6 +13,44 @@ pub(super) struct SourceText {
     pub(super) file: String,
     /// The text. Bytes that are not UTF-8 have been replaced.
     pub(super) text: String,
+    /// Made for the first diagnostic: most texts have none.
+    masked: OnceLock<Masked>,
+}
+
+/// A text as it may be shown.
+#[derive(Debug, PartialEq, Eq)]
+struct Masked {
+    secrets: Vec<Range<usize>>,
+    text: String,
+}
+
+impl SourceText {
+    pub(super) fn new(file: &str, text: String) -> Self {
+        Self { file: file.to_owned(), text, masked: OnceLock::new() }
+    }
+
+    fn masked(&self) -> &Masked {
+        self.masked.get_or_init(|| {
+            let secrets = secrets(&self.text);
+            Masked { text: masked(&self.text, &secrets), secrets }
+        })
+    }
+
+    /// The text as it may be shown: without secrets, and everything in its place.
+    pub(super) fn shown(&self) -> &str {
+        &self.masked().text
+    }
+
+    /// A message about the bytes `about` of this text, without secrets.
+    pub(super) fn without_secrets<'m>(
+        &self,
+        message: &'m str,
+        about: Range<usize>,
+    ) -> Cow<'m, str> {
+        let secrets = &self.masked().secrets;
+        let is_about_one = secrets.iter().any(|it| it.start <= about.end && about.start <= it.end);
+        without_secrets(message, &self.text, secrets, is_about_one)
+    }
 }
 
 /// A place: the number of a text, and byte offsets in it.

@@ -94,7 +94,8 @@ fn read(text: &str) -> Result<Day, Vec<String>> {
     let torn = std::collections::BTreeSet::new();
     let mut walk = Walk::new(&texts, &torn, none);
     let day = Day::read(&root, &mut walk);
-    let said = |it: &Diagnostic| format!("{} | {}", it.what(), it.cure().unwrap_or("no cure"));
+    let said =
+        |it: &Diagnostic| format!("{} | {}", it.what(), it.cure().unwrap_or("no cure".into()));
     let mistakes: Vec<String> = walk.diagnostics.iter().map(said).collect();
     if mistakes.is_empty() { Ok(day.unwrap()) } else { Err(mistakes) }
 }

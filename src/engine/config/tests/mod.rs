@@ -8,6 +8,7 @@ mod broken;
 mod hostile;
 mod merge;
 mod round;
+mod secrets;
 
 use super::*;
 use crate::snapshot::{self, Found, Identities, Snapshot, compile};
