@@ -46,6 +46,18 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Nothing has passed.
+    pub const NONE: Self = Self {
+        reused: false,
+        bytes_out: 0,
+        untaken: false,
+        body_bytes_consumed: 0,
+        response_bytes: 0,
+        tries: 0,
+        seen_before: 0,
+        endpoint_left: false,
+    };
+
     /// Begins another try, in which no byte of the request has gone out yet.
     pub const fn begin_try(&mut self) {
         if self.may_be_seen() {

@@ -4,7 +4,7 @@
 //! and the version too. Names are compared without regard to case, as the registry has it (RFC 9110
 //! 16.7).
 
-use crate::head::{is_token, trimmed};
+use crate::head::{ResponseHead, is_token, trimmed};
 
 /// The protocols that a value of Upgrade names, as they are written; members that are no protocol
 /// are left out.
@@ -25,9 +25,19 @@ pub fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 
+/// Whether a 101 agrees to what was asked for, and to nothing else.
+#[must_use]
+pub fn agrees(response: &ResponseHead, asked: Option<&[u8]>) -> bool {
+    let (Some(asked), Some(agreed)) = (asked, response.upgrade()) else { return false };
+    let mut agreed = protocols(agreed);
+    agreed.next().is_some_and(|it| is_same(it, asked)) && agreed.next().is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::h1::parse_response;
+    use crate::head::Method;
 
     #[test]
     fn a_protocol_is_a_token_with_or_without_a_version() {
@@ -48,5 +58,22 @@ mod tests {
         assert_eq!(of(" h2c ,\tWebSocket,, a b,HTTP/2.0"), ["h2c", "WebSocket", "HTTP/2.0"]);
         assert!(of("").is_empty());
         assert!(is_same(b"WebSocket", b"websocket"));
+    }
+
+    #[test]
+    fn a_101_agrees_to_what_was_asked_for_and_to_nothing_else() {
+        for (fields, asked, agreed) in [
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", Some("WebSocket"), true),
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", None, false),
+            ("Connection: Upgrade\r\nUpgrade: h2c\r\n", Some("websocket"), false),
+            ("Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", Some("websocket"), false),
+            ("Upgrade: websocket\r\n", Some("websocket"), false),
+            ("Connection: Upgrade\r\n", Some("websocket"), false),
+        ] {
+            let mut head = ResponseHead::new();
+            let text = format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n");
+            parse_response(text.as_bytes(), 100, Method::Get, &mut head).unwrap();
+            assert_eq!(agrees(&head, asked.map(str::as_bytes)), agreed, "{fields} {asked:?}");
+        }
     }
 }

@@ -149,6 +149,13 @@ impl<N: Net> Core<N> {
     }
 }
 
+/// Frees a descriptor where the core is short of them, by closing an idle connection.
+pub trait Shed {
+    /// Frees one for a connection to an endpoint; `false` when no connection is idle. Closing takes
+    /// a turn.
+    fn for_endpoint(&self) -> bool;
+}
+
 /// The time of day at the zero of a network's clock, in microseconds since 1970.
 fn unix_micros_at_zero<N: Net>(net: &N) -> u64 {
     let Instant(now) = net.now();

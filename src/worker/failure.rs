@@ -2,6 +2,7 @@
 
 use std::io;
 
+use engine::reason::Reason;
 use engine::stage::Stage;
 use proto::violation::Violation;
 
@@ -19,8 +20,9 @@ pub enum Side {
 pub enum Kind {
     /// The other side ended the stream where a message could not end.
     Closed,
-    /// The kernel reported an error: a reset, most of the time.
-    Broken(io::ErrorKind),
+    /// The kernel reported an error: a reset, most of the time. Its number, errno(3); 0 where there
+    /// is none.
+    Broken(i32),
     /// Nothing moved for as long as the wait allows.
     Timeout,
     /// The other side broke the protocol.
@@ -31,7 +33,11 @@ pub enum Kind {
     BodyTooLarge,
     /// The gateway itself had no descriptor, memory or port for it.
     Exhausted,
-    /// We gave it up ourselves, for a reason known elsewhere.
+    /// The upstream has no endpoint left to try.
+    NoEndpoint,
+    /// Every connection that the upstream may have is in use.
+    PoolFull,
+    /// The gateway gave the operation up itself, for a reason known elsewhere.
     Abandoned,
 }
 
@@ -58,11 +64,46 @@ impl Failure {
     pub const fn endpoint(stage: Stage, kind: Kind) -> Self {
         Self { stage, side: Side::Endpoint, kind }
     }
+
+    /// Whether the failure tells something about the party on the failed side, and not about the
+    /// gateway.
+    #[must_use]
+    pub const fn blames_endpoint(self) -> bool {
+        !matches!(self.kind, Kind::Exhausted | Kind::Abandoned | Kind::NoEndpoint | Kind::PoolFull)
+    }
+
+    /// The reason of the answer to a client that was sent nothing yet; `None` where no client is
+    /// left to answer.
+    #[must_use]
+    pub const fn reason(self) -> Option<Reason> {
+        Some(match (self.side, self.kind) {
+            // A try is abandoned while it waits for its answer because the client has gone.
+            (Side::Client, Kind::Closed | Kind::Broken(_)) | (_, Kind::Abandoned) => return None,
+            (_, Kind::Exhausted) => Reason::OutOfResources,
+            (_, Kind::NoEndpoint) => Reason::NoEndpoint,
+            (_, Kind::PoolFull) => Reason::PoolFull,
+            (Side::Client, Kind::Timeout) => Reason::ClientTimeout,
+            (Side::Client, Kind::Violation(violation)) => Reason::Violation(violation),
+            (Side::Client, Kind::HeadTooLarge) => Reason::HeadTooLarge,
+            (Side::Client, Kind::BodyTooLarge) => Reason::BodyTooLarge,
+            (Side::Endpoint, Kind::Timeout) => match self.stage {
+                Stage::Connect => Reason::ConnectTimeout,
+                _ => Reason::FirstByteTimeout,
+            },
+            (Side::Endpoint, Kind::Violation(_) | Kind::HeadTooLarge) => Reason::EndpointViolation,
+            (Side::Endpoint, Kind::Closed | Kind::Broken(_) | Kind::BodyTooLarge) => {
+                match self.stage {
+                    Stage::Connect => Reason::EndpointRefused,
+                    _ => Reason::EndpointReset,
+                }
+            }
+        })
+    }
 }
 
 impl From<io::Error> for Kind {
     fn from(error: io::Error) -> Self {
-        Self::Broken(error.kind())
+        Self::Broken(error.raw_os_error().unwrap_or(0))
     }
 }
 

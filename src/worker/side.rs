@@ -142,6 +142,15 @@ pub trait EndpointHandle {
     fn abort(&self);
 }
 
+/// A request head that went out whole, with the first of the body.
+#[derive(Debug)]
+pub struct Sent {
+    /// Bytes that the kernel took.
+    pub bytes_out: u64,
+    /// The body's first chunk, where it can be sent once more: the connection may turn out dead.
+    pub held: Option<Chunk>,
+}
+
 /// A request that could not be sent.
 #[derive(Debug)]
 pub struct Unsent {
@@ -150,19 +159,18 @@ pub struct Unsent {
     /// Bytes of it that the kernel took.
     pub bytes_out: u64,
     /// The body's first chunk, when it can still be sent elsewhere.
-    pub chunk: Option<Chunk>,
+    pub held: Option<Chunk>,
 }
 
 /// The outgoing direction of an exchange with an endpoint.
 pub trait RequestSink {
-    /// Sends the head and the first of the body, in one piece. Where the connection may turn out
-    /// dead, a body that went out whole comes back, to be sent once more.
+    /// Sends the head and the first of the body, in one piece.
     fn head(
         &mut self,
         head: &RequestHead,
         size: BodySize,
         first: Chunk,
-    ) -> impl Future<Output = Result<Option<Chunk>, Unsent>>;
+    ) -> impl Future<Output = Result<Sent, Unsent>>;
 
     /// Sends more of the body.
     fn chunk(&mut self, chunk: Chunk) -> impl Future<Output = Result<(), Failure>>;
@@ -179,8 +187,8 @@ pub trait ResponseSource {
         while_waiting: impl FnMut() -> bool,
     ) -> impl Future<Output = Result<(), Failure>>;
 
-    /// Whether any byte of a response has arrived.
-    fn has_begun(&self) -> bool;
+    /// Bytes of the response that have arrived until its final head was there.
+    fn bytes_in(&self) -> u64;
 
     /// The part of the body that arrived with the final head; perhaps no byte.
     fn begin(&mut self) -> Result<Chunk, Failure>;

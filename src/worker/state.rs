@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 use engine::snapshot::{ListenerId, ListenerSettings, Snapshot};
 use engine::time::Instant;
 
-use crate::core::{Core, CoreShare};
+use crate::core::{Core, CoreShare, Shed};
 use crate::listener::{ListenerSlot, Seat};
 use crate::net::{Listener, Net};
 use crate::slots::{Kept, KeptSlot};
@@ -58,6 +58,12 @@ impl<N: Net> KeptSlot for BoundListener<N> {
 
     fn is_done(&self) -> bool {
         self.slot.connections() == 0 && self.socket.strong_count() == 0
+    }
+}
+
+impl<N: Net> Shed for CoreState<N> {
+    fn for_endpoint(&self) -> bool {
+        self.shed(true)
     }
 }
 

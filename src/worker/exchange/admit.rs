@@ -13,12 +13,14 @@ use std::net::IpAddr;
 
 use engine::address::ClientAddress;
 use engine::hops::add_hop;
+use engine::reason::Reason;
+use engine::snapshot::Route;
 use proto::head::{HeaderId, Headers, RequestHead};
 use proto::hop;
 use proto::uri::check_authority;
 
-use super::Exchange;
 use super::caller::only;
+use super::{End, Exchange, upgrade};
 use crate::net::Net;
 
 /// What the gateway tells endpoints of a client's connection; written out once per connection.
@@ -52,9 +54,14 @@ impl Forwarded {
 }
 
 impl<N: Net> Exchange<'_, N> {
-    /// Prepares `head` for the endpoint; `false` when the request runs in a circle.
-    #[must_use]
-    pub(super) fn prepare(&self, head: &mut RequestHead) -> bool {
+    /// Prepares `head` for the endpoint. Returns the protocol that the endpoint is asked to switch
+    /// to. An error where the request runs in a circle.
+    pub(super) fn admit(
+        &self,
+        head: &mut RequestHead,
+        route: &Route,
+    ) -> Result<Option<Box<[u8]>>, End> {
+        let switch_to = upgrade::wanted(head, &route.upgrades);
         hop::pass_request(head);
         if self.caller.by_proxy {
             self.add_to_what_a_proxy_says(head);
@@ -62,7 +69,13 @@ impl<N: Net> Exchange<'_, N> {
             self.say_who_the_client_is(head);
         }
         self.put_request_id(head);
-        add_hop(&mut head.headers)
+        if !add_hop(&mut head.headers) {
+            return Err(End::Reply(Reason::LoopDetected));
+        }
+        if let Some(protocol) = &switch_to {
+            upgrade::ask(head, protocol);
+        }
+        Ok(switch_to)
     }
 
     fn say_who_the_client_is(&self, head: &mut RequestHead) {

@@ -1,7 +1,7 @@
-//! Stage 8, forward, for a request whose body is still coming: the upload is a pump of its own
-//! beside the response's, both polled in the exchange's task.
+//! Stage 8, forward: a call of the upstream for the client's request.
 //!
-//! The two end in any order. An endpoint may answer early: then the exchange is over, and the
+//! A request that is whole is one straight run. Where its body is still coming, the upload is a pump
+//! of its own beside the response's, both polled in the exchange's task. The two end in any order. An endpoint may answer early: then the exchange is over, and the
 //! client's side deals with the rest of the upload. A client may stall or leave: then the endpoint
 //! is released.
 
@@ -11,17 +11,87 @@ use std::pin::pin;
 use std::task::Poll;
 
 use engine::reason::Reason;
+use engine::snapshot::UpstreamId;
 use engine::stage::Stage;
 use proto::head::ResponseHead;
 
-use super::{End, Ended, Exchange, Request, end_of, respond, upgrade};
+use super::respond::{self, WaitingClient};
+use super::{End, Ended, Exchange, upgrade};
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
 use crate::side::{
-    CHUNKS_PER_TURN, ClientHandle, ClientSide, EndpointHandle, EndpointSide, RequestSink,
+    CHUNKS_PER_TURN, Chunk, ClientHandle, ClientSide, EndpointHandle, EndpointSide, RequestSink,
     RequestSource, Upload,
 };
 use crate::spares::Spare;
+use crate::upstream::{Call, CallRequest, Lease, call};
+
+impl<N: Net> Exchange<'_, N> {
+    /// A call of an upstream of the exchange's version.
+    fn call<'c>(
+        &'c self,
+        upstream: UpstreamId,
+        request: CallRequest<'c>,
+    ) -> Result<Call<'c, N>, End> {
+        self.notes.upstream.set(Some(upstream));
+        let settings = self.snapshot.table().upstream(upstream);
+        let slot = self.snapshot.upstream(upstream).ok_or(End::Reply(Reason::NoEndpoint))?;
+        let deadlines = [self.upload, self.download];
+        Ok(Call::new(
+            (self.core, self.state),
+            (settings, slot),
+            request,
+            deadlines,
+            &self.notes.call,
+        ))
+    }
+
+    /// The whole request is here: sends it, perhaps more than once, and forwards the response.
+    pub(super) async fn forward_whole<C: ClientSide>(
+        &self,
+        client: &mut C,
+        request: CallRequest<'_>,
+        upstream: UpstreamId,
+        body: Chunk,
+    ) -> Result<Ended, End> {
+        let mut call = self.call(upstream, request)?;
+        let mut response = self.core.response_heads.take();
+        let (_, mut sink, handle) = client.split(self.upload, self.download);
+        let mut waiting = WaitingClient { core: self.core, sink: &mut sink, handle: &handle };
+        let called = call.run(body, &mut waiting, &mut response).await;
+        let mut lease = called.map_err(End::over)?;
+        self.note_time(|times| &mut times.first_byte);
+        if let (101, Some(protocol)) = (response.status, request.switch_to) {
+            upgrade::accept(self, &mut sink, protocol, &mut response).await?;
+            self.switched.set(Some(lease));
+            return Ok(Ended::Switched);
+        }
+        let (_, mut source, endpoint) = lease.split(self.upload, self.download);
+        let attempt = endpoint.attempt();
+        respond::body(self, attempt, &mut source, &mut sink, response, Upload::Wanted).await?;
+        lease.give_back(self.core.net.now());
+        Ok(Ended::Answered)
+    }
+
+    /// The request's body is still coming: sends what is here, then runs both directions at once.
+    pub(super) async fn forward_while_it_comes<C: ClientSide>(
+        &self,
+        client: &mut C,
+        request: CallRequest<'_>,
+        upstream: UpstreamId,
+        first: Chunk,
+    ) -> Result<Ended, End> {
+        let mut call = self.call(upstream, request)?;
+        let mut lease = call.send(first).await.map_err(End::over)?;
+        let ended = both_ways(self, &mut lease, client, request).await?;
+        if ended == Ended::Switched {
+            self.switched.set(Some(lease));
+        } else {
+            lease.give_back(self.core.net.now());
+        }
+        Ok(ended)
+    }
+}
 
 /// The news that one pump has for the other.
 #[derive(Default)]
@@ -42,11 +112,11 @@ enum Downloaded<'a> {
 }
 
 /// Runs both pumps to their ends.
-pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
+async fn both_ways<N: Net, C: ClientSide>(
     exchange: &Exchange<'_, N>,
-    lease: &mut E,
+    lease: &mut Lease<N>,
     client: &mut C,
-    request: &Request<'_>,
+    request: CallRequest<'_>,
 ) -> Result<Ended, End> {
     let progress = PumpProgress::default();
     let (from_client, mut to_client, client) = client.split(exchange.upload, exchange.download);
@@ -56,21 +126,19 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
 
     let mut uploaded: Option<Result<(), Failure>> = None;
     let mut responded: Option<Result<Downloaded<'_>, End>> = None;
+    let endpoint_failure = Cell::new(None);
     {
-        let mut up =
-            pin!(pump_up(exchange, from_client, to_endpoint, request.body_bytes_max, &progress));
+        let mut up = pin!(pump_up(exchange, from_client, to_endpoint, &progress));
         let mut down = pin!(async {
             let core = exchange.core;
-            respond::head(
-                core,
-                &mut from_endpoint,
-                &mut to_client,
-                &client,
-                request,
-                &mut response,
-            )
-            .await
-            .map_err(end_of)?;
+            let mut waiting = WaitingClient { core, sink: &mut to_client, handle: &client };
+            let head =
+                call::head(core, &mut from_endpoint, &mut waiting, request, &mut response).await;
+            if let Err(failure) = head {
+                endpoint_failure.set(Some(failure));
+                return Err(End::over(failure));
+            }
+            endpoint.attempt().answered(response.status);
             exchange.note_time(|times| &mut times.first_byte);
             if response.status == 101 {
                 return Ok(Downloaded::Switching(response));
@@ -78,7 +146,9 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
             // An endpoint that refuses a request before its end will not read the rest.
             let refused_early = !progress.sent.get() && response.status >= 400;
             let upload = if refused_early { Upload::Unwanted } else { Upload::Wanted };
-            respond::body(exchange, &mut from_endpoint, &mut to_client, response, upload).await?;
+            let (source, sink) = (&mut from_endpoint, &mut to_client);
+            let (head, attempt) = (response, endpoint.attempt());
+            respond::body(exchange, attempt, source, sink, head, upload).await?;
             Ok(Downloaded::Responded)
         });
 
@@ -112,11 +182,17 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
         })
         .await;
     }
+    // An endpoint that failed because its client did is not to blame.
+    let client_failed = matches!(uploaded, Some(Err(failure)) if failure.kind != Kind::Abandoned);
+    if let Some(failure) = endpoint_failure.get().filter(|_| !client_failed) {
+        exchange.notes.call.failure.set(Some(failure));
+        endpoint.attempt().failed(failure);
+    }
     match (uploaded, responded) {
         // The client has its response. Whether its upload came to an end is its side's business.
         (_, Some(Ok(Downloaded::Responded))) => Ok(Ended::Answered),
         (Some(Ok(())), Some(Ok(Downloaded::Switching(mut response)))) => {
-            match &request.switch_to {
+            match request.switch_to {
                 Some(protocol) if progress.sent.get() => {
                     upgrade::accept(exchange, &mut to_client, protocol, &mut response).await?;
                     Ok(Ended::Switched)
@@ -126,10 +202,10 @@ pub(super) async fn both_ways<N: Net, C: ClientSide, E: EndpointSide>(
             }
         }
         // The client was told nothing yet, and its half of a request is of no use.
-        (Some(Err(failure)), Some(Ok(Downloaded::Switching(_)))) => Err(end_of(failure)),
+        (Some(Err(failure)), Some(Ok(Downloaded::Switching(_)))) => Err(End::over(failure)),
         // The endpoint failed because the client did: the client's failure is the cause.
         (Some(Err(failure)), Some(Err(End::Reply(_)))) if failure.kind != Kind::Abandoned => {
-            Err(end_of(failure))
+            Err(End::over(failure))
         }
         (Some(Err(Failure { kind: Kind::BodyTooLarge, .. })), Some(Err(End::Abort(_)))) => {
             Err(End::Abort(Reason::BodyTooLarge))
@@ -147,9 +223,9 @@ async fn pump_up<N: Net, S: RequestSource, K: RequestSink>(
     exchange: &Exchange<'_, N>,
     mut from_client: S,
     mut to_endpoint: K,
-    body_bytes_max: u64,
     progress: &PumpProgress,
 ) -> Result<(), Failure> {
+    let body_bytes_max = exchange.body_bytes_max();
     // The endpoint takes no more of the body.
     let mut refused = false;
     let mut chunks = 0u32;

@@ -11,12 +11,12 @@
 
 mod admit;
 mod caller;
-mod connect;
 mod finish;
 mod forward;
 mod heads;
-mod notes;
+mod reply;
 mod respond;
+mod route;
 mod tunnel;
 mod upgrade;
 
@@ -25,24 +25,23 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use engine::reason::Reason;
-use engine::snapshot::{Action, Found, RouteId, UpstreamId};
-use engine::stage::Stage;
+use engine::snapshot::RouteId;
 use engine::time::Instant;
 use proto::head::{BodySize, RequestHead};
 
 use crate::core::Core;
 use crate::deadline::Deadline;
-use crate::failure::{Failure, Kind, Side};
+use crate::failure::Failure;
 use crate::listener::ListenerSlot;
 use crate::net::Net;
-use crate::side::{Chunk, ClientHandle, ClientSide, EndpointSide, ResponseSource, Upload};
+use crate::side::{ClientHandle, ClientSide, Upload};
 use crate::snapshot::CoreSnapshot;
 use crate::state::CoreState;
-use crate::upstream::Lease;
+use crate::upstream::{CallRequest, Lease};
 
 pub use admit::Forwarded;
 pub use caller::Caller;
-pub use notes::Notes;
+pub use finish::Notes;
 pub use tunnel::{Tunnel, TunnelEnd};
 
 /// How an exchange ended. The client's side decides what becomes of its connection or stream.
@@ -102,16 +101,6 @@ pub struct Exchange<'a, N: Net> {
     switched: Cell<Option<Lease<N>>>,
 }
 
-/// The facts about a request beside its head.
-struct Request<'a> {
-    head: &'a mut RequestHead,
-    size: BodySize,
-    /// The protocol that the endpoint is asked to switch to.
-    switch_to: Option<Box<[u8]>>,
-    /// How long its body may be, in bytes.
-    body_bytes_max: u64,
-}
-
 /// How an exchange ends that has no complete response of an endpoint.
 enum End {
     /// Nothing was sent to the client yet: it gets an answer with this reason.
@@ -153,24 +142,18 @@ impl<'a, N: Net> Exchange<'a, N> {
 
     /// Runs the exchange to its end.
     pub async fn run<C: ClientSide>(&self, client: &mut C, head: &mut RequestHead) -> Ended {
-        let request = Request {
-            size: head.body_size(),
-            switch_to: None,
-            body_bytes_max: self.listener.limits.get().body_bytes_max.value().0,
-            head,
-        };
         // An own answer does not read the rest of a body that has not come with its head.
         let mut upload = Upload::Unwanted;
-        let (ended, reason) = match self.route_and_send(client, request, &mut upload).await {
+        let (ended, reason) = match self.route_to_respond(client, head, &mut upload).await {
             // The tunnel is counted and recorded when it ends.
             Ok(Ended::Switched) => return Ended::Switched,
             Ok(ended) => (ended, None),
             Err(End::Reply(reason)) => {
                 self.core.counters.replies.add(1);
-                (Box::pin(finish::reply(self, client, head, reason, upload)).await, Some(reason))
+                (Box::pin(reply::of_reason(self, client, head, reason, upload)).await, Some(reason))
             }
             Err(End::Answer(route)) => {
-                (Box::pin(finish::answer(self, client, head, route, upload)).await, None)
+                (Box::pin(reply::of_route(self, client, head, route, upload)).await, None)
             }
             Err(End::Abort(reason)) => {
                 self.core.counters.broken.add(1);
@@ -194,7 +177,7 @@ impl<'a, N: Net> Exchange<'a, N> {
         reason: Reason,
     ) -> Ended {
         self.core.counters.replies.add(1);
-        let ended = Box::pin(finish::reply(self, client, head, reason, Upload::Unwanted)).await;
+        let ended = Box::pin(reply::of_reason(self, client, head, reason, Upload::Unwanted)).await;
         self.count_and_record(head, Some(reason));
         ended
     }
@@ -215,136 +198,44 @@ impl<'a, N: Net> Exchange<'a, N> {
 
     /// Stages 4 to 9. An error says how to end; `upload` then says whether the request was read to
     /// its end.
-    async fn route_and_send<C: ClientSide>(
+    async fn route_to_respond<C: ClientSide>(
         &self,
         client: &mut C,
-        mut request: Request<'_>,
+        head: &mut RequestHead,
         upload: &mut Upload,
     ) -> Result<Ended, End> {
-        let first = client.begin().map_err(end_of)?;
+        let first = client.begin().map_err(End::over)?;
         if first.last {
             *upload = Upload::Wanted;
         }
         self.notes.add_in(&first);
-        let announced = match request.size {
+        let announced = match head.body_size() {
             BodySize::Known(bytes) => bytes,
             BodySize::None | BodySize::Unknown => self.notes.bytes_in(),
         };
-        if announced > request.body_bytes_max {
+        if announced > self.body_bytes_max() {
             return Err(End::Reply(Reason::BodyTooLarge));
         }
-        let method = request.head.method_bytes();
-        let table = self.snapshot.table();
-        let upstream = match table.route(request.head.host(), request.head.path(), method) {
-            Found::Route(id, route) => {
-                self.notes.route.set(Some(id));
-                request.switch_to = upgrade::wanted(request.head, &route.upgrades);
-                match route.action {
-                    Action::Upstream(upstream) => upstream,
-                    Action::Redirect(_) | Action::Reply(_) => return Err(End::Answer(id)),
-                }
-            }
-            Found::WrongMethod => return Err(End::Reply(Reason::MethodNotAllowed)),
-            Found::None => return Err(End::Reply(Reason::NoRoute)),
-        };
-        if !self.prepare(request.head) {
-            return Err(End::Reply(Reason::LoopDetected));
-        }
-        if let Some(protocol) = &request.switch_to {
-            upgrade::ask(request.head, protocol);
-        }
+        let (route, upstream) = self.route(head)?;
+        let switch_to = self.admit(head, route)?;
+        let size = head.body_size();
+        let request = CallRequest { head, size, switch_to: switch_to.as_deref() };
         if first.last {
-            self.send_whole(client, &mut request, upstream, first).await
+            self.forward_whole(client, request, upstream, first).await
         } else {
-            Box::pin(self.send_while_it_comes(client, &mut request, upstream, first)).await
+            Box::pin(self.forward_while_it_comes(client, request, upstream, first)).await
         }
     }
 
-    /// The whole request is here: sends it, perhaps a second time, and forwards the response.
-    async fn send_whole<C: ClientSide>(
-        &self,
-        client: &mut C,
-        request: &mut Request<'_>,
-        upstream: UpstreamId,
-        first: Chunk,
-    ) -> Result<Ended, End> {
-        let body_bytes = first.buf.len() as u64;
-        let mut attempts = connect::Attempts::new(self, upstream, first)?;
-        let mut response = self.core.response_heads.take();
-        loop {
-            let mut lease = attempts.send(self, request).await?;
-            if !attempts.holds_body() {
-                attempts.ledger.body_bytes_consumed = body_bytes;
-            }
-            let (_, mut sink, handle) = client.split(self.upload, self.download);
-            let (_, mut source, _) = lease.split(self.upload, self.download);
-            let core = self.core;
-            let head =
-                respond::head(core, &mut source, &mut sink, &handle, request, &mut response).await;
-            if let Err(failure) = head {
-                attempts.ledger.response_bytes = u64::from(source.has_begun());
-                if failure.kind == Kind::Abandoned || failure.side == Side::Client {
-                    return Err(end_of(Failure { side: Side::Client, ..failure }));
-                }
-                attempts.look_closer(self, request, &lease, failure).await;
-                drop(lease);
-                let chunk = attempts.take_body();
-                attempts.again(self, request, failure, chunk)?;
-                continue;
-            }
-            drop(attempts.take_body());
-            self.note_time(|times| &mut times.first_byte);
-            if let (101, Some(protocol)) = (response.status, &request.switch_to) {
-                upgrade::accept(self, &mut sink, protocol, &mut response).await?;
-                self.switched.set(Some(lease));
-                return Ok(Ended::Switched);
-            }
-            respond::body(self, &mut source, &mut sink, response, Upload::Wanted).await?;
-            lease.give_back(self.core.net.now());
-            return Ok(Ended::Answered);
-        }
-    }
-
-    /// The request's body is still coming: sends what is here, then runs both directions at once.
-    async fn send_while_it_comes<C: ClientSide>(
-        &self,
-        client: &mut C,
-        request: &mut Request<'_>,
-        upstream: UpstreamId,
-        first: Chunk,
-    ) -> Result<Ended, End> {
-        let mut attempts = connect::Attempts::new(self, upstream, first)?;
-        let mut lease = attempts.send(self, request).await?;
-        let ended = forward::both_ways(self, &mut lease, client, request).await?;
-        if ended == Ended::Switched {
-            self.switched.set(Some(lease));
-        } else {
-            lease.give_back(self.core.net.now());
-        }
-        Ok(ended)
+    /// How long the body of the request may be, in bytes.
+    fn body_bytes_max(&self) -> u64 {
+        self.listener.limits.get().body_bytes_max.value().0
     }
 }
 
-/// How an exchange ends over `failure` while no response byte was sent.
-fn end_of(failure: Failure) -> End {
-    match (failure.side, failure.kind) {
-        // An endpoint is abandoned while we wait for its answer because the client has gone.
-        (Side::Client, Kind::Closed | Kind::Broken(_)) | (_, Kind::Abandoned) => End::ClientGone,
-        (Side::Client, Kind::Timeout) => End::Reply(Reason::ClientTimeout),
-        (Side::Client, Kind::Violation(violation)) => End::Reply(Reason::Violation(violation)),
-        (Side::Client, Kind::HeadTooLarge) => End::Reply(Reason::HeadTooLarge),
-        (Side::Client, Kind::BodyTooLarge) => End::Reply(Reason::BodyTooLarge),
-        (_, Kind::Exhausted) => End::Reply(Reason::OutOfResources),
-        (Side::Endpoint, Kind::Timeout) => End::Reply(match failure.stage {
-            Stage::Connect => Reason::ConnectTimeout,
-            _ => Reason::FirstByteTimeout,
-        }),
-        (Side::Endpoint, Kind::Violation(_) | Kind::HeadTooLarge) => {
-            End::Reply(Reason::EndpointViolation)
-        }
-        (Side::Endpoint, _) if failure.stage == Stage::Connect => {
-            End::Reply(Reason::EndpointRefused)
-        }
-        (Side::Endpoint, _) => End::Reply(Reason::EndpointReset),
+impl End {
+    /// How an exchange ends over `failure` while no response byte was sent.
+    fn over(failure: Failure) -> Self {
+        failure.reason().map_or(Self::ClientGone, Self::Reply)
     }
 }

@@ -22,7 +22,7 @@ use std::task::Poll;
 use engine::reason::Reason;
 use engine::time::Instant;
 
-use super::notes::Account;
+use super::finish::Account;
 use crate::core::Core;
 use crate::deadline::Deadline;
 use crate::failure::Side;

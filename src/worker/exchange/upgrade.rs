@@ -9,7 +9,7 @@
 use engine::snapshot::Upgrades;
 use proto::head::{BodySize, RequestHead, ResponseHead};
 use proto::hop;
-use proto::upgrade::{is_same, protocols};
+use proto::upgrade::protocols;
 
 use super::{End, Exchange, heads};
 use crate::net::Net;
@@ -34,13 +34,6 @@ pub(super) fn ask(head: &mut RequestHead, protocol: &[u8]) {
     hop::switch_to(&mut head.headers, protocol);
 }
 
-/// Whether a 101 agrees to what was asked for, and to nothing else.
-pub(super) fn agrees(response: &ResponseHead, asked: Option<&[u8]>) -> bool {
-    let (Some(asked), Some(agreed)) = (asked, response.upgrade()) else { return false };
-    let mut agreed = protocols(agreed);
-    agreed.next().is_some_and(|it| is_same(it, asked)) && agreed.next().is_none()
-}
-
 /// The endpoint has agreed: tells the client.
 pub(super) async fn accept<N: Net, K: ResponseSink>(
     exchange: &Exchange<'_, N>,
@@ -55,8 +48,7 @@ pub(super) async fn accept<N: Net, K: ResponseSink>(
 
 #[cfg(test)]
 mod tests {
-    use proto::h1::{parse_request, parse_response};
-    use proto::head::Method;
+    use proto::h1::parse_request;
 
     use super::*;
 
@@ -96,23 +88,6 @@ mod tests {
         ] {
             let wanted = wanted(&request(fields), allowed).unwrap_or_default();
             assert_eq!(*wanted, *asked.as_bytes(), "{fields}");
-        }
-    }
-
-    #[test]
-    fn a_101_agrees_to_what_was_asked_for_and_to_nothing_else() {
-        for (fields, asked, agreed) in [
-            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", Some("WebSocket"), true),
-            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", None, false),
-            ("Connection: Upgrade\r\nUpgrade: h2c\r\n", Some("websocket"), false),
-            ("Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", Some("websocket"), false),
-            ("Upgrade: websocket\r\n", Some("websocket"), false),
-            ("Connection: Upgrade\r\n", Some("websocket"), false),
-        ] {
-            let mut head = ResponseHead::new();
-            let text = format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n");
-            parse_response(text.as_bytes(), 100, Method::Get, &mut head).unwrap();
-            assert_eq!(agrees(&head, asked.map(str::as_bytes)), agreed, "{fields} {asked:?}");
         }
     }
 }

@@ -12,6 +12,7 @@ use engine::balance::{RoundRobin, Weighted};
 use engine::snapshot::{PoolLimits, Snapshot, Upstream, UpstreamId};
 use engine::time::Instant;
 
+use super::outcome::Tries;
 use super::pool::Pool;
 use crate::core::CoreShare;
 use crate::net::Net;
@@ -176,6 +177,7 @@ impl<N: Net> UpstreamSlot<N> {
         let slot = Rc::new(EndpointSlot {
             label: Rc::new(EndpointLabel { id, address: address.clone() }),
             pool: Rc::new(Pool::new(address, &self.limits.get(), self.share)),
+            tries: Tries::default(),
         });
         self.endpoints.put(address.clone(), Rc::clone(&slot));
         slot
@@ -238,6 +240,8 @@ pub struct EndpointSlot<N: Net> {
     pub label: Rc<EndpointLabel>,
     /// Its connections.
     pub pool: Rc<Pool<N>>,
+    /// The tries at it.
+    pub tries: Tries,
 }
 
 impl<N: Net> KeptSlot for EndpointSlot<N> {

@@ -1,4 +1,4 @@
-//! A lease of a whole HTTP/1.1 connection to an endpoint.
+//! A whole HTTP/1.1 connection to an endpoint, lent to one try at a time.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -17,9 +17,7 @@ use crate::failure::{Failure, Kind, Side};
 use crate::h1::{Incoming, outgoing};
 use crate::net::buffer::{Buf, HEADROOM, Size, TAILROOM};
 use crate::net::{Net, Stream, StreamState};
-use crate::side::{
-    Chunk, EndpointHandle, EndpointSide, RequestSink, ResponseSource, Unsent, empty,
-};
+use crate::side::{Chunk, EndpointHandle, RequestSink, ResponseSource, Sent, Unsent, empty};
 use crate::transport::Transport;
 use crate::wire::Wire;
 
@@ -38,8 +36,8 @@ const LOOK_AROUND_MICROS: u64 = 400_000;
 const UNTAKEN_MICROS: u64 = 1_000_000;
 const UNTAKEN_LOOK_MICROS: u64 = 5_000;
 
-/// A borrowed connection to an endpoint.
-pub struct Lease<N: Net> {
+/// A connection to an endpoint that a lease holds.
+pub struct LentConnection<N: Net> {
     pool: Rc<Pool<N>>,
     connection: Box<Connection<N>>,
 }
@@ -76,7 +74,8 @@ struct State {
     keep_alive: bool,
     /// How the end of the response's body is known.
     length: BodyLength,
-    begun: bool,
+    /// Bytes of the response until its final head was there.
+    bytes_in: u64,
     /// A write failed. The kernel reports a reset once: reads see a clean end after it, which must
     /// not pass for the end of a body that ends with the connection.
     broken: Cell<bool>,
@@ -110,27 +109,25 @@ impl<N: Net> Drop for Connection<N> {
     }
 }
 
-impl<N: Net> Lease<N> {
+impl<N: Net> LentConnection<N> {
     pub(super) const fn new(pool: Rc<Pool<N>>, connection: Box<Connection<N>>) -> Self {
         Self { pool, connection }
     }
 
-    /// Whether the connection has carried a request before, so that it may turn out dead.
+    /// See [`Lease::is_reused`](super::Lease::is_reused).
     #[must_use]
-    pub fn is_reused(&self) -> bool {
+    pub const fn is_reused(&self) -> bool {
         self.connection.reused
     }
 
-    /// Sets how long the endpoint may take for the head of its response, and between two moves of
-    /// a body, in microseconds.
-    pub fn set_patience(&mut self, first_byte_micros: u64, between_bytes_micros: u64) {
+    /// See [`Lease::set_patience`](super::Lease::set_patience).
+    pub const fn set_patience(&mut self, first_byte_micros: u64, between_bytes_micros: u64) {
         self.connection.first_byte_micros = first_byte_micros;
         self.connection.between_bytes_micros = between_bytes_micros;
     }
 
-    /// The endpoint is asked to switch to another protocol. Should we give up, it must not take the
-    /// end of the connection for the end of its client's direction: it is reset.
-    pub fn may_switch(&mut self) {
+    /// See [`Lease::may_switch`](super::Lease::may_switch).
+    pub const fn may_switch(&mut self) {
         self.connection.abrupt = true;
     }
 
@@ -175,12 +172,9 @@ impl<N: Net> Lease<N> {
     }
 }
 
-impl<N: Net> EndpointSide for Lease<N> {
-    type Sink<'a> = Sink<'a, N>;
-    type Source<'a> = Source<'a, N>;
-    type Handle<'a> = Handle<'a, N>;
-
-    fn split<'a>(
+impl<N: Net> LentConnection<N> {
+    /// See [`EndpointSide::split`](crate::side::EndpointSide::split).
+    pub fn split<'a>(
         &'a mut self,
         upload: &'a Deadline,
         download: &'a Deadline,
@@ -195,8 +189,17 @@ impl<N: Net> EndpointSide for Lease<N> {
             read_micros: connection.between_bytes_micros,
             write_micros: connection.between_bytes_micros,
         };
-        let State { sent, bytes_out, chunked_out, keep_alive, length, begun, broken, ahead, body } =
-            &mut connection.state;
+        let State {
+            sent,
+            bytes_out,
+            chunked_out,
+            keep_alive,
+            length,
+            bytes_in,
+            broken,
+            ahead,
+            body,
+        } = &mut connection.state;
         let (sent, broken): (&Cell<bool>, &Cell<bool>) = (sent, broken);
         let reused = connection.reused;
         let sink = Sink { wire, reused, bytes_out, sent, chunked: chunked_out, broken };
@@ -206,7 +209,7 @@ impl<N: Net> EndpointSide for Lease<N> {
             bulky: &mut connection.bulky,
             keep_alive,
             length,
-            begun,
+            bytes_in,
             broken,
             sent,
             ahead,
@@ -215,9 +218,8 @@ impl<N: Net> EndpointSide for Lease<N> {
         (sink, source, Handle(&connection.transport))
     }
 
-    type Raw = Transport<N>;
-
-    fn raw(&mut self) -> (&Transport<N>, Option<Buf>) {
+    /// See [`EndpointSide::raw`](crate::side::EndpointSide::raw).
+    pub fn raw(&mut self) -> (&Transport<N>, Option<Buf>) {
         // Who takes it over ends it.
         self.connection.abrupt = false;
         (&self.connection.transport, self.connection.state.ahead.take())
@@ -260,7 +262,7 @@ impl<N: Net> RequestSink for Sink<'_, N> {
         head: &RequestHead,
         size: BodySize,
         first: Chunk,
-    ) -> Result<Option<Chunk>, Unsent> {
+    ) -> Result<Sent, Unsent> {
         let length = match size {
             BodySize::None => BodyLength::None,
             BodySize::Known(bytes) => BodyLength::Length(bytes),
@@ -284,21 +286,27 @@ impl<N: Net> RequestSink for Sink<'_, N> {
         if let Err(failure) = written {
             self.broken.set(true);
             let taken = whole - buf.len();
-            // Nothing was taken: what was put around the chunk is taken off again.
-            let chunk = (taken == 0).then(|| {
+            // Where nothing was taken, the head and the framing come off the chunk again. And of an
+            // empty chunk nothing can be lost.
+            let held = if taken == 0 {
                 buf.consume(whole - framed_len);
-                Chunk { buf: unframed(buf, body_len), last, trailers }
-            });
-            return Err(Unsent { failure, bytes_out: taken as u64, chunk });
+                Some(Chunk { buf: unframed(buf, body_len), last, trailers })
+            } else if body_len == 0 {
+                Some(Chunk { buf: empty(self.wire.buffers, Size::Small), last, trailers })
+            } else {
+                None
+            };
+            return Err(Unsent { failure, bytes_out: taken as u64, held });
         }
         self.sent.set(last);
         self.bytes_out.set(whole as u64);
-        // A body that may have to be sent again stays in the buffer that it was sent from.
-        let held = self.reused && last && body_len > 0;
-        Ok(held.then(|| {
+        // A body that may have to be sent again stays in the buffer that it was sent from: all of
+        // it was taken, so moving the front back over the framed bytes brings them up again.
+        let held = (self.reused && last && (body_len > 0 || trailers.is_some())).then(|| {
             buf.extend_front(framed_len);
             Chunk { buf: unframed(buf, body_len), last, trailers }
-        }))
+        });
+        Ok(Sent { bytes_out: whole as u64, held })
     }
 
     async fn chunk(&mut self, chunk: Chunk) -> Result<(), Failure> {
@@ -318,7 +326,7 @@ pub struct Source<'a, N: Net> {
     bulky: &'a mut bool,
     keep_alive: &'a mut bool,
     length: &'a mut BodyLength,
-    begun: &'a mut bool,
+    bytes_in: &'a mut u64,
     broken: &'a Cell<bool>,
     sent: &'a Cell<bool>,
     ahead: &'a mut Option<Buf>,
@@ -411,8 +419,7 @@ impl<N: Net> ResponseSource for Source<'_, N> {
             }
             let read;
             (read, buf) = self.read_head_bytes(buf, &mut give_up_at, &mut while_waiting).await;
-            read?;
-            *self.begun = true;
+            *self.bytes_in += read? as u64;
         };
         *self.bulky = buf.len() + HEADROOM + TAILROOM >= Size::Medium.bytes();
         buf.consume(head_len);
@@ -422,8 +429,8 @@ impl<N: Net> ResponseSource for Source<'_, N> {
         Ok(())
     }
 
-    fn has_begun(&self) -> bool {
-        *self.begun
+    fn bytes_in(&self) -> u64 {
+        *self.bytes_in
     }
 
     fn begin(&mut self) -> Result<Chunk, Failure> {

@@ -1,16 +1,24 @@
-//! The endpoint side: a core's pools of connections, and the leases that it lends to exchanges.
+//! The upstream side: endpoints, a core's pools of connections to them, and the calls that get a
+//! request to one of them.
 //!
-//! A pool belongs to one endpoint on one core. It lends [`Lease`]s: today a lease is a whole h1
-//! connection; over h2 it is one stream of a connection that several leases share. An exchange
-//! cannot tell.
+//! A [`Call`] selects an endpoint, leases a connection from its pool, sends, and tries again. A
+//! [`Lease`] is a whole h1 connection; over h2 it will be one stream of a connection that several
+//! leases share. Nobody above can tell.
 //!
-//! Invariant: a connection returns to its pool only from the clean end state (see
-//! [`Lease::give_back`]); dropping a lease closes the connection.
+//! Invariants: a connection returns to its pool only from the clean end state (see
+//! [`Lease::give_back`]), and dropping a lease closes the connection; each try ends in exactly one
+//! [`TryOutcome`].
 
+pub mod call;
 pub mod endpoint;
 pub mod h1;
+pub mod lease;
+pub mod outcome;
 pub mod pool;
+mod select;
 
+pub use call::{Call, CallNotes, CallRequest, Requester};
 pub use endpoint::{EndpointId, EndpointLabel, EndpointSlot, UpstreamSlot, Upstreams};
-pub use h1::Lease;
+pub use lease::Lease;
+pub use outcome::TryOutcome;
 pub use pool::Pool;

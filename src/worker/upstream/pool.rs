@@ -9,7 +9,8 @@ use engine::snapshot::PoolLimits;
 use engine::stage::Stage;
 use engine::time::{Instant, Micros};
 
-use super::h1::{self, Lease};
+use super::h1::{self, LentConnection};
+use super::lease::Lent;
 use crate::core::{Core, CoreShare};
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind};
@@ -96,7 +97,7 @@ impl<N: Net> Pool<N> {
     /// Whether the other side has closed it, or sent bytes that nobody asked for, costs a system
     /// call to ask, and is asked every time: unasked bytes would be the answer to somebody else's
     /// request.
-    pub fn checkout(self: &Rc<Self>, core: &Core<N>) -> Option<Lease<N>> {
+    pub fn checkout(self: &Rc<Self>, core: &Core<N>) -> Option<Lent<N>> {
         let now = core.net.now();
         loop {
             let idle = self.idle.borrow_mut().pop()?;
@@ -104,7 +105,8 @@ impl<N: Net> Pool<N> {
                 && idle.connection.transport.is_quiet();
             if fit {
                 core.counters.endpoint_reused.add(1);
-                return Some(Lease::new(Rc::clone(self), idle.connection));
+                let lent = LentConnection::new(Rc::clone(self), idle.connection);
+                return Some(Lent::H1(lent));
             }
         }
     }
@@ -126,7 +128,7 @@ impl<N: Net> Pool<N> {
         core: &Core<N>,
         deadline: &Deadline,
         timeout: Micros,
-    ) -> Result<Lease<N>, Failure> {
+    ) -> Result<Lent<N>, Failure> {
         // A connect may be dropped: it holds no bytes.
         deadline.arm(core.net.now(), timeout.0);
         let counted = Counted::new(&self.open, &core.endpoint_connections);
@@ -148,7 +150,7 @@ impl<N: Net> Pool<N> {
                 core.counters.endpoint_opened.add(1);
                 let connection =
                     Box::new(h1::Connection::new(core, Transport::Plain(stream), counted));
-                Ok(Lease::new(Rc::clone(self), connection))
+                Ok(Lent::H1(LentConnection::new(Rc::clone(self), connection)))
             }
             Some(Err(error)) if exhausted(&error).is_some() => {
                 core.counters.connects_exhausted.add(1);
