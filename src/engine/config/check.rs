@@ -34,18 +34,6 @@ pub(crate) fn check(model: &Model) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// Values that are probably not meant as they are written.
-pub(super) fn warnings(model: &Model) -> Vec<Diagnostic> {
-    let used: HashSet<&str, FixedState> =
-        upstreams_of_routes(model).map(|(_, it)| it.as_str()).collect();
-    let unused = model.document.upstreams.names.iter().filter(|name| !used.contains(name.as_ref()));
-    let warning = |name: &Spanned<Name>| {
-        let what = format!("no route goes to upstream `{}`", **name);
-        Diagnostic::error(&model.texts, name.span, what).because("nothing is sent there").warning()
-    };
-    unused.map(warning).collect()
-}
-
 /// Objects and values that must be there.
 fn absent(model: &Model) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();

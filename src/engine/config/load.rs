@@ -71,7 +71,9 @@ impl<'s> Loader<'s> {
                 let why = unread.and_then(|it| it.as_ref().err());
                 let why = why.map_or("it did not come with this text", String::as_str);
                 let what = format!("cannot read {file}: {why}");
-                self.refuse(Diagnostic::error(&self.texts, place.unwrap_or(Span::START), what));
+                let place = place.unwrap_or(Span::START);
+                let cure = "name a file that is there and that the gateway may read";
+                self.refuse(Diagnostic::error(&self.texts, place, what).cured_by(cure));
                 return;
             }
         };
@@ -138,7 +140,8 @@ impl<'s> Loader<'s> {
                 Some(Ok(names)) => self.queue(names, &pattern, item.span),
                 Some(Err(why)) => {
                     let what = format!("cannot include {pattern}: {why}");
-                    self.refuse(Diagnostic::error(&self.texts, item.span, what));
+                    let cure = "write a path whose folder is there and may be read";
+                    self.refuse(Diagnostic::error(&self.texts, item.span, what).cured_by(cure));
                 }
                 None => {
                     let what = format!("{pattern} did not come with this text");

@@ -86,14 +86,17 @@ impl Value for Host {
 }
 
 /// How to cure a host that no request could have.
-fn unsound_host(text: &str) -> Option<&'static str> {
+fn unsound_host(text: &str) -> Option<Cow<'static, str>> {
     let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     if literal.is_some_and(|literal| literal.parse::<Ipv6Addr>().is_ok()) {
         return None;
     }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Some(format!("write \"[{text}]\": an IPv6 address stands in brackets").into());
+    }
     let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let name = text.strip_prefix("*.").unwrap_or(text);
-    if text == "*" {
+    let cure = if text == "*" {
         Some("leave `hosts` out to match any host")
     } else if text.contains("://") || text.contains('/') {
         Some("write the host alone, without scheme and path")
@@ -111,7 +114,8 @@ fn unsound_host(text: &str) -> Option<&'static str> {
         Some("a host is made of labels of letters, digits, - and _, with single dots between")
     } else {
         None
-    }
+    };
+    cure.map(Cow::Borrowed)
 }
 
 /// A whole path, as written.

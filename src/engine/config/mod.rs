@@ -30,6 +30,7 @@ mod tests;
 mod upgrades;
 mod upstream;
 mod variables;
+mod warnings;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};
 pub use admin::{Admin, AdminAddress, Token};
@@ -76,7 +77,7 @@ pub fn parse(sources: &Sources) -> Result<Model, Vec<Diagnostic>> {
     let sound = diagnostics.iter().all(|it| it.severity() == Severity::Warning);
     if sound {
         // Beside a mistake, an object that looks superfluous may only be misspelt.
-        diagnostics.extend(check::warnings(&model));
+        diagnostics.extend(warnings::warnings(&model));
     }
     diagnostics.sort_by_key(Diagnostic::order);
     if !sound {

@@ -8,7 +8,7 @@ use std::fmt;
 
 use proto::uri;
 
-use crate::keys::{ItemKind, KeyRule, Mistake, Shape, Value, Written, section};
+use crate::keys::{ItemKind, KeyRule, Mistake, Shape, Spanned, Value, Written, section};
 
 section! {
     /// A place that clients are sent to instead.
@@ -17,7 +17,7 @@ section! {
         /// The new place: a URL, or a path on the same host. {path} stands for the path of the
         /// request, {query} for its query with the question mark (nothing if it has none), {host}
         /// for its host without port.
-        to: RedirectTarget => KeyRule::required("\"https://new.example.com{path}\"");
+        to: Spanned<RedirectTarget> => KeyRule::required("\"https://new.example.com{path}\"");
         /// The status. With 301 and 302 clients may turn POST into GET, with 303 they must, with 307
         /// and 308 they keep the method. 301 and 308 are permanent and may be cached.
         status: RedirectStatus => KeyRule::default(RedirectStatus(308));

@@ -1,6 +1,7 @@
 //! Addresses to listen at or to connect to, and blocks of addresses, as values of keys.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::item::ItemKind;
@@ -22,8 +23,7 @@ impl Value for Address {
     }
 
     fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
-        let text = kind.text().ok_or(Mistake::KIND)?;
-        match Self::unix_part(&text.value) {
+        match kind.text().and_then(|text| Self::unix_part(&text.value)) {
             Some(name) => {
                 Self::parse_unix(name).map_err(|(what, cure)| Mistake::with_cure(what, cure))
             }
@@ -70,7 +70,7 @@ impl Value for SocketAddr {
         let text = match kind {
             ItemKind::Text(text) => &text.value,
             ItemKind::Integer(Some(port)) if (1..=MAX_PORT).contains(port) => {
-                return Err(Mistake::kind(format!("write \"0.0.0.0:{port}\"")));
+                return Err(Mistake::kind(add_host(port)));
             }
             _ => return Err(Mistake::KIND),
         };
@@ -88,15 +88,20 @@ impl Value for SocketAddr {
 /// Ports have 16 bits.
 const MAX_PORT: i64 = 65_535;
 
+/// The cure of a port alone.
+fn add_host(port: impl fmt::Display) -> String {
+    format!("write \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" to listen on all addresses")
+}
+
 /// The text to write instead, where the one that is meant is plain.
 fn cure_address(text: &str) -> Option<String> {
     let is_port = |text: &str| text.parse::<u16>().is_ok();
     if let Some(port) = text.strip_prefix(':').or(text.strip_prefix("*:")).filter(|it| is_port(it))
     {
-        return Some(format!("write \"0.0.0.0:{port}\" for all addresses of this host"));
+        return Some(add_host(port));
     }
     if is_port(text) {
-        return Some(format!("write \"0.0.0.0:{text}\" for all addresses of this host"));
+        return Some(add_host(text));
     }
     if text.starts_with('/') || text.starts_with("@/") {
         return Some(format!("write \"unix:{text}\" for a Unix socket"));
@@ -140,6 +145,9 @@ fn cure_address(text: &str) -> Option<String> {
 /// An IPv6 address without brackets or without a port. Eight groups, or a double colon at the end,
 /// leave no room for a port; otherwise the last group of a text such as `::1:8080` is one.
 fn cure_ipv6(text: &str) -> Option<String> {
+    if let Some(port) = text.strip_prefix(":::").filter(|port| port.parse::<u16>().is_ok()) {
+        return Some(format!("write \"[::]:{port}\""));
+    }
     let bare = text.strip_prefix('[').map_or(text, |text| text.trim_end_matches(':'));
     let bare = bare.strip_suffix(']').unwrap_or(bare);
     let ip: Ipv6Addr = bare.parse().ok()?;

@@ -276,6 +276,7 @@ const CURES: &[(&str, &str)] = &[
     ("unclosed array", "close it with ]"),
     ("unclosed inline table", "close it with }"),
     ("missing comma", "write a comma between the two"),
+    ("invalid inline table element", "write a comma between the two, or close the table with }"),
     ("extra comma", "leave the comma out"),
     ("missing key", "write a key in front of ="),
     ("missing escaped value", "write \\\\ for a backslash"),

@@ -76,11 +76,14 @@ mod tests {
 
     use super::*;
     use crate::config::RedirectStatus;
-    use crate::keys::{ItemKind, ItemText, Value};
+    use crate::keys::{ItemKind, ItemText, Spanned, Value};
 
     fn redirect(to: &str) -> Redirect {
         let kind = ItemKind::Text(ItemText { value: to.into(), secret: false });
-        Redirect { to: Value::parse(&kind).unwrap(), status: RedirectStatus(308) }
+        Redirect {
+            to: Spanned::unwritten(Value::parse(&kind).unwrap()),
+            status: RedirectStatus(308),
+        }
     }
 
     fn location(redirect: &Redirect, host: &str, path: &str, query: Option<&str>) -> String {

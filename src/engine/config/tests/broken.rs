@@ -73,7 +73,7 @@ const KEYS: &[Row] = &[
         "`hosts`?",
     ),
     (
-        Add("[routes.b]\nfilters = []\nmatch.path = \"/\"\nupstream = \"users\""),
+        Add("[routes.b]\ncolours = []\nmatch.path = \"/\"\nupstream = \"users\""),
         "10:1",
         "the keys here are: match",
     ),
@@ -190,6 +190,9 @@ fn each_mistake_is_found_in_its_place() {
             wrong += &format!("this is taken for sound:\n{text}\n");
             continue;
         };
+        for it in diagnostics.iter().filter(|it| it.cure().is_none()) {
+            wrong += &format!("no cure\n{it}\n\n");
+        }
         let (line, column) = diagnostics[0].position();
         let said = diagnostics[0].to_string();
         if format!("{line}:{column}") != *place || !said.contains(message) {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use proto::path::{EncodedSlash, Form, Rules};
 
 mod broken;
+mod cures;
 mod hostile;
 mod merge;
 mod round;

@@ -225,6 +225,7 @@ proptest! {
                 for diagnostic in diagnostics {
                     let (line, column) = diagnostic.position();
                     let said = diagnostic.to_string();
+                    prop_assert!(diagnostic.cure().is_some(), "{}", said);
                     prop_assert!(said.contains(&format!("test.toml:{line}:{column}")), "{}", said);
                 }
             }
