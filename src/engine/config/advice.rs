@@ -7,7 +7,7 @@ use super::document::Document;
 use crate::keys::{SectionValue, Shape};
 
 /// An answer about some keys of a table.
-struct Row {
+struct AdviceRow {
     /// The tables, without the names of objects: `routes.match`. The root is "".
     tables: &'static [&'static str],
     /// The keys, with spaces between.
@@ -18,20 +18,28 @@ struct Row {
     cure: &'static str,
 }
 
-impl Row {
+impl AdviceRow {
     fn keys(&self) -> impl Iterator<Item = &'static str> {
         self.keys.split_ascii_whitespace()
     }
 }
 
 /// The feature is not there. `cure` says how to do without.
-const fn missing(tables: &'static [&'static str], keys: &'static str, cure: &'static str) -> Row {
-    Row { tables, keys, is_missing: true, cure }
+const fn missing(
+    tables: &'static [&'static str],
+    keys: &'static str,
+    cure: &'static str,
+) -> AdviceRow {
+    AdviceRow { tables, keys, is_missing: true, cure }
 }
 
 /// The feature has another key. `cure` says which one.
-const fn other(tables: &'static [&'static str], keys: &'static str, cure: &'static str) -> Row {
-    Row { tables, keys, is_missing: false, cure }
+const fn other(
+    tables: &'static [&'static str],
+    keys: &'static str,
+    cure: &'static str,
+) -> AdviceRow {
+    AdviceRow { tables, keys, is_missing: false, cure }
 }
 
 const TOP: &[&str] = &[""];
@@ -58,7 +66,7 @@ const RETRY: &str =
     "leave it out: a request that no endpoint has seen goes on to the next one by itself";
 const EVERY_LISTENER: &str = "every route is for every listener: tell them apart by `match.hosts`";
 
-const ROWS: &[Row] = &[
+const ROWS: &[AdviceRow] = &[
     // TLS, versions of HTTP and filters, wherever they stand.
     missing(
         TOP,
