@@ -1,6 +1,7 @@
 //! From texts to one tree: decodes, parses, follows includes, merges.
 //!
-//! Invariants: a file is read once, however often and by whom it is included, so cycles end; what
+//! Invariants: a file is read once, however often and by which files it is included, so circles
+//! end; what
 //! is defined in two files is an error that names both places.
 
 use std::borrow::Cow;
@@ -40,10 +41,12 @@ pub(super) fn load(sources: &Sources) -> Loaded<'_> {
         torn: BTreeSet::new(),
         queue: VecDeque::from([(sources.main(), None)]),
         known: HashSet::from([sources.main()]),
+        includes: HashMap::new(),
     };
     while let Some((file, place)) = loader.queue.pop_front() {
         loader.file(file, place);
     }
+    loader.circle();
     let Loader { texts, variables, merge, mut diagnostics, whole, torn, .. } = loader;
     diagnostics.extend(variables.diagnostics);
     let root = Item { span: Span::START, kind: ItemKind::Table(merge.entries) };
@@ -61,6 +64,8 @@ struct Loader<'s> {
     /// Files to read, and the place that asks for them.
     queue: VecDeque<(&'s str, Option<Span>)>,
     known: HashSet<&'s str>,
+    /// The files that each file includes, and the place of the pattern.
+    includes: HashMap<&'s str, Vec<(&'s str, Span)>>,
 }
 
 impl<'s> Loader<'s> {
@@ -132,12 +137,12 @@ impl<'s> Loader<'s> {
 
     /// Queues the files that the patterns in `item` mean. Other values are reported when the
     /// document is read.
-    fn include(&mut self, file: &str, node: &Item<'_>) {
+    fn include(&mut self, file: &'s str, node: &Item<'_>) {
         let ItemKind::List(items) = &node.kind else { return };
         for item in items {
             let Ok(Pattern(pattern)) = Pattern::parse(&item.kind) else { continue };
             match self.sources.included(file, &pattern) {
-                Some(Ok(names)) => self.queue(names, &pattern, item.span),
+                Some(Ok(names)) => self.queue(file, names, &pattern, item.span),
                 Some(Err(why)) => {
                     let what = format!("cannot include {pattern}: {why}");
                     let cure = "write a path whose folder is there and may be read";
@@ -152,7 +157,7 @@ impl<'s> Loader<'s> {
         }
     }
 
-    fn queue(&mut self, names: &'s [String], pattern: &str, span: Span) {
+    fn queue(&mut self, file: &'s str, names: &'s [String], pattern: &str, span: Span) {
         if names.is_empty() {
             let what = format!("no file is named {pattern}");
             let missing = Diagnostic::error(&self.texts, span, what);
@@ -173,8 +178,40 @@ impl<'s> Loader<'s> {
                 );
                 return;
             }
+            self.includes.entry(file).or_default().push((name, span));
             if self.known.insert(name) {
                 self.queue.push_back((name, Some(span)));
+            }
+        }
+    }
+
+    /// Reports a file that includes itself, alone or by way of others: somebody thinks that it is
+    /// read twice. One circle is enough, the next one shows when that one is open.
+    fn circle(&mut self) {
+        // Goes down from the main file. The path holds each file and its next include.
+        let mut path = vec![(self.sources.main(), 0)];
+        let mut done = HashSet::new();
+        while let Some((file, next)) = path.last_mut() {
+            let include = self.includes.get(file).and_then(|it| it.get(*next)).copied();
+            *next += 1;
+            let Some((name, span)) = include else {
+                done.insert(*file);
+                path.pop();
+                continue;
+            };
+            if let Some(at) = path.iter().position(|(file, _)| *file == name) {
+                let circle = path.iter().skip(at).map(|(file, _)| *file).chain([name]);
+                let circle: Vec<_> = circle.collect();
+                let what = match circle.len() {
+                    2 => format!("{name} includes itself"),
+                    _ => format!("files include each other in a circle: {}", circle.join(" -> ")),
+                };
+                let cure = "leave it out, or out of the pattern: each file is read once";
+                self.diagnostics.push(Diagnostic::error(&self.texts, span, what).cured_by(cure));
+                return;
+            }
+            if !done.contains(name) {
+                path.push((name, 0));
             }
         }
     }

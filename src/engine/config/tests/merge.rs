@@ -61,14 +61,33 @@ fn what_is_included_is_merged() {
 }
 
 #[test]
-fn included_files_may_include_and_cycles_end() {
-    let inner = format!("include = [\"main.toml\", \"self.toml\"]\n{ROUTE}");
-    let mut sources = including(MAIN, &[("routes/a.toml", &inner)]);
+fn included_files_may_include_and_circles_are_named() {
     let name = |name: &str| Ok(vec![name.to_owned()]);
-    sources.add_include("routes/a.toml", "main.toml", name("main.toml"));
-    sources.add_include("routes/a.toml", "self.toml", name("routes/a.toml"));
+    // Two ways to one file are no circle.
+    let inner = "include = [\"b.toml\"]\n";
+    let files = [("routes/a.toml", inner), ("routes/b.toml", ROUTE)];
+    let mut sources = including(MAIN, &files);
+    sources.add_include("routes/a.toml", "b.toml", name("routes/b.toml"));
     let model = parse(&sources).unwrap_or_else(|it| panic!("{}", render(&it)));
     assert_eq!(model.document.routes.objects.len(), 1);
+
+    let mut sources = including(MAIN, &[("routes/a.toml", &format!("{inner}{ROUTE}"))]);
+    sources.add_include("routes/a.toml", "b.toml", name("routes/a.toml"));
+    let place = "routes/a.toml:1:12";
+    assert_says(&sources, &["routes/a.toml includes itself", place]);
+
+    let mut sources = including(MAIN, &files);
+    sources.add_include("routes/a.toml", "b.toml", name("main.toml"));
+    let circle = "in a circle: main.toml -> routes/a.toml -> main.toml";
+    assert_says(&sources, &[circle, place]);
+
+    // The main file leads to both, and they to each other.
+    let files = [("routes/a.toml", inner), ("routes/b.toml", "include = [\"a.toml\"]\n")];
+    let mut sources = including(MAIN, &files);
+    sources.add_include("routes/a.toml", "b.toml", name("routes/b.toml"));
+    sources.add_include("routes/b.toml", "a.toml", name("routes/a.toml"));
+    let circle = "in a circle: routes/a.toml -> routes/b.toml -> routes/a.toml";
+    assert_says(&sources, &[circle, "routes/b.toml:1:12"]);
 }
 
 #[test]
