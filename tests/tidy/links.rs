@@ -1,4 +1,4 @@
-//! Links between the pages of the documentation: the file is there, and so is the heading.
+//! The documentation as a whole: links lead to a file and a heading, and the code map has every module.
 
 use std::fs;
 use std::path::Path;
@@ -26,6 +26,24 @@ fn every_link_of_the_documentation_leads_somewhere() {
             } else if !heading.is_empty() && !anchors(&file).iter().any(|anchor| anchor == heading)
             {
                 problems.push(format!("{page}: `{target}` leads to no heading"));
+            }
+        }
+    }
+    report(&problems);
+}
+
+#[test]
+fn the_code_map_names_every_module() {
+    let map = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let words: Vec<&str> = map.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let mut problems = Vec::new();
+    for krate in ["src/proto", "src/engine", "src/worker", "src/control"] {
+        for entry in fs::read_dir(root().join(krate)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let is_module = path.is_dir() || path.extension().is_some_and(|it| it == "rs");
+            if is_module && !["lib", "tests"].contains(&name) && !words.contains(&name) {
+                problems.push(format!("docs/architecture.md: does not name {krate}/{name}"));
             }
         }
     }
