@@ -14,7 +14,7 @@ targets=("$@")
 for target in "${targets[@]}"; do
     echo "fuzz $target for $seconds s"
     log=$(mktemp)
-    # What is found goes to the first folder, which stays here; the second one is committed.
+    # New inputs go to the first folder, which stays here; the second one is committed.
     corpus=("tests/fuzz/corpus/$target")
     mkdir -p "${corpus[0]}"
     [ ! -d "tests/fuzz/seeds/$target" ] || corpus+=("tests/fuzz/seeds/$target")

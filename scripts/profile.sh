@@ -2,7 +2,7 @@
 # The profile by which optimised builds are laid out (docs/decisions/0017-a-profile-for-the-layout.md): builds a gateway
 # that counts, sends plain HTTP/1.1 through it on both drivers, and collects the counts.
 #   scripts/profile.sh update   writes bench/profile
-#   scripts/profile.sh check    fails if the code has moved away from what the profile was taken of
+#   scripts/profile.sh check    fails if the profile no longer fits the code
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:-}" in
@@ -62,7 +62,7 @@ match = { path_prefix = "/" }
 upstream = "app"
 END
 
-# What a browser sends, beside the few lines of a load generator.
+# The head of a browser, beside the few lines of a load generator.
 browser=(
     -H 'Host: api.example.com' -H 'Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8'
     -H 'User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36'
@@ -88,7 +88,7 @@ done >"$work/loads"
 kill %1
 wait %1
 
-# Sparse: what no load came by is not in it, and is built as without a profile.
+# Sparse: functions that the load did not reach are not in it, and are built as without a profile.
 "$profdata" merge --sparse -o "$work/new.profdata" "$work/counts"
 case "$1" in
 update)

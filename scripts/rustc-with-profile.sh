@@ -1,9 +1,9 @@
 #!/bin/sh
 # rustc, as cargo calls it here (.cargo/config.toml). An optimised build of a crate on the path of a request gets the
-# profile of bench/profile, docs/decisions/0017-a-profile-for-the-layout.md; all else goes to rustc as it came.
+# profile of bench/profile, docs/decisions/0017-a-profile-for-the-layout.md; other calls go to rustc unchanged.
 #   RINGWAY_PROFILE=off     builds without the profile
 #   RINGWAY_PROFILE=count   builds programs that count, for the next profile: scripts/profile.sh
-# Cargo does not see that the variable has changed: each value wants a CARGO_TARGET_DIR of its own.
+# Cargo does not see that the variable has changed: give each value a CARGO_TARGET_DIR of its own.
 rustc=$1
 shift
 case ${CARGO_PKG_NAME-} in
