@@ -141,7 +141,7 @@ fn give_back<N: Net>(state: Rc<OnceCell<Weak<CoreState<N>>>>) -> Outbox {
             (report, state.get().and_then(Weak::upgrade))
         {
             block.clear();
-            Worker { state }.take_back(ToWorker::Block(block));
+            Worker { state }.take(ToWorker::Block(block));
         }
     })
 }

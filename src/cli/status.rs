@@ -116,7 +116,11 @@ impl fmt::Display for Screen<'_> {
         }
         for upstream in &status.upstreams {
             let (active, idle) = (number(upstream.active), number(upstream.idle));
-            let text = format!("{}: {active} connections active, {idle} idle", upstream.name);
+            let mut text = format!("{}: {active} connections active, {idle} idle", upstream.name);
+            if !upstream.draining.is_empty() {
+                text.push_str("; draining ");
+                text.push_str(&upstream.draining.join(", "));
+            }
             row(f, "upstream", &text)?;
         }
         let requests = &status.requests;
@@ -293,7 +297,12 @@ mod tests {
                 address: "127.0.0.1:8080".to_owned(),
                 connections: 12,
             }],
-            upstreams: vec![UpstreamView { name: "users".to_owned(), idle: 12, active: 3 }],
+            upstreams: vec![UpstreamView {
+                name: "users".to_owned(),
+                idle: 12,
+                active: 3,
+                draining: vec!["10.0.0.1:9000".to_owned()],
+            }],
             requests: RequestsView {
                 total: 1_234_567,
                 per_second: 1200.8,
@@ -338,7 +347,7 @@ ringway 0.1.0 at 127.0.0.1:9901: ready
   driver         io_uring on 2 cores
   uptime         3 h 12 min
   listener       web on 127.0.0.1:8080: 12 connections
-  upstream       users: 3 connections active, 12 idle
+  upstream       users: 3 connections active, 12 idle; draining 10.0.0.1:9000
   requests       1,234,567, 1,201/s now, 1.2/s since the start
   answers        2xx 975 (97.50 %), 4xx 20 (2.00 %), 5xx 5 (0.50 %)
   reasons        no_route 20

@@ -210,6 +210,9 @@ fn switch(control: &Control, prepared: Prepared) -> Arc<Live> {
         let switch = Switch { table: part.table, listeners: part.listeners };
         control.tell(core, ToWorker::Switch(Box::new(switch)));
     }
+    // A core that could not take the version before may have missed facts about its endpoints.
+    let facts: Vec<_> = control.shared.state.borrow().endpoint_facts().collect();
+    facts.iter().for_each(|fact| _ = control.spread(fact));
     before
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use worker::mailbox::Mailbox;
-use worker::message::{Report, ToWorker};
+use worker::message::{Fact, Report, ToWorker};
 
 use crate::options::Options;
 use crate::sink::Sink;
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) changes: Cell<usize>,
     /// A core has switched.
     pub(crate) switched: Notify,
+    /// A core has taken in a fact.
+    pub(crate) learned: Notify,
 }
 
 impl Control {
@@ -60,6 +62,7 @@ impl Control {
             turn: Mutex::new(()),
             changes: Cell::new(0),
             switched: Notify::new(),
+            learned: Notify::new(),
         };
         Self { shared: Rc::new(shared) }
     }
@@ -67,12 +70,16 @@ impl Control {
     /// Takes in what a worker says, and sends its boxes back.
     pub(crate) fn report(&self, report: Report) {
         let now = Instant::now();
-        let Shared { state, sink, switched, .. } = &*self.shared;
+        let Shared { state, sink, switched, learned, .. } = &*self.shared;
         match report {
             Report::Ready { core } => state.borrow_mut().ready(core, now),
             Report::Switched { core, version } => {
                 state.borrow_mut().switched(core, version, now);
                 switched.notify_waiters();
+            }
+            Report::Learned { core, number } => {
+                state.borrow_mut().learned(core, number, now);
+                learned.notify_waiters();
             }
             // To free what thousands of routes hold takes milliseconds: here nobody waits for it.
             Report::Retired { core: _, table } => drop(table),
@@ -104,6 +111,15 @@ impl Control {
             mailbox.send(ToWorker::Drain { deadline });
         }
         deadline
+    }
+
+    /// Sends a fact to every core, and returns its number.
+    pub(crate) fn spread(&self, fact: &Fact) -> u64 {
+        let number = self.shared.state.borrow_mut().next_fact();
+        for mailbox in &self.shared.mailboxes {
+            mailbox.send(ToWorker::Fact { number, fact: fact.clone() });
+        }
+        number
     }
 
     /// Opens log files anew.

@@ -1,8 +1,11 @@
 //! The node of this process, as the admin API knows it: [`Node`] for the control thread's handle.
 
-use tokio::time::Instant;
+use engine::address::Address;
+use engine::balance::EndpointState;
+use tokio::time::{Instant, timeout_at};
+use worker::message::Fact;
 
-use crate::apply::{self, Wish};
+use crate::apply::{self, SWITCH_TIMEOUT, Wish};
 use crate::handle::Control;
 use crate::node::{Applied, Change, Node, Refused, Status};
 
@@ -23,5 +26,29 @@ impl Node for Control {
         let Change { text, dry_run, if_match } = change;
         let wish = text.map_or(Wish::File, Wish::Text);
         apply::queue(self, wish, dry_run, if_match).await
+    }
+
+    async fn set_endpoint(
+        &self,
+        upstream: &str,
+        address: &Address,
+        state: EndpointState,
+    ) -> Option<Vec<usize>> {
+        let shared = &self.shared;
+        if !shared.state.borrow_mut().set_endpoint(upstream, address, state) {
+            return None;
+        }
+        let fact = Fact::Endpoint { upstream: upstream.into(), address: address.clone(), state };
+        let number = self.spread(&fact);
+        tracing::info!("endpoint {address} of upstream {upstream}: {}", state.word());
+        let deadline = Instant::now() + SWITCH_TIMEOUT;
+        loop {
+            // Listens before it looks, so that no report is missed in between.
+            let learned = shared.learned.notified();
+            let without = shared.state.borrow().without_fact(number);
+            if without.is_empty() || timeout_at(deadline, learned).await.is_err() {
+                return Some(without);
+            }
+        }
     }
 }

@@ -3,8 +3,10 @@
 //! Whoever serves it (HTTP, a test) sees this trait and nothing of workers, mailboxes or files.
 //!
 //! Invariant: answers are taken from what the workers have reported; no method waits for a data
-//! core, except [`Node::apply`], which has a deadline.
+//! core, except [`Node::apply`] and [`Node::set_endpoint`], which have a deadline.
 
+use engine::address::Address;
+use engine::balance::EndpointState;
 use engine::config::Diagnostic;
 use worker::telemetry::Totals;
 use worker::telemetry::report::CoreBlock;
@@ -26,6 +28,15 @@ pub(crate) trait Node {
     /// The change goes on when the future is dropped: a client that leaves does not leave half of a
     /// change behind.
     fn apply(&self, change: Change) -> impl Future<Output = Result<Applied, Refused>>;
+
+    /// Sets the state of an endpoint of the live version. Returns the cores that have not taken it in
+    /// by the deadline; they will. `None`: there is no such endpoint.
+    fn set_endpoint(
+        &self,
+        upstream: &str,
+        address: &Address,
+        state: EndpointState,
+    ) -> impl Future<Output = Option<Vec<usize>>>;
 }
 
 /// A wish.
@@ -99,6 +110,9 @@ pub(crate) struct Status {
     pub(crate) reloads_refused: u64,
     /// It takes nothing new and ends when everything has finished.
     pub(crate) draining: bool,
+    /// The upstreams of the live version by name, each with the addresses of its endpoints and their
+    /// states.
+    pub(crate) upstreams: Vec<(String, Vec<(String, EndpointState)>)>,
 }
 
 /// How one core stands.

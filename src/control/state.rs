@@ -5,11 +5,15 @@
 //! Invariant: a version is live from the moment at which the cores are sent it; a core that has not
 //! said so yet lags.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use engine::address::Address;
+use engine::balance::EndpointState;
 use engine::config::Sources;
 use tokio::time::Instant;
+use worker::message::Fact;
 use worker::telemetry::Totals;
 use worker::telemetry::report::CoreBlock;
 
@@ -42,6 +46,10 @@ pub(crate) struct State {
     last_reload: Option<(u64, Result<u64, String>)>,
     reloads: Reloads,
     pub(crate) draining: bool,
+    /// The endpoints that drain: the name of the upstream, and the address.
+    drained: BTreeSet<(Box<str>, Address)>,
+    /// Facts sent to the cores.
+    facts: u64,
 }
 
 /// What changes came to.
@@ -57,6 +65,8 @@ struct Core {
     cpu: usize,
     phase: Phase,
     version: u64,
+    /// The last fact that it has taken in.
+    learned: u64,
     /// Since when a version is live that it has not switched to.
     lags_since: Option<Instant>,
     /// When it said anything last.
@@ -87,6 +97,7 @@ impl State {
             cpu,
             phase: Phase::Starting,
             version: live.number,
+            learned: 0,
             lags_since: None,
             heard: now,
             counted: now,
@@ -106,6 +117,8 @@ impl State {
             last_reload: None,
             reloads: Reloads::default(),
             draining: false,
+            drained: BTreeSet::new(),
+            facts: 0,
         }
     }
 
@@ -146,6 +159,7 @@ impl State {
                 shared.close();
             }
         }
+        self.drained.retain(|(upstream, address)| live.has_endpoint(upstream, address));
         std::mem::replace(&mut self.live, Arc::new(live))
     }
 
@@ -212,6 +226,53 @@ impl State {
         let missing = self.cores.iter().filter(|core| core.phase != wanted).count();
         let what = if self.draining { "end after the drain deadline" } else { "become ready" };
         format!("{missing} of {} workers did not {what}", self.cores.len())
+    }
+
+    /// Remembers the state of an endpoint of the live version; `false` when that has no such endpoint.
+    #[must_use]
+    pub(crate) fn set_endpoint(
+        &mut self,
+        upstream: &str,
+        address: &Address,
+        state: EndpointState,
+    ) -> bool {
+        let endpoint = (upstream.into(), address.clone());
+        match state {
+            EndpointState::Ready => self.drained.remove(&endpoint),
+            EndpointState::Draining => self.drained.insert(endpoint),
+        };
+        let is_there = self.live.has_endpoint(upstream, address);
+        self.drained.retain(|(upstream, address)| self.live.has_endpoint(upstream, address));
+        is_there
+    }
+
+    /// The facts that a core must know beside its version.
+    pub(crate) fn endpoint_facts(&self) -> impl Iterator<Item = Fact> {
+        self.drained.iter().map(|(upstream, address)| Fact::Endpoint {
+            upstream: upstream.clone(),
+            address: address.clone(),
+            state: EndpointState::Draining,
+        })
+    }
+
+    /// The number of the next fact.
+    pub(crate) fn next_fact(&mut self) -> u64 {
+        self.facts += 1;
+        self.facts
+    }
+
+    /// A core has taken in the facts up to this one.
+    pub(crate) fn learned(&mut self, core: usize, number: u64, now: Instant) {
+        if let Some(core) = self.cores.get_mut(core) {
+            core.learned = core.learned.max(number);
+            core.heard = now;
+        }
+    }
+
+    /// The cores that have not taken in this fact.
+    pub(crate) fn without_fact(&self, number: u64) -> Vec<usize> {
+        let lacks = |(index, core): (usize, &Core)| (core.learned < number).then_some(index);
+        self.cores.iter().enumerate().filter_map(lacks).collect()
     }
 
     /// The cores that have not switched to the live version.
@@ -317,6 +378,19 @@ impl State {
             reloads_unchanged: self.reloads.unchanged,
             reloads_refused: self.reloads.refused,
             draining: self.draining,
+            upstreams: self
+                .live
+                .endpoints()
+                .map(|(name, addresses)| {
+                    let state = |address: &Address| {
+                        let drains = self.drained.contains(&(name.into(), address.clone()));
+                        let state =
+                            if drains { EndpointState::Draining } else { EndpointState::Ready };
+                        (address.to_string(), state)
+                    };
+                    (name.to_owned(), addresses.map(state).collect())
+                })
+                .collect(),
         }
     }
 

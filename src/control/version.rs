@@ -132,6 +132,19 @@ impl Live {
             .map_or(Duration::ZERO, Duration::from)
     }
 
+    /// The names of its upstreams, each with the addresses of its endpoints.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &Address>)> {
+        let upstreams = &self.model.document.upstreams.objects;
+        upstreams.iter().map(|(name, it)| (&***name, it.endpoints.iter().map(|it| &it.address)))
+    }
+
+    /// Whether the upstream of this name has an endpoint at this address.
+    pub(crate) fn has_endpoint(&self, upstream: &str, address: &Address) -> bool {
+        self.endpoints()
+            .filter(|(name, _)| *name == upstream)
+            .any(|(_, mut addresses)| addresses.any(|it| it == address))
+    }
+
     /// Its listeners' names by id.
     pub(crate) fn listener_names(&self) -> Vec<(ListenerId, Box<str>)> {
         self.listeners.iter().map(|it| (it.id, it.name.clone())).collect()

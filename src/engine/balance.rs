@@ -6,6 +6,33 @@
 
 use crate::mix::mix;
 
+/// Whether an endpoint gets new requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EndpointState {
+    /// It does.
+    #[default]
+    Ready,
+    /// It does not: its requests finish, and its connections close.
+    Draining,
+}
+
+impl EndpointState {
+    /// The word for it in the admin API.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Draining => "drain",
+        }
+    }
+
+    /// The state with this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Ready, Self::Draining].into_iter().find(|it| it.word() == word)
+    }
+}
+
 /// Takes endpoints in turn, each as often as its weight says.
 ///
 /// First tries and further tries have a turn of their own. A retry that moved the turn of first

@@ -103,7 +103,7 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
                 worker.switch(table, sockets.collect());
             }
             Ok(ToWorker::Drain { deadline }) => break deadline,
-            Ok(boxes) => worker.take_back(boxes),
+            Ok(message) => worker.take(message),
             Err(_) => {
                 let buf = worker.state.core.buffers.take(net::buffer::Size::Small);
                 bell.read(buf).await.0?;
@@ -111,7 +111,7 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
         }
     };
     // A drain may be long: without its boxes it would run out of records.
-    let meanwhile = || std::iter::from_fn(|| inbox.next().ok()).for_each(|it| worker.take_back(it));
+    let meanwhile = || std::iter::from_fn(|| inbox.next().ok()).for_each(|it| worker.take(it));
     let cut = worker.drain(deadline, meanwhile).await;
     reporter.send(Report::Drained { core: share.core, totals: worker.totals(), cut });
     // Tasks that were cut outlive the runtime.
@@ -205,13 +205,22 @@ impl<N: Net> Worker<N> {
         cut
     }
 
-    /// Takes back what a message brings. A version that comes while the worker drains comes too
-    /// late for it.
-    pub fn take_back(&self, message: ToWorker) {
+    /// Takes in a message that neither switches nor drains. A version that comes while the worker
+    /// drains is too late: its table goes back, because a data core frees no configuration.
+    pub fn take(&self, message: ToWorker) {
+        let reporter = &self.state.core.reporter;
+        let core = reporter.core;
         match message {
-            ToWorker::Block(block) => self.state.core.reporter.take_back(block),
-            ToWorker::Records(batch) => self.state.core.reporter.take_records_back(batch),
-            ToWorker::Switch(_) | ToWorker::Drain { .. } => {}
+            ToWorker::Block(block) => reporter.take_back(block),
+            ToWorker::Records(batch) => reporter.take_records_back(batch),
+            ToWorker::Fact { number, fact } => {
+                self.state.learn(&fact);
+                reporter.send(Report::Learned { core, number });
+            }
+            ToWorker::Switch(switch) => {
+                reporter.send(Report::Retired { core, table: switch.table });
+            }
+            ToWorker::Drain { .. } => {}
         }
     }
 
@@ -235,5 +244,50 @@ async fn every_second<N: Net>(state: Rc<CoreState<N>>) {
         pause(&state.core, SWEEP_MICROS).await;
         state.sweep();
         state.report(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use engine::config::{Sources, parse};
+    use engine::snapshot::{Identities, compile};
+
+    use super::*;
+    use crate::net::sim::{Faults, Sim};
+
+    fn table(number: u64) -> Box<Snapshot> {
+        let text = "version = 1\n[listeners.web]\naddress = \"127.0.0.1:80\"\n\
+                    [routes.all]\nreply = { status = 204 }\n";
+        let model = parse(&Sources::new("test.toml", text)).unwrap();
+        Box::new(compile(&model, number, &mut Identities::default()))
+    }
+
+    #[test]
+    fn a_version_that_comes_during_a_drain_goes_back() {
+        let sim = Sim::new(1, Faults::none());
+        let net = sim.net();
+        let listener = net.listen(table(1).listeners[0].address.clone());
+        let share = CoreShare {
+            core: 3,
+            cores: 4,
+            buffer_bytes_max: 1 << 20,
+            descriptors_max: usize::MAX,
+            seed: 1,
+        };
+        let retired = Rc::new(RefCell::new(Vec::new()));
+        let outbox = {
+            let retired = Rc::clone(&retired);
+            Box::new(move |report| {
+                if let Report::Retired { core, table } = report {
+                    retired.borrow_mut().push((core, table.number));
+                }
+            })
+        };
+        let worker = Worker::start(net, table(1), vec![listener], share, outbox);
+        sim.block_on(worker.drain(Duration::from_secs(1), || ()));
+        worker.take(ToWorker::Switch(Box::new(Switch { table: table(2), listeners: Vec::new() })));
+        assert_eq!(*retired.borrow(), [(3, 2)]);
     }
 }

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use engine::address::Address;
+use engine::balance::EndpointState;
 use engine::snapshot::{ListenerId, Snapshot};
 
 use crate::net::monoio::BoundSocket;
@@ -18,6 +20,13 @@ use crate::telemetry::report::CoreBlock;
 pub enum ToWorker {
     /// Serve by this version from now on.
     Switch(Box<Switch>),
+    /// Small news that is not a new version.
+    Fact {
+        /// Facts are counted from 1, for all cores alike.
+        number: u64,
+        /// The news.
+        fact: Fact,
+    },
     /// An emptied block, to be filled again.
     Block(Box<CoreBlock>),
     /// An emptied batch, to be filled again.
@@ -39,6 +48,22 @@ pub struct Switch {
     pub listeners: Vec<(ListenerId, BoundSocket)>,
 }
 
+/// Small news for a worker. It changes slots, and no table. Facts are rare beside requests, so a
+/// worker may free them itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The state of an endpoint. Holds for as long as versions have the endpoint; a worker whose
+    /// version does not have it ignores this.
+    Endpoint {
+        /// The name of the upstream.
+        upstream: Box<str>,
+        /// Where the endpoint listens.
+        address: Address,
+        /// Its state.
+        state: EndpointState,
+    },
+}
+
 /// From a worker to the control thread.
 #[derive(Debug)]
 pub enum Report {
@@ -53,6 +78,13 @@ pub enum Report {
         core: usize,
         /// The number of the version.
         version: u64,
+    },
+    /// The worker has taken in every fact up to this number.
+    Learned {
+        /// Which worker.
+        core: usize,
+        /// The number of the fact.
+        number: u64,
     },
     /// A table that no exchange uses any more, to be dropped where that hurts nobody.
     Retired {

@@ -12,6 +12,7 @@ use engine::time::Instant;
 
 use crate::core::{Core, CoreShare, Shed};
 use crate::listener::{ListenerSlot, Seat};
+use crate::message::Fact;
 use crate::net::{Listener, Net};
 use crate::slots::{Kept, KeptSlot};
 use crate::snapshot::CoreSnapshot;
@@ -110,6 +111,16 @@ impl<N: Net> CoreState<N> {
         let snapshot = Rc::new(CoreSnapshot::new(table, upstreams, reporter));
         self.snapshot.replace(snapshot).retire();
         retiring > 0
+    }
+
+    /// Takes in a fact.
+    pub(crate) fn learn(&self, fact: &Fact) {
+        match fact {
+            Fact::Endpoint { upstream, address, state } => {
+                let snapshot = self.snapshot();
+                self.upstreams.set_endpoint_state(snapshot.table(), upstream, address, *state);
+            }
+        }
     }
 
     /// Counts the end of an exchange that began on the route of this name, in a version that may be

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Client, Endpoint, Gateway, eventually, free_address, holds_within};
+use crate::harness::{Client, End, Endpoint, Gateway, eventually, free_address, holds_within};
 
 /// The configuration of a gateway with the admin API and a route to each of two endpoints; the one
 /// route of `path` goes to `upstream`.
@@ -104,6 +104,62 @@ fn an_endpoint_keeps_its_connections_when_others_come_and_go() {
         eventually("the other one's connection is closed", || two.open_connections() == 0);
     }
     assert_eq!((one.connections(), two.connections()), (1, 5));
+    gateway.stop();
+}
+
+/// The answers of four requests, in the order of the alphabet.
+fn four(client: &mut Client) -> Vec<String> {
+    let mut said: Vec<_> = (0..4).map(|_| client.get("/").text().to_owned()).collect();
+    said.sort();
+    said
+}
+
+#[test]
+fn a_draining_endpoint_gets_no_new_request_and_its_idle_connections_close() {
+    let (one, two) = (Endpoint::saying("one"), Endpoint::saying("two"));
+    let builder = || Gateway::in_front_of(&[&one, &two]).admin().cores(2);
+    let gateway = builder().start();
+    let mut client = gateway.client();
+    assert_eq!(four(&mut client), ["one", "one", "two", "two"]);
+    gateway.set_endpoint(&one, "drain");
+    let mut clients: Vec<_> = (0..4).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        assert_eq!(four(client), ["two"; 4]);
+    }
+    eventually("idle connections close", || one.open_connections() == 0);
+    let status = gateway.admin("GET", "/v1/status", "");
+    let drains = format!("\"draining\":[\"{}\"]", one.address());
+    assert!(status.text().contains(&drains), "{}", status.text());
+    // A change of other settings does not end it; the end of the endpoint does.
+    apply(&gateway, &builder().upstream("pool = { idle_max = 7 }").text());
+    assert_eq!(four(&mut client), ["two"; 4]);
+    apply(&gateway, &Gateway::in_front_of(&[&two]).admin().text());
+    apply(&gateway, &builder().text());
+    assert_eq!(four(&mut client), ["one", "one", "two", "two"]);
+    gateway.set_endpoint(&one, "drain");
+    assert_eq!(four(&mut client), ["two"; 4]);
+    gateway.set_endpoint(&one, "ready");
+    assert_eq!(four(&mut client), ["one", "one", "two", "two"]);
+    gateway.set_endpoint(&one, "drain");
+    gateway.set_endpoint(&two, "drain");
+    let none = client.get("/");
+    assert_eq!(none.status, 503, "{}", none.text());
+    assert!(none.text().contains("no_endpoint"), "{}", none.text());
+    gateway.stop();
+}
+
+#[test]
+fn a_request_that_runs_on_a_draining_endpoint_finishes() {
+    let (endpoint, connections) = Endpoint::by_hand();
+    let gateway = Gateway::in_front_of(&[&endpoint]).admin().start();
+    let mut client = gateway.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut connection = connections.next();
+    connection.request();
+    gateway.set_endpoint(&endpoint, "drain");
+    connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!(client.response().text(), "ok");
+    assert_eq!(connection.end(), End::Closed, "its connection is not kept");
     gateway.stop();
 }
 

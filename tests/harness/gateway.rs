@@ -201,12 +201,25 @@ impl Gateway {
     /// A request to the admin API, on a connection of its own.
     #[track_caller]
     pub(crate) fn admin(&self, method: &str, target: &str, body: &str) -> Response {
+        self.admin_with("application/toml", method, target, body)
+    }
+
+    /// Takes an endpoint of the upstream `app` out of use (`drain`) or back (`ready`).
+    #[track_caller]
+    pub(crate) fn set_endpoint(&self, endpoint: &Endpoint, state: &str) {
+        let target = format!("/v1/upstreams/app/endpoints/{}", endpoint.address());
+        let body = format!("{{\"state\": \"{state}\"}}");
+        let done = self.admin_with("application/json", "POST", &target, &body);
+        assert_eq!(done.status, 200, "{}", done.text());
+    }
+
+    fn admin_with(&self, content_type: &str, method: &str, target: &str, body: &str) -> Response {
         let address = self.admin_address();
         let mut client = Client::connect(address);
         let len = body.len();
         client.send(format!(
             "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
-             Content-Type: application/toml\r\nContent-Length: {len}\r\n\r\n{body}"
+             Content-Type: {content_type}\r\nContent-Length: {len}\r\n\r\n{body}"
         ));
         client.response()
     }

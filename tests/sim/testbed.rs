@@ -6,9 +6,11 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use engine::address::Address;
+use engine::balance::EndpointState;
 use engine::snapshot::{Identities, Snapshot, compile};
 use worker::Worker;
 use worker::core::{Core, CoreShare};
+use worker::message::{Fact, ToWorker};
 use worker::net::sim::{Random, Sim, SimListener, SimNet};
 use worker::net::{Listener, Net};
 use worker::telemetry::Totals;
@@ -119,7 +121,7 @@ impl<N: Net> Testbed<N> {
             Box::new(move |report| {
                 let back = reports.report(report);
                 if let (Some(state), Some(back)) = (control.get().and_then(Weak::upgrade), back) {
-                    Worker { state }.take_back(back);
+                    Worker { state }.take(back);
                 }
             })
         };
@@ -172,6 +174,11 @@ impl<N: Net> Testbed<N> {
                     _ => text,
                 };
                 worker.switch(Box::new(table(&text, number)), Ok(Vec::new()));
+                // An endpoint drains, perhaps one that this version does not have.
+                let state = [EndpointState::Draining, EndpointState::Ready][random.below(2)];
+                let address = "10.9.9.2:9000".parse().unwrap();
+                let fact = Fact::Endpoint { upstream: "app".into(), address, state };
+                worker.take(ToWorker::Fact { number, fact });
             }
         });
     }

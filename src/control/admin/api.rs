@@ -41,11 +41,12 @@ impl<N: Node> Api<N> {
 
     async fn resource(&self, request: ChangeRequest<'_>) -> Result<Answer, Problem> {
         let path = request.parts.uri.path();
-        let resource = resources::all().into_iter().find(|it| it.path == path);
+        let resource = resources::all().into_iter().find(|it| it.is_at(path));
         let resource: Resource<N> = resource.ok_or_else(|| nothing_at::<N>(path))?;
-        match (&request.parts.method, resource.change) {
-            (&Method::GET | &Method::HEAD, _) => Ok((resource.read)(&self.context)),
-            (&Method::POST | &Method::PUT, Some(change)) => change(&self.context, request).await,
+        let (read, change) = (resource.read, resource.change);
+        match (&request.parts.method, read, change) {
+            (&Method::GET | &Method::HEAD, Some(read), _) => Ok(read(&self.context)),
+            (&Method::POST | &Method::PUT, _, Some(change)) => change(&self.context, request).await,
             _ => Err(not_allowed(resource.methods())),
         }
     }

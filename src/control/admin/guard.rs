@@ -22,6 +22,8 @@ use super::answer::Problem;
 /// The one type of a configuration in a request. Forms cannot send it, and scripts of other origins
 /// must ask first, which nobody here answers.
 pub(super) const TOML: &str = "application/toml";
+/// The media type of every other body.
+pub(super) const JSON: &str = "application/json";
 
 /// What every request must pass.
 #[derive(Debug)]
@@ -78,17 +80,17 @@ impl Guard {
     }
 }
 
-/// That the body of a request is one that no form of a web page can send.
-pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+/// That the body of a request has the type `wanted`, which no form of a web page can send.
+pub(super) fn check_content_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
     let sent = headers.get(CONTENT_TYPE).map(|it| String::from_utf8_lossy(it.as_bytes()));
     let essence = sent.as_deref().unwrap_or("").split(';').next().unwrap_or("").trim();
-    if essence.eq_ignore_ascii_case(TOML) {
+    if essence.eq_ignore_ascii_case(wanted) {
         return Ok(());
     }
     Err(Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "content_type",
-        format!("\"{essence}\" is not taken; send the configuration with `Content-Type: {TOML}`"),
+        format!("\"{essence}\" is not taken; send the body with `Content-Type: {wanted}`"),
     ))
 }
 
@@ -271,12 +273,12 @@ mod tests {
         let check = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, value.parse().unwrap());
-            check_content_type(&headers).is_ok()
+            check_content_type(&headers, TOML).is_ok()
         };
         assert!(check("application/toml") && check("Application/TOML; charset=utf-8"));
         for bad in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""] {
             assert!(!check(bad), "{bad}");
         }
-        assert!(check_content_type(&HeaderMap::new()).is_err());
+        assert!(check_content_type(&HeaderMap::new(), JSON).is_err());
     }
 }

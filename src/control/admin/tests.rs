@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use engine::address::Address;
+use engine::balance::EndpointState;
 use engine::config::{AdminAddress, Sources, parse};
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
@@ -42,6 +43,7 @@ fn block() -> CoreBlock {
 struct FakeNode {
     not_ready: RefCell<Vec<String>>,
     changes: RefCell<Vec<Change>>,
+    states: RefCell<Vec<EndpointState>>,
     answer: RefCell<Option<Result<Applied, Refused>>>,
     hangs: Cell<bool>,
 }
@@ -66,6 +68,16 @@ impl Node for FakeNode {
             reloads_unchanged: 0,
             reloads_refused: 1,
             draining: false,
+            upstreams: vec![
+                (
+                    "users".to_owned(),
+                    vec![
+                        ("127.0.0.1:9000".to_owned(), EndpointState::Ready),
+                        ("127.0.0.1:9001".to_owned(), EndpointState::Draining),
+                    ],
+                ),
+                ("zzz".to_owned(), Vec::new()),
+            ],
         }
     }
 
@@ -83,6 +95,19 @@ impl Node for FakeNode {
             std::future::pending::<()>().await;
         }
         self.answer.borrow().clone().unwrap_or_else(|| Ok(applied()))
+    }
+
+    async fn set_endpoint(
+        &self,
+        upstream: &str,
+        address: &Address,
+        state: EndpointState,
+    ) -> Option<Vec<usize>> {
+        let is_there = upstream == "users" && address.to_string() == "127.0.0.1:9000";
+        is_there.then(|| {
+            self.states.borrow_mut().push(state);
+            vec![1]
+        })
     }
 }
 
@@ -238,6 +263,53 @@ fn status_is_what_the_view_says() {
         assert_eq!(requests.reasons[0].reason, "endpoint_reset");
         assert_eq!((view.cores[0].cpu, view.cores[0].busy_ratio), (3, 0.5));
         assert_eq!(view.reloads.last.unwrap().error.as_deref(), Some("no"));
+    });
+}
+
+#[test]
+fn status_names_the_endpoints_that_drain_and_upstreams_without_connections() {
+    served(None, |it| async move {
+        let view: StatusView = serde_json::from_str(&it.get("/v1/status").await.body).unwrap();
+        let upstreams: Vec<_> =
+            view.upstreams.iter().map(|it| (&*it.name, it.draining.join(" "))).collect();
+        let draining = |name| upstreams.iter().find(|it| it.0 == name).map(|it| &*it.1);
+        assert_eq!(draining("users"), Some("127.0.0.1:9001"));
+        assert_eq!(draining("zzz"), Some(""));
+    });
+}
+
+#[test]
+fn an_endpoint_is_taken_out_of_use_and_back() {
+    served(None, |it| async move {
+        let path = "POST /v1/upstreams/users/endpoints/127.0.0.1:9000";
+        let json = ["Content-Type: application/json"];
+        for word in ["drain", "ready"] {
+            let done = it.ask(path, &json, &format!("{{\"state\":\"{word}\"}}")).await;
+            assert_eq!(done.status, 200, "{done:?}");
+            let said = done.json();
+            assert_eq!(
+                (&said["state"], &said["endpoint"]),
+                (&word.into(), &"127.0.0.1:9000".into())
+            );
+            assert_eq!(said["lagging"][0], 1);
+        }
+        let states = [EndpointState::Draining, EndpointState::Ready];
+        assert_eq!(*it.node.states.borrow(), states);
+        for (path, headers, body, status) in [
+            (path, &json[..], "{\"state\":\"off\"}", 422),
+            (path, &json[..], "{}", 422),
+            (path, &json[..], "{\"state\":\"drain\",\"for\":1}", 422),
+            (path, &json[..], "", 422),
+            (path, &[], "{\"state\":\"drain\"}", 415),
+            ("POST /v1/upstreams/users/endpoints/127.0.0.1:1", &json, "{\"state\":\"drain\"}", 404),
+            ("POST /v1/upstreams/users/endpoints/x", &json, "{\"state\":\"drain\"}", 404),
+            ("POST /v1/upstreams/no/endpoints/127.0.0.1:9000", &json, "{\"state\":\"drain\"}", 404),
+            ("GET /v1/upstreams/users/endpoints/127.0.0.1:9000", &[], "", 405),
+        ] {
+            let refused = it.ask(path, headers, body).await;
+            assert_eq!(refused.status, status, "{path} {body}: {refused:?}");
+        }
+        assert_eq!(it.node.states.borrow().len(), 2);
     });
 }
 
@@ -463,7 +535,8 @@ fn the_operations_page_lists_every_resource() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
     let page = std::fs::read_to_string(path).unwrap();
     for it in resources::all::<FakeNode>() {
-        let row = format!("| `GET {}` | {} |\n", it.path, it.help);
+        let method = if it.read.is_some() { "GET" } else { "POST" };
+        let row = format!("| `{method} {}` | {} |\n", it.path, it.help);
         assert!(page.contains(&row), "docs/operations.md has no row\n{row}");
         let is_there = |method| page.contains(&format!("| `{method} {}` | ", it.path));
         assert_eq!(is_there("POST"), it.change.is_some(), "{}", it.path);

@@ -53,6 +53,9 @@ pub struct UpstreamView {
     pub idle: u64,
     /// Connections that carry a request.
     pub active: u64,
+    /// The addresses of its endpoints that drain.
+    #[serde(default)]
+    pub draining: Vec<String>,
 }
 
 /// Requests.

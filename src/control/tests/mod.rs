@@ -7,6 +7,7 @@ macro_rules! local {
 }
 
 mod applying;
+mod facts;
 mod following;
 mod reports;
 
@@ -25,7 +26,7 @@ use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::Instant;
 use worker::mailbox::{self, Inbox, Mailbox};
-use worker::message::{Report, Switch, ToWorker};
+use worker::message::{Fact, Report, Switch, ToWorker};
 use worker::net::monoio::BoundSocket;
 use worker::telemetry::Totals;
 use worker::telemetry::record::Records;
@@ -86,6 +87,7 @@ struct FakeCore {
     /// The versions that it was sent.
     versions: RefCell<Vec<u64>>,
     listeners: RefCell<Vec<(ListenerId, BoundSocket)>>,
+    facts: RefCell<Vec<Fact>>,
     /// Emptied boxes that came back.
     blocks: Cell<usize>,
     batches: Cell<usize>,
@@ -171,6 +173,10 @@ impl FakeCore {
                     ToWorker::Records(batch) => {
                         assert_eq!((batch.core, batch.dropped), (core, 0));
                         self.batches.set(self.batches.get() + 1);
+                    }
+                    ToWorker::Fact { number, fact } => {
+                        self.facts.borrow_mut().push(fact);
+                        reports.send(Report::Learned { core, number });
                     }
                     ToWorker::Drain { .. } => self.drains.set(self.drains.get() + 1),
                 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use engine::address::Address;
-use engine::balance::{RoundRobin, Weighted};
+use engine::balance::{EndpointState, RoundRobin, Weighted};
 use engine::snapshot::{PoolLimits, Snapshot, Upstream, UpstreamId};
 use engine::time::Instant;
 
@@ -59,6 +59,21 @@ impl<N: Net> Upstreams<N> {
     pub(crate) fn switch(&self, table: &Snapshot) {
         self.version.set(table.number);
         self.slots.switch(|name| table.upstream_by_name(name).map(|id| table.upstream(id)));
+    }
+
+    /// Sets the state of an endpoint of `table`, which is the present version. Does nothing where it
+    /// has no such endpoint.
+    pub(crate) fn set_endpoint_state(
+        &self,
+        table: &Snapshot,
+        upstream: &str,
+        address: &Address,
+        state: EndpointState,
+    ) {
+        let slot = table.upstream_by_name(upstream).map(|id| self.slot(table, id));
+        if let Some(endpoint) = slot.and_then(|slot| slot.endpoints.find(address)) {
+            endpoint.set_state(state);
+        }
     }
 
     /// Closes idle connections that are too old or that their endpoint has closed, and forgets
@@ -140,23 +155,23 @@ impl<N: Net> UpstreamSlot<N> {
         slot
     }
 
-    /// The endpoint whose turn it is among those that are not in `tried`; `None` when there is none
-    /// left. A try with an empty `tried` is a first one.
+    /// The endpoint whose turn it is among those that are ready and not in `tried`; `None` when there
+    /// is none left. A try with an empty `tried` is a first one.
     #[must_use]
     pub fn pick(&self, tried: &[EndpointId]) -> Option<Rc<EndpointSlot<N>>> {
         let Balance { endpoints, turns } = &mut *self.balance.borrow_mut();
         let usable = |index: usize| {
-            endpoints.get(index).is_some_and(|(endpoint, _)| !tried.contains(&endpoint.label.id))
+            endpoints.get(index).is_some_and(|(endpoint, _)| endpoint.is_left_by(tried))
         };
         let index = if tried.is_empty() { turns.pick(usable) } else { turns.pick_again(usable) };
         endpoints.get(index?).map(|(endpoint, _)| Rc::clone(endpoint))
     }
 
-    /// Whether an endpoint is left that is not in `tried`.
+    /// Whether an endpoint is left that is ready and not in `tried`.
     #[must_use]
     pub fn has_others_than(&self, tried: &[EndpointId]) -> bool {
         let balance = self.balance.borrow();
-        balance.endpoints.iter().any(|(endpoint, _)| !tried.contains(&endpoint.label.id))
+        balance.endpoints.iter().any(|(endpoint, _)| endpoint.is_left_by(tried))
     }
 
     /// Whether it has these settings already.
@@ -178,6 +193,8 @@ impl<N: Net> UpstreamSlot<N> {
             label: Rc::new(EndpointLabel { id, address: address.clone() }),
             pool: Rc::new(Pool::new(address, &self.limits.get(), self.share)),
             tries: Tries::default(),
+            state: Cell::default(),
+            retired: Cell::new(false),
         });
         self.endpoints.put(address.clone(), Rc::clone(&slot));
         slot
@@ -242,6 +259,21 @@ pub struct EndpointSlot<N: Net> {
     pub pool: Rc<Pool<N>>,
     /// The tries at it.
     pub tries: Tries,
+    state: Cell<EndpointState>,
+    /// No version has it.
+    retired: Cell<bool>,
+}
+
+impl<N: Net> EndpointSlot<N> {
+    fn set_state(&self, state: EndpointState) {
+        self.state.set(state);
+        self.pool.keep_idle(state == EndpointState::Ready);
+    }
+
+    /// Whether a request may go to it that has tried the endpoints in `tried`.
+    fn is_left_by(&self, tried: &[EndpointId]) -> bool {
+        self.state.get() == EndpointState::Ready && !tried.contains(&self.label.id)
+    }
 }
 
 impl<N: Net> KeptSlot for EndpointSlot<N> {
@@ -249,10 +281,15 @@ impl<N: Net> KeptSlot for EndpointSlot<N> {
 
     fn follow(&self, limits: &PoolLimits) {
         self.pool.follow(limits);
+        if self.retired.replace(false) {
+            // It was gone: a drain does not outlive that.
+            self.set_state(EndpointState::Ready);
+        }
     }
 
     fn retire(&self) {
-        self.pool.retire();
+        self.retired.set(true);
+        self.pool.keep_idle(false);
     }
 
     fn is_done(&self) -> bool {
@@ -367,6 +404,38 @@ mod tests {
         upstreams.switch(&third);
         let new = upstreams.slot(&third, third.upstream_by_name("app").unwrap());
         assert!(!Rc::ptr_eq(&new, &slot) && count(&upstreams) == 1);
+    }
+
+    #[test]
+    fn a_draining_endpoint_gets_no_request_until_it_is_ready_or_was_gone() {
+        let both = "endpoints = [\"10.0.0.1:1\", \"10.0.0.2:1\"]";
+        let first = table(1, both);
+        let upstreams = Upstreams::<SimNet>::new(SHARE, 1);
+        // The news may come before the first request.
+        let address = "10.0.0.1:1".parse().unwrap();
+        upstreams.set_endpoint_state(&first, "app", &address, EndpointState::Draining);
+        upstreams.set_endpoint_state(
+            &first,
+            "app",
+            &"10.0.0.7:1".parse().unwrap(),
+            EndpointState::Draining,
+        );
+        upstreams.set_endpoint_state(&first, "nobody", &address, EndpointState::Draining);
+        let slot = upstreams.slot(&first, first.upstream_by_name("app").unwrap());
+        assert!(turns(&slot, 4).iter().all(|(last, _)| *last == 2));
+        let other = slot.pick(&[]).unwrap().label.id;
+        assert!(!slot.has_others_than(&[other]) && slot.pick(&[other]).is_none());
+        // It survives a change of other settings, but not of the endpoint itself.
+        upstreams.switch(&table(2, &format!("{both}\npool = {{ idle_max = 7 }}")));
+        assert!(turns(&slot, 4).iter().all(|(last, _)| *last == 2));
+        upstreams.switch(&table(3, "endpoints = [\"10.0.0.2:1\"]"));
+        let fourth = table(4, both);
+        upstreams.switch(&fourth);
+        assert!(turns(&slot, 4).iter().any(|(last, _)| *last == 1));
+        for (state, expected) in [(EndpointState::Draining, 0), (EndpointState::Ready, 2)] {
+            upstreams.set_endpoint_state(&fourth, "app", &address, state);
+            assert_eq!(turns(&slot, 4).iter().filter(|(last, _)| *last == 1).count(), expected);
+        }
     }
 
     #[test]

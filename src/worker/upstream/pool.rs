@@ -25,6 +25,8 @@ pub struct Pool<N: Net> {
     /// The address as text, for reports.
     name: Box<str>,
     idle: RefCell<Vec<Idle<N>>>,
+    /// Connections may stay idle: the endpoint gets new requests.
+    keeps_idle: Cell<bool>,
     /// This core's share of the most idle connections.
     idle_max: Cell<usize>,
     idle_micros: Cell<u64>,
@@ -72,6 +74,7 @@ impl<N: Net> Pool<N> {
             address: address.clone(),
             name: address.to_string().into(),
             idle: RefCell::default(),
+            keeps_idle: Cell::new(true),
             idle_max: Cell::new(0),
             idle_micros: Cell::new(0),
             open: Rc::default(),
@@ -164,7 +167,7 @@ impl<N: Net> Pool<N> {
     /// Keeps a connection that may be used again, if there is room for it.
     pub(super) fn give_back(&self, connection: Box<h1::Connection<N>>, now: Instant) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.idle_max.get() {
+        if self.keeps_idle.get() && idle.len() < self.idle_max.get() {
             idle.push(Idle { connection, since: now });
         }
     }
@@ -200,10 +203,13 @@ impl<N: Net> Pool<N> {
         self.idle.borrow_mut().clear();
     }
 
-    /// The endpoint gets no more requests: keeps no connection idle.
-    pub(crate) fn retire(&self) {
-        self.idle_max.set(0);
-        self.close_idle();
+    /// Whether connections may stay idle. If not, those that are idle close now, and the others when
+    /// their request has finished.
+    pub(crate) fn keep_idle(&self, keeps: bool) {
+        self.keeps_idle.set(keeps);
+        if !keeps {
+            self.close_idle();
+        }
     }
 
     /// The address of the endpoint, as in the configuration.

@@ -16,7 +16,7 @@ pub(super) const fn resource<N: Node>() -> Resource<N> {
         path: "/v1/config",
         help: "the configuration in effect, every key, as TOML; secrets are masked. The `ETag` is \
                its version",
-        read,
+        read: Some(read),
         change: Some(|context, request| Box::pin(change(context, request))),
     }
 }
@@ -47,7 +47,7 @@ async fn change<N: Node>(
     let Query { dry_run, reload } = query(parts.uri.query().unwrap_or(""))?;
     let if_match = if_match(&parts.headers)?;
     if !reload {
-        check_content_type(&parts.headers)?;
+        check_content_type(&parts.headers, TOML)?;
     }
     let body = context.bodies.read(body).await?;
     let text = match (body.is_empty(), reload) {

@@ -1,6 +1,7 @@
 //! The resources of the admin API, a file each.
 
 mod config;
+mod endpoint;
 mod livez;
 mod metrics;
 mod readyz;
@@ -10,12 +11,13 @@ use super::resource::Resource;
 use crate::node::Node;
 
 /// All of them, in the order of the documentation.
-pub(super) fn all<N: Node>() -> [Resource<N>; 5] {
+pub(super) fn all<N: Node>() -> [Resource<N>; 6] {
     [
         livez::resource(),
         readyz::resource(),
         metrics::resource(),
         status::resource(),
         config::resource(),
+        endpoint::resource(),
     ]
 }

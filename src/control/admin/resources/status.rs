@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use engine::balance::EndpointState;
 use hyper::StatusCode;
 use worker::telemetry::report::{EndpointBlock, EndpointGauges, ListenerGauges};
 
@@ -43,6 +44,13 @@ fn view<N: Node>(context: &AdminContext<N>) -> StatusView {
             *by_upstream.entry(upstream).or_default() += *gauges;
         }
     }
+    // An upstream that has left the configuration is shown while it has connections.
+    let mut draining: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (upstream, endpoints) in &status.upstreams {
+        by_upstream.entry(upstream).or_default();
+        let drains = endpoints.iter().filter(|(_, state)| *state == EndpointState::Draining);
+        draining.insert(upstream, drains.map(|(address, _)| address.clone()).collect());
+    }
     let scrape = Scrape {
         status: &status,
         log: &context.counted.log,
@@ -60,6 +68,7 @@ fn view<N: Node>(context: &AdminContext<N>) -> StatusView {
         name: name.to_owned(),
         idle,
         active,
+        draining: draining.get(name).cloned().unwrap_or_default(),
     };
     let [status_1xx, status_2xx, status_3xx, status_4xx, status_5xx] = outcomes.classes;
     let reason = |(token, count): (&str, u64)| ReasonView { reason: token.to_owned(), count };

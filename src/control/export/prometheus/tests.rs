@@ -145,6 +145,7 @@ fn status() -> Status {
         reloads_unchanged: 1,
         reloads_refused: 2,
         draining: false,
+        upstreams: Vec::new(),
     }
 }
 
