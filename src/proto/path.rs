@@ -15,6 +15,9 @@
 //! Parameters of a segment (`/a;b=c`) and the query are left alone. [`Form::Keep`] leaves the path
 //! as it came, byte for byte.
 //!
+//! A raw byte that browsers encode (`"`, `<`, `>`, and all beyond ASCII) has no normal form that
+//! everybody agrees on: it is refused, unless the path is kept.
+//!
 //! In either form what no path means is refused: `%` without two hex digits, and `%00`, at which
 //! programs written in C end a path. For `%2F` and `%5C` see [`EncodedSlash`].
 //!
@@ -23,6 +26,7 @@
 
 use std::ops::Range;
 
+use crate::uri::is_raw;
 use crate::violation::Violation;
 
 /// In which form a listener's paths are matched and sent on.
@@ -61,7 +65,8 @@ pub struct Rules {
 /// The path in the form that `rules` ask for. `path` starts with a slash and has no query.
 ///
 /// # Errors
-/// [`Violation::PathEncoding`], [`Violation::EncodedSlash`], [`Violation::PathAboveRoot`].
+/// [`Violation::PathEncoding`], [`Violation::EncodedSlash`], [`Violation::PathAboveRoot`],
+/// [`Violation::Target`] for a raw byte.
 pub fn settled(path: &[u8], rules: Rules) -> Result<Vec<u8>, Violation> {
     let mut bytes = path.to_vec();
     settle(&mut bytes, 0..path.len(), rules)?;
@@ -81,6 +86,9 @@ pub(crate) fn settle(
     check_encoding(bytes.get(path.clone()).unwrap_or_default(), rules.encoded_slash)?;
     if rules.form == Form::Keep {
         return Ok(());
+    }
+    if bytes.get(path.clone()).unwrap_or_default().iter().any(|byte| is_raw(*byte)) {
+        return Err(Violation::Target);
     }
     let start = bytes.len();
     append_normal(bytes, path.clone())?;

@@ -7,17 +7,23 @@ use std::net::Ipv6Addr;
 
 use crate::violation::Violation;
 
-/// Checks a target in origin form (RFC 9112 3.2.1) and says how many bytes of it are the path.
+/// Checks a target in origin form (RFC 9112 3.2.1) as a configuration may write it, and says how many
+/// bytes of it are the path.
 ///
-/// Of the visible ASCII bytes, those are refused that no browser sends raw: `"`, `#`, `<`, `>`, and
-/// `\` in a path, which some endpoints read as `/`. The others that RFC 3986 does not list (such as
-/// `|` and `{`) are on the web and are read by everybody in the same way.
+/// Bytes that a browser encodes are refused: those beyond ASCII, `"`, `#`, `<`, `>`, and `\` in a
+/// path, which some endpoints read as `/`. The others that RFC 3986 does not list (such as `|` and
+/// `{`) are on the web and are read by everybody in the same way.
 ///
 /// # Errors
 /// [`Violation::Target`].
 #[inline]
 pub fn check_path_and_query(target: &[u8]) -> Result<usize, Violation> {
-    scan_path_and_query(target).map(|parts| parts.path_len)
+    let parts = scan_path_and_query(target)?;
+    if target.iter().any(|byte| is_raw(*byte)) {
+        Err(Violation::Target)
+    } else {
+        Ok(parts.path_len)
+    }
 }
 
 /// What one look at a target in origin form tells.
@@ -25,11 +31,15 @@ pub fn check_path_and_query(target: &[u8]) -> Result<usize, Violation> {
 pub(crate) struct PathAndQuery {
     /// Bytes that are the path.
     pub(crate) path_len: usize,
-    /// The path may not be in normal form: it has a `%`, or a slash with a slash or a dot behind.
+    /// The path may not be in normal form: it has a `%`, a raw byte (see [`is_raw`]), or a slash with
+    /// a slash or a dot behind.
     pub(crate) suspect: bool,
 }
 
-/// [`check_path_and_query`], and whether the path is suspect, found on the way.
+/// Checks a target in origin form as a client may send it.
+///
+/// Raw bytes are taken: scripts and old programs send UTF-8 in queries, and every server reads it.
+/// In a path they are taken for now, and settling the path refuses them unless it is kept as it came.
 #[inline]
 pub(crate) fn scan_path_and_query(target: &[u8]) -> Result<PathAndQuery, Violation> {
     if target.first() != Some(&b'/') {
@@ -50,7 +60,7 @@ pub(crate) fn scan_path_and_query(target: &[u8]) -> Result<PathAndQuery, Violati
     if (found & (ILLEGAL | BACKSLASH)) | (in_query & ILLEGAL) != 0 {
         return Err(Violation::Target);
     }
-    Ok(PathAndQuery { path_len, suspect: (found & PERCENT) | (pairs & AT_SLASH) != 0 })
+    Ok(PathAndQuery { path_len, suspect: (found & (PERCENT | RAW)) | (pairs & AT_SLASH) != 0 })
 }
 
 /// Kinds of bytes in a target or a host; as bits, so that they add up.
@@ -61,8 +71,10 @@ const PERCENT: u8 = 1 << 2;
 const SLASH: u8 = 1 << 3;
 /// What makes a path suspect behind a slash; one bit above it.
 const AT_SLASH: u8 = SLASH << 1;
-/// What the name of a host may have.
+/// Bytes that the name of a host may have.
 const HOST: u8 = 1 << 5;
+/// Bytes that a browser encodes, and other clients may not.
+const RAW: u8 = 1 << 6;
 
 #[expect(clippy::indexing_slicing, reason = "evaluated when the crate is compiled")]
 const KINDS: [u8; 256] = {
@@ -70,7 +82,8 @@ const KINDS: [u8; 256] = {
     let mut byte = b'!';
     while byte < 0x7f {
         kinds[byte as usize] = match byte {
-            b'"' | b'#' | b'<' | b'>' => ILLEGAL,
+            b'#' => ILLEGAL,
+            b'"' | b'<' | b'>' => RAW,
             b'\\' => BACKSLASH,
             b'%' => PERCENT,
             b'/' => SLASH | AT_SLASH,
@@ -81,8 +94,19 @@ const KINDS: [u8; 256] = {
         };
         byte += 1;
     }
+    let mut beyond_ascii = 0x80;
+    while beyond_ascii < kinds.len() {
+        kinds[beyond_ascii] = RAW;
+        beyond_ascii += 1;
+    }
     kinds
 };
+
+/// Whether a browser encodes this byte in a path or a query: `"`, `<`, `>` and those beyond ASCII.
+#[inline]
+pub(crate) fn is_raw(byte: u8) -> bool {
+    kind(byte) & RAW != 0
+}
 
 #[inline]
 fn kind(byte: u8) -> u8 {
@@ -94,7 +118,8 @@ fn kind(byte: u8) -> u8 {
 /// A host is an IPv6 address in brackets, or of letters, digits and `-._~`. The grammar of a
 /// reg-name has more (percent-encoding, `,`, `;`, `=` and the like); no name in DNS has, and
 /// programs do not agree what they mean, so they are refused. So are an empty host (RFC 9110
-/// 4.2.1), userinfo (RFC 9110 4.2.4) and a port that is empty or beyond 65535.
+/// 4.2.1), userinfo (RFC 9110 4.2.4) and a port beyond 65535. An empty port is legal, and means that
+/// of the scheme (RFC 3986 3.2.3).
 ///
 /// # Errors
 /// [`Violation::HostInvalid`].
@@ -155,7 +180,7 @@ fn bracketed_len(authority: &[u8]) -> Result<usize, Violation> {
 
 fn is_port(port: &[u8]) -> bool {
     // Five digits at most: the sum cannot overflow.
-    matches!(port.len(), 1..=5)
+    matches!(port.len(), 0..=5)
         && port.iter().all(u8::is_ascii_digit)
         && port.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit & 0x0f)) <= 65_535
 }
@@ -179,6 +204,10 @@ mod tests {
         for target in ["/", "/a", "/a/b/", "/a.b/c..", "/a?//b/../%41", "/a-~_!$&'()*+,;=:@"] {
             assert!(!suspect(target), "{target}");
         }
+        for target in ["/\u{e9}", "/\"", "/<a>"] {
+            assert!(suspect(target), "{target}");
+        }
+        assert!(!suspect("/a?\u{e9}\"<>"), "a query is not looked at");
         for target in ["//", "/a//b", "/.", "/a/..", "/a/.b", "/%41", "/a%", "/a//?b", "/a/.?b"] {
             assert!(suspect(target), "{target}");
         }
@@ -195,6 +224,10 @@ mod tests {
             assert!(check_path_and_query(&[b'/', byte]).is_err());
             assert!(check_path_and_query(&[b'/', b'?', byte]).is_err());
         }
+        for byte in (0..=b' ').chain([b'#', 0x7f]) {
+            assert!(scan_path_and_query(&[b'/', byte]).is_err());
+            assert!(scan_path_and_query(&[b'/', b'?', byte]).is_err());
+        }
     }
 
     #[test]
@@ -206,6 +239,8 @@ mod tests {
             ("127.0.0.1:65535", 9),
             ("[::1]", 5),
             ("[2001:db8::1]:8443", 13),
+            ("a:", 1),
+            ("[::1]:", 5),
             ("under_score.x~y-z", 17),
         ];
         for (authority, host_len) in legal {
@@ -219,7 +254,6 @@ mod tests {
             "",
             ":",
             ":80",
-            "a:",
             "a:b",
             "a:65536",
             "a:000080",
@@ -237,7 +271,6 @@ mod tests {
             "[v1.x]",
             "::1",
             "a:1:2",
-            "[::1]:",
             "a\\b",
             "é",
             "a;b",

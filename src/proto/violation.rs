@@ -48,7 +48,7 @@ violations! {
     RequestLine "request_line" 400 "malformed request line",
     /// A status line that is not `version SP status SP reason`, RFC 9112 4. Answer 502.
     StatusLine "status_line" 502 "malformed status line",
-    /// A status code outside 100 to 599, RFC 9110 15. Answer 502.
+    /// A status code below 100, RFC 9110 15. Answer 502.
     StatusCode "status_code" 502 "status code out of range",
     /// A method that is not a token, RFC 9110 9.1. Answer 400.
     Method "method" 400 "method is not a token",
@@ -105,9 +105,6 @@ violations! {
     HostDuplicate "host_duplicate" 400 "more than one host header",
     /// A Host or target authority that is not `host [":" port]`, RFC 9110 7.2. Answer 400.
     HostInvalid "host_invalid" 400 "invalid host",
-    /// An absolute-form target and a Host that name different authorities. RFC 9112 3.2.2 lets the
-    /// target win; whoever sends both kinds hopes that somebody disagrees. Answer 400.
-    HostMismatch "host_mismatch" 400 "host differs from the authority of the target",
     /// A Content-Length that is not a plain decimal number below 2^63, RFC 9110 8.6. Answer 400.
     ContentLengthInvalid "content_length_invalid" 400 "content-length is not a number",
     /// More than one Content-Length, even if equal. RFC 9110 8.6 lets a recipient take equal ones;
@@ -124,8 +121,8 @@ violations! {
     /// Transfer-Encoding in an HTTP/1.0 message, RFC 9112 6.1. Answer 400.
     TransferEncodingInHttp10 "transfer_encoding_in_http10" 400
         "transfer-encoding in an http/1.0 message",
-    /// A body announced by a response that has none: Transfer-Encoding with 1xx or 204, or a
-    /// Content-Length above zero there, RFC 9112 6.1 and RFC 9110 8.6. Answer 502.
+    /// A body announced by a 1xx response: Transfer-Encoding, or a Content-Length above zero, RFC 9112
+    /// 6.1 and RFC 9110 8.6. Answer 502.
     BodyForbidden "body_forbidden" 502 "status cannot have the body it announces",
     /// An informational response that answers nothing: a 101 that was not asked for, or one interim
     /// response after another without end, RFC 9110 15.2. Answer 502.
@@ -143,8 +140,8 @@ violations! {
     ChunkOverhead "chunk_overhead" 400 "more chunk framing than data",
     /// A trailer section that is malformed, RFC 9112 7.1.2. Answer 400.
     TrailerMalformed "trailer_malformed" 400 "malformed trailer section",
-    /// A trailer field that frames, routes, authenticates or describes the message, RFC 9110 6.5.1.
-    /// Answer 400.
+    /// A trailer field of a request that frames, routes, authenticates or describes the message, RFC
+    /// 9110 6.5.1. Those of a response are dropped. Answer 400.
     TrailerForbidden "trailer_forbidden" 400 "field is not allowed in trailers",
     /// The stream ended before the message did, RFC 9112 8. Answer 400, if there is one to answer.
     Truncated "truncated" 400 "message ended early",

@@ -8,7 +8,7 @@
 //! head is written into the room that the old one left, right in front of the body.
 
 use engine::stage::Stage;
-use proto::h1::{BodyDecoder, chunk_size_line};
+use proto::h1::{BodyDecoder, MessageKind};
 use proto::head::BodyLength;
 
 use crate::failure::{Failure, Kind};
@@ -35,9 +35,9 @@ pub struct Incoming {
 impl Incoming {
     /// The body of `length` whose head was followed by the bytes in `ahead`.
     #[must_use]
-    pub fn new(length: BodyLength, ahead: Buf) -> Self {
+    pub fn new(kind: MessageKind, length: BodyLength, ahead: Buf) -> Self {
         let flowing = ahead.room() == 0;
-        Self { decoder: BodyDecoder::new(length), length, ahead: Some(ahead), flowing }
+        Self { decoder: BodyDecoder::new(length, kind), length, ahead: Some(ahead), flowing }
     }
 
     /// The whole body has been handed out.
@@ -137,7 +137,9 @@ const BULK: u64 = 16 << 10;
 
 /// The framing of a body that goes out.
 pub mod outgoing {
-    use super::{Buf, BufferPool, Chunk, HEADROOM, LAST_CHUNK, chunk_size_line};
+    use proto::h1::{CHUNK_SIZE_LINE_BYTES, chunk_size_line, encode_last_chunk, encoded_len_max};
+
+    use super::{Buf, BufferPool, Chunk, HEADROOM, LAST_CHUNK};
 
     /// Frames `chunk` as it goes out under `Transfer-Encoding: chunked`, in place.
     #[must_use]
@@ -145,7 +147,7 @@ pub mod outgoing {
         let Chunk { mut buf, last, trailers } = chunk;
         let len = buf.len();
         if len > 0 {
-            let mut line = [0; 20];
+            let mut line = [0; CHUNK_SIZE_LINE_BYTES];
             let used = chunk_size_line(len, &mut line);
             let line = line.get(..used).unwrap_or_default();
             buf = put_in_front(buffers, buf, line.len(), |out| {
@@ -158,13 +160,10 @@ pub mod outgoing {
             _ if !last => buf,
             None => put_behind(buf, LAST_CHUNK),
             Some(trailers) => {
-                buf = put_behind(buf, b"0\r\n");
-                for (_, name, value) in trailers.iter() {
-                    for part in [name, b": ", value, b"\r\n"] {
-                        buf = put_behind(buf, part);
-                    }
-                }
-                put_behind(buf, b"\r\n")
+                // Rare, and small.
+                let mut end = vec![0; encoded_len_max(&trailers)];
+                let used = encode_last_chunk(Some(&trailers), &mut end).unwrap_or(0);
+                put_behind(buf, end.get(..used).unwrap_or_default())
             }
         }
     }

@@ -5,10 +5,11 @@ use crate::harness::{Endpoint, Framing, GET, Gateway, Response, assert_same_byte
 const LARGE: usize = 8 << 20;
 
 /// The response that a client gets to `request` when an endpoint sends `response` and closes.
-fn answer_of(request: &str, response: &'static str) -> Response {
+fn answer_of(request: &str, response: &str) -> Response {
+    let response = response.to_owned();
     let endpoint = Endpoint::scripted(move |mut connection| {
         connection.request();
-        connection.send(response);
+        connection.send(&response);
     });
     let gateway = Gateway::in_front_of(&[&endpoint]).start();
     let mut client = gateway.client();
@@ -142,7 +143,7 @@ fn responses_that_never_have_a_body_have_none() {
         ("HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n", None),
         ("HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\n\r\n", Some("1234")),
     ] {
-        let endpoint = Endpoint::answering(response);
+        let endpoint = Endpoint::answering(response.to_owned());
         let gateway = Gateway::in_front_of(&[&endpoint]).start();
         let mut client = gateway.client();
         for _ in 0..2 {
@@ -351,4 +352,46 @@ fn a_response_that_comes_with_its_head_in_pieces_is_whole() {
         assert_eq!(response.text(), "ok");
     }
     assert_eq!(endpoint.connections(), 1);
+}
+
+#[test]
+fn a_204_that_announces_a_body_passes_and_its_connection_is_not_used_again() {
+    for answer in [
+        "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
+    ] {
+        let endpoint = Endpoint::answering(answer);
+        let gateway = Gateway::in_front_of(&[&endpoint]).start();
+        let mut client = gateway.client();
+        for _ in 0..2 {
+            let response = client.get("/");
+            assert_eq!((response.status, response.text()), (204, ""), "{answer}");
+            assert!(!response.has("transfer-encoding") && !response.has("content-length"));
+            assert_ne!(response.header("connection"), Some("close"), "the client's goes on");
+        }
+        assert_eq!(endpoint.connections(), 2, "{answer}");
+    }
+}
+
+#[test]
+fn a_status_that_nobody_has_defined_passes() {
+    for status in [299, 600, 700, 999] {
+        let response =
+            answer_of(GET, &format!("HTTP/1.1 {status} Own\r\nContent-Length: 2\r\n\r\nok"));
+        assert_eq!(response.first_line, format!("HTTP/1.1 {status} Own"));
+        assert_eq!(response.text(), "ok");
+    }
+}
+
+#[test]
+fn a_cookie_behind_a_chunked_response_is_dropped_and_the_response_passes() {
+    let response = answer_of(
+        GET,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+         5 \r\nhello\r\n0\r\nX-Sum: 1\r\nSet-Cookie: a=b\r\nContent-Length: 9\r\n\r\n",
+    );
+    assert_eq!((response.status, response.text()), (200, "hello"));
+    assert_eq!(response.trailers, [("X-Sum".to_owned(), "1".to_owned())]);
 }

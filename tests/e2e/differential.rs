@@ -14,7 +14,7 @@ use proto::head::{HeaderId, RequestHead};
 use proto::hop;
 use proto::path::{Form, Rules};
 
-use super::vectors::{REQUESTS, completed, gateway, listener, rows};
+use super::vectors::{REQUESTS, Row, completed, gateway, listener, rows};
 use crate::harness::{Client, Gateway, Process, skip};
 
 /// Answers each request with its own understanding of it. Its first lines are its address and the
@@ -142,7 +142,10 @@ fn every_legal_vector_means_the_same_to_llhttp() {
     let Some(node) = Node::start() else { return };
     let (_gateway, listeners) = gateway(node.address);
     let mut compared = 0;
-    for row in rows(REQUESTS).filter(|row| row.verdict == "ok" && node.knows(&row.bytes)) {
+    // It takes no byte beyond ASCII in a target.
+    let is_ascii = |row: &Row| row.bytes.split(|&byte| byte == b'\r').next().unwrap().is_ascii();
+    let known = |row: &Row| row.verdict == "ok" && is_ascii(row) && node.knows(&row.bytes);
+    for row in rows(REQUESTS).filter(known) {
         let (bytes, Some(body)) = completed(&row) else { continue };
         let form = if row.prefix.contains("keep") { Form::Keep } else { Form::Normalise };
         let understood = Understood::of(&bytes, Rules { form, ..Rules::default() }, &body);

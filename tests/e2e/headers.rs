@@ -270,3 +270,13 @@ fn a_switch_carries_the_fields_of_the_endpoint_and_the_protocol() {
     let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(client.head().headers, fields);
 }
+
+#[test]
+fn the_target_wins_over_host() {
+    let request = forwarded("GET http://a.example/x HTTP/1.1\r\nHost: b.example\r\n\r\n");
+    assert_eq!(request.first_line, "GET /x HTTP/1.1");
+    assert_eq!(request.values("host"), ["a.example"]);
+    assert_eq!(request.header("x-forwarded-host"), Some("a.example"));
+    let request = forwarded("GET / HTTP/1.1\r\nHost: a.example:\r\n\r\n");
+    assert_eq!(request.values("host"), ["a.example:"]);
+}

@@ -213,7 +213,8 @@ open after {} ms. Rows that are incomplete, or begin with an empty line (RFC 911
 may have changed a request before they passed it on: this table says whether the endpoint was reached, not by which bytes.
 
 Where another product refuses a row that Ringway passes on, the row is legal: methods in lower case or made of signs, `TRACE`,
-`OPTIONS *`, tabs around a value, names of more than 256 bytes, `..` where `path = \"keep\"` asks for it.
+`OPTIONS *`, tabs around a value, names of more than 256 bytes, `..` where `path = \"keep\"` asks for it, bytes beyond ASCII
+in a query, an empty port, a Host that the target overrules.
 
 | requests | Ringway passed on | nginx passed on | HAProxy passed on |
 |---|---|---|---|

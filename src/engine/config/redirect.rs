@@ -163,7 +163,7 @@ fn unsound(text: &str) -> Option<&'static str> {
     if authority.contains('{') && !port.is_some_and(|it| it.is_empty() || it.starts_with(':')) {
         return Some("let {host} stand for the whole host, such as https://{host}{path}");
     }
-    if uri::check_authority(sample(authority).as_bytes()).is_err() {
+    if authority.ends_with(':') || uri::check_authority(sample(authority).as_bytes()).is_err() {
         return Some("write a host, and perhaps a port, behind the scheme");
     }
     let rest = sample(rest);

@@ -40,12 +40,25 @@ pub struct Step {
 #[derive(Debug)]
 pub struct BodyDecoder {
     state: State,
-    chunked: bool,
+    kind: MessageKind,
     /// Bytes of extensions beyond what data justifies.
     overhead: u64,
     /// Lines of the trailer section so far.
     section: Vec<u8>,
     trailers: Option<Box<Headers>>,
+}
+
+/// Which message a body belongs to.
+///
+/// A body is framed anew before it is sent on, so a fault of a response cannot move the end of a
+/// message for a client. Where nginx and HAProxy both read a malformed response, and in the same way,
+/// so do we: endpoints behind them have never been told. In a request every fault is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// A client sends it.
+    Request,
+    /// An endpoint sends it.
+    Response,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +71,8 @@ enum State {
     UntilClose,
     /// In the digits of a chunk size.
     Size { digits: u8, size: u64 },
+    /// In the white space behind the digits, behind so many bytes of it. Responses only.
+    SizeSpace { size: u64, bytes: usize },
     /// In the extensions of a chunk, behind so many bytes of them.
     Extension { size: u64, bytes: usize },
     /// The LF that ends a size line with so many bytes of extensions.
@@ -79,15 +94,14 @@ enum State {
 impl BodyDecoder {
     /// A decoder for one body.
     #[must_use]
-    pub const fn new(length: BodyLength) -> Self {
+    pub const fn new(length: BodyLength, kind: MessageKind) -> Self {
         let state = match length {
             BodyLength::None | BodyLength::Length(0) => State::Done,
             BodyLength::Length(bytes) => State::Length(bytes),
             BodyLength::Chunked => State::Size { digits: 0, size: 0 },
             BodyLength::UntilClose => State::UntilClose,
         };
-        let chunked = matches!(length, BodyLength::Chunked);
-        Self { state, chunked, overhead: 0, section: Vec::new(), trailers: None }
+        Self { state, kind, overhead: 0, section: Vec::new(), trailers: None }
     }
 
     /// Decodes what has arrived. When the body is done before the bytes are, the rest is left.
@@ -126,12 +140,6 @@ impl BodyDecoder {
     #[must_use]
     pub const fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
-    }
-
-    /// Whether the body came in the chunked coding.
-    #[must_use]
-    pub const fn is_chunked(&self) -> bool {
-        self.chunked
     }
 
     /// Bytes that are certain to come, if that is known: of a body with a length.
@@ -175,7 +183,8 @@ impl BodyDecoder {
             }
             at += 1;
             self.state = match self.state {
-                State::Size { digits, size } => size_byte(byte, digits, size)?,
+                State::Size { digits, size } => size_byte(byte, digits, size, self.kind)?,
+                State::SizeSpace { size, bytes } => size_space_byte(byte, size, bytes)?,
                 State::Extension { size, bytes } => extension_byte(byte, size, bytes)?,
                 State::SizeLf { size, extension } if byte == b'\n' => {
                     self.size_end(size, extension)?
@@ -236,7 +245,8 @@ impl BodyDecoder {
     fn end_trailers(&mut self) -> Result<(), Violation> {
         if !self.section.is_empty() {
             self.section.extend_from_slice(b"\r\n");
-            self.trailers = Some(Box::new(trailers::parse(&self.section)?));
+            let trailers = trailers::parse(&self.section, self.kind)?;
+            self.trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
         }
         Ok(())
     }
@@ -248,9 +258,10 @@ fn take(missing: u64, there: usize) -> (usize, u64) {
     (taken, missing.saturating_sub(taken as u64))
 }
 
-/// In the digits of a chunk size: hex digits only, no sign, no `0x`, and no space even before a
-/// semicolon (RFC 9112 7.1.1 calls that "bad" white space; no sender writes it).
-fn size_byte(byte: u8, digits: u8, size: u64) -> Result<State, Violation> {
+/// In the digits of a chunk size: hex digits only, no sign, no `0x`. White space behind them is
+/// refused in a request, even before a semicolon (RFC 9112 7.1.1 calls that "bad" white space; no
+/// client writes it). Some servers pad the size with it.
+fn size_byte(byte: u8, digits: u8, size: u64, kind: MessageKind) -> Result<State, Violation> {
     let digit = match byte {
         b'0'..=b'9' => byte - b'0',
         b'a'..=b'f' => byte - b'a' + 10,
@@ -258,12 +269,27 @@ fn size_byte(byte: u8, digits: u8, size: u64) -> Result<State, Violation> {
         b';' if digits > 0 => return Ok(State::Extension { size, bytes: 1 }),
         b'\r' if digits > 0 => return Ok(State::SizeLf { size, extension: 0 }),
         b'\n' if digits > 0 => return Err(Violation::BareLf),
+        b' ' | b'\t' if digits > 0 && kind == MessageKind::Response => {
+            return Ok(State::SizeSpace { size, bytes: 1 });
+        }
         _ => return Err(Violation::ChunkSize),
     };
     if digits == CHUNK_SIZE_DIGITS_MAX {
         return Err(Violation::ChunkSize);
     }
     Ok(State::Size { digits: digits + 1, size: size << 4 | u64::from(digit) })
+}
+
+/// In the white space behind a chunk size, which counts as extensions do.
+fn size_space_byte(byte: u8, size: u64, bytes: usize) -> Result<State, Violation> {
+    match byte {
+        b'\r' => Ok(State::SizeLf { size, extension: bytes }),
+        b'\n' => Err(Violation::BareLf),
+        _ if bytes == CHUNK_EXTENSION_BYTES_MAX => Err(Violation::ChunkExtension),
+        b';' => Ok(State::Extension { size, bytes: bytes + 1 }),
+        b' ' | b'\t' => Ok(State::SizeSpace { size, bytes: bytes + 1 }),
+        _ => Err(Violation::ChunkSize),
+    }
 }
 
 fn extension_byte(byte: u8, size: u64, bytes: usize) -> Result<State, Violation> {

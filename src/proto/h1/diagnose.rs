@@ -67,7 +67,7 @@ fn request_line(line: &[u8]) -> Option<Violation> {
     match (words.next(), words.next(), words.next(), words.next()) {
         (Some(method), ..) if !is_token(method) => Some(Violation::Method),
         (Some(_), Some(target), Some(version), None) => {
-            if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+            if target.is_empty() || target.iter().any(u8::is_ascii_control) {
                 Some(Violation::Target)
             } else {
                 version_fault(version)

@@ -2,7 +2,9 @@
 
 use super::blocks::{self, position};
 use super::{diagnose, fields};
-use crate::head::{BodyLength, Method, RequestHead, RequestLine, Span, Version, is_token};
+use crate::head::{
+    BodyLength, HeaderId, Method, RequestHead, RequestLine, Span, Version, is_token,
+};
 use crate::uri;
 use crate::violation::Violation;
 
@@ -93,7 +95,7 @@ fn route_target(target: &[u8], into: &mut RequestHead) -> Result<Option<Span>, V
         line.note_path(uri::scan_path_and_query(target)?);
         return Ok(None);
     }
-    if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+    if target.is_empty() {
         return Err(Violation::Target);
     }
     if into.method == Method::Connect {
@@ -135,10 +137,13 @@ fn by_host(
     match (host, by_target) {
         (None, _) if into.version == Version::Http11 => Err(Violation::HostMissing),
         (Some(host), Some(authority)) => {
-            if !host.of(bytes).eq_ignore_ascii_case(authority.of(bytes)) {
-                return Err(Violation::HostMismatch);
-            }
+            uri::check_authority(host.of(bytes))?;
             line.authority = authority;
+            // The target wins (RFC 9112 3.2.2), and nothing behind us may see another Host.
+            if !host.of(bytes).eq_ignore_ascii_case(authority.of(bytes)) {
+                into.headers.set_copy(HeaderId::Host, authority);
+                line.authority = into.headers.last_value();
+            }
             Ok(())
         }
         (Some(host), None) => {

@@ -30,7 +30,7 @@ pub fn parse_response(
     let fields = fields::read(bytes, reason.end() + 2, headers_max, &mut into.headers);
     let (len, notes) = fields.ok_or_else(fault)?;
     into.headers.load(bytes.get(..len).unwrap_or_default());
-    if !(100..=599).contains(&status) {
+    if status < 100 {
         return Err(Violation::StatusCode);
     }
     let notes = notes.checked()?;
@@ -42,10 +42,14 @@ pub fn parse_response(
     if version == Version::Http11 && reason.start() == REASON_START {
         into.verbatim = Some((Span::new(0, reason.end() + 2), status));
     }
-    into.length = body_length(notes.framing(version)?, status, request_method)?;
+    let framing = notes.framing(version)?;
+    into.length = body_length(framing, status, request_method)?;
     if never_has_length(status) {
-        // A length of zero, which is all that is left of it here, must not be sent on either.
+        // Not even a length of zero may be sent on.
         into.headers.remove(HeaderId::ContentLength);
+        // The head ends a 204 whatever it says (RFC 9112 6.3). An endpoint that announces a body may
+        // well send it, and that would be read as the next response: there is none.
+        into.keep_alive &= !announces_a_body(framing);
     }
     Ok(len)
 }
@@ -77,6 +81,11 @@ pub(super) const fn never_has_length(status: u16) -> bool {
     matches!(status, 100..=199 | 204)
 }
 
+/// Whether a head that says this about its body announces a byte of it.
+const fn announces_a_body(framing: BodyLength) -> bool {
+    matches!(framing, BodyLength::Chunked | BodyLength::Length(1..))
+}
+
 /// How the end of the body is known, RFC 9112 6.3.
 const fn body_length(
     framing: BodyLength,
@@ -84,9 +93,9 @@ const fn body_length(
     request_method: Method,
 ) -> Result<BodyLength, Violation> {
     match framing {
-        // RFC 9112 6.1 and RFC 9110 8.6 forbid these. An endpoint that sends them may well send the
-        // body too, which would be read as the next response.
-        BodyLength::Chunked | BodyLength::Length(1..) if never_has_length(status) => {
+        // RFC 9112 6.1 and RFC 9110 8.6 forbid these, and the next response on this connection must
+        // be found behind them.
+        _ if matches!(status, 100..=199) && announces_a_body(framing) => {
             Err(Violation::BodyForbidden)
         }
         // What these announce is what a GET would have got.

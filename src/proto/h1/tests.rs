@@ -271,7 +271,7 @@ fn a_body_ends_with_its_last_chunk() {
 
 #[test]
 fn bodies_with_a_length_are_taken_and_no_more() {
-    let mut decoder = BodyDecoder::new(BodyLength::Length(5));
+    let mut decoder = BodyDecoder::new(BodyLength::Length(5), MessageKind::Request);
     assert_eq!(decoder.missing(), Some(5));
     let step = decoder.decode(&mut b"abc".to_vec()).unwrap();
     assert_eq!(step, Step { data: 0..3, consumed: 3, done: false });
@@ -285,9 +285,9 @@ fn bodies_with_a_length_are_taken_and_no_more() {
     assert_eq!(step, Step { data: 0..0, consumed: 0, done: true });
 
     for length in [BodyLength::None, BodyLength::Length(0)] {
-        assert!(BodyDecoder::new(length).is_done() && length.is_empty());
+        assert!(BodyDecoder::new(length, MessageKind::Request).is_done() && length.is_empty());
     }
-    let mut decoder = BodyDecoder::new(BodyLength::UntilClose);
+    let mut decoder = BodyDecoder::new(BodyLength::UntilClose, MessageKind::Request);
     let step = decoder.decode(&mut b"abc".to_vec()).unwrap();
     assert_eq!(step, Step { data: 0..3, consumed: 3, done: false });
     assert_eq!((decoder.on_end(), decoder.is_done(), decoder.missing()), (Ok(()), false, None));
@@ -295,8 +295,7 @@ fn bodies_with_a_length_are_taken_and_no_more() {
 
 #[test]
 fn chunks_that_come_together_are_moved_together() {
-    let mut decoder = BodyDecoder::new(BodyLength::Chunked);
-    assert!(decoder.is_chunked());
+    let mut decoder = BodyDecoder::new(BodyLength::Chunked, MessageKind::Request);
     let mut bytes = *b"3\r\nabc\r\n2;x\r\nde\r\n0\r\nA: b\r\n\r\nGET";
     let step = decoder.decode(&mut bytes).unwrap();
     assert_eq!(step, Step { data: 3..8, consumed: bytes.len() - 3, done: true });
@@ -353,7 +352,7 @@ fn cut(bytes: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
 type Outcome = (Vec<u8>, Result<bool, Violation>, usize, Option<Vec<(Vec<u8>, Vec<u8>)>>);
 
 fn decode_all(pieces: Vec<Vec<u8>>) -> Outcome {
-    let mut decoder = BodyDecoder::new(BodyLength::Chunked);
+    let mut decoder = BodyDecoder::new(BodyLength::Chunked, MessageKind::Request);
     let (mut data, mut rest) = (Vec::new(), 0);
     for mut piece in pieces {
         match decoder.decode(&mut piece) {

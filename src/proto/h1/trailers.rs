@@ -1,5 +1,6 @@
 //! Trailer fields, RFC 9110 6.5 and RFC 9112 7.1.2.
 
+use super::body::MessageKind;
 use super::{diagnose, fields};
 use crate::head::{HeaderId, Headers, IdSet};
 use crate::violation::Violation;
@@ -45,9 +46,14 @@ const FORBIDDEN: IdSet = IdSet::of([
 ]);
 
 /// Parses a trailer section: field lines and the empty line.
-pub(super) fn parse(section: &[u8]) -> Result<Headers, Violation> {
+///
+/// Forbidden fields are dropped from a response: RFC 9110 6.5.1 lets a recipient ignore them, and a
+/// server that appends its Set-Cookie too late means no harm. In a request they are refused.
+pub(super) fn parse(section: &[u8], kind: MessageKind) -> Result<Headers, Violation> {
     let mut trailers = Headers::new();
     match fields::read(section, 0, TRAILERS_MAX, &mut trailers) {
+        // In a response, the fields that could be at fault here are dropped below.
+        Some((len, _)) if len == section.len() && kind == MessageKind::Response => {}
         Some((len, notes)) if len == section.len() => notes.checked().map(drop)?,
         // Line ends keep their names, and so does what is too many. The rest is one cause.
         _ => match diagnose::fields(section, TRAILERS_MAX) {
@@ -58,8 +64,12 @@ pub(super) fn parse(section: &[u8]) -> Result<Headers, Violation> {
         },
     }
     trailers.load(section);
-    if trailers.present().has_any(FORBIDDEN) {
-        return Err(Violation::TrailerForbidden);
+    match kind {
+        MessageKind::Request if trailers.present().has_any(FORBIDDEN) => {
+            return Err(Violation::TrailerForbidden);
+        }
+        MessageKind::Request => {}
+        MessageKind::Response => drop(trailers.remove_all(FORBIDDEN)),
     }
     Ok(trailers)
 }

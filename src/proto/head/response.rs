@@ -5,7 +5,7 @@ use super::{BodyLength, BodySize, Headers, Span, Version};
 /// The head of a response.
 #[derive(Clone, Debug, Default)]
 pub struct ResponseHead {
-    /// The status code, 100 to 599 (RFC 9110 15).
+    /// The status code, 100 to 999. RFC 9110 15 defines those to 599; others pass as they came.
     pub status: u16,
     /// The version that the endpoint spoke.
     pub version: Version,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use engine::stage::Stage;
 use engine::time::Instant;
-use proto::h1::{Scanner, encode_request, encoded_len_max, parse_response};
+use proto::h1::{MessageKind, Scanner, encode_request, encoded_len_max, parse_response};
 use proto::head::{BodyLength, BodySize, Method, RequestHead, ResponseHead};
 use proto::violation::Violation;
 
@@ -435,7 +435,8 @@ impl<N: Net> ResponseSource for Source<'_, N> {
 
     fn begin(&mut self) -> Result<Chunk, Failure> {
         let ahead = self.ahead.take().unwrap_or_else(|| empty(self.wire.buffers, Size::Small));
-        self.body.insert(Incoming::new(*self.length, ahead)).begin(&self.wire, Stage::Respond)
+        let body = Incoming::new(MessageKind::Response, *self.length, ahead);
+        self.body.insert(body).begin(&self.wire, Stage::Respond)
     }
 
     async fn next(&mut self) -> Result<Chunk, Failure> {

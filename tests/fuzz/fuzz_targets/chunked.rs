@@ -7,7 +7,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use proto::h1::{
-    BodyDecoder, CHUNK_SIZE_LINE_BYTES, chunk_size_line, encode_last_chunk, encoded_len_max,
+    BodyDecoder, CHUNK_SIZE_LINE_BYTES, MessageKind, chunk_size_line, encode_last_chunk, encoded_len_max,
 };
 use proto::head::{BodyLength, Headers};
 use proto::violation::Violation;
@@ -24,10 +24,19 @@ struct Body {
 
 fuzz_target!(|input: &[u8]| {
     let Some((&len, bytes)) = input.split_first() else { return };
-    let whole = decode([bytes]);
-    assert_eq!(decode(bytes.chunks(usize::from(len).max(1))), whole, "the split matters");
-    assert_eq!(decode(bytes.chunks(1)), whole, "the split matters");
-    let Ok(body) = whole else { return };
+    let whole_as = |kind| {
+        let whole = decode(kind, [bytes]);
+        let pieces = bytes.chunks(usize::from(len).max(1));
+        assert_eq!(decode(kind, pieces), whole, "the split matters");
+        assert_eq!(decode(kind, bytes.chunks(1)), whole, "the split matters");
+        whole
+    };
+    let whole = whole_as(MessageKind::Request);
+    let of_response = whole_as(MessageKind::Response);
+    if let Ok(body) = &whole {
+        assert_eq!(of_response.as_ref(), Ok(body), "a response may have what a request may");
+    }
+    let Ok(body) = of_response else { return };
     if !body.done {
         return;
     }
@@ -47,12 +56,16 @@ fuzz_target!(|input: &[u8]| {
     let mut end = vec![0; encoded_len_max(&trailers)];
     let used = encode_last_chunk(Some(&trailers), &mut end).expect("the bound holds");
     wire.extend_from_slice(&end[..used]);
-    let again = decode([wire.as_slice()]).expect("we take what we write");
+    let kind = MessageKind::Request;
+    let again = decode(kind, [wire.as_slice()]).expect("we take what we write");
     assert_eq!(again, Body { rest: 0, ..body });
 });
 
-fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Body, Violation> {
-    let mut decoder = BodyDecoder::new(BodyLength::Chunked);
+fn decode<'a>(
+    kind: MessageKind,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Body, Violation> {
+    let mut decoder = BodyDecoder::new(BodyLength::Chunked, kind);
     let (mut data, mut rest) = (Vec::new(), 0);
     for piece in pieces {
         let mut piece = piece.to_vec();

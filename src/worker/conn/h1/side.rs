@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::io::ErrorKind;
 
 use engine::stage::Stage;
-use proto::h1::{Persist, encode_response, encoded_len_max};
+use proto::h1::{MessageKind, Persist, encode_response, encoded_len_max};
 use proto::head::{BodyLength, BodySize, RequestHead, ResponseHead, Version};
 
 use super::Connection;
@@ -71,7 +71,7 @@ impl<'a, N: Net> Client<'a, N> {
             connection,
             body_idle_micros: timeouts.body_idle.0,
             write_idle_micros: timeouts.write_idle.0,
-            body: Incoming::new(head.body_length(), ahead),
+            body: Incoming::new(MessageKind::Request, head.body_length(), ahead),
             state: SideState {
                 version: head.version,
                 keep_alive: Cell::new(head.keep_alive() && !is_last),
