@@ -110,7 +110,7 @@ pub fn judge(ledger: &Ledger, method: Method, stage: Stage) -> Verdict {
 /// Whether two requests with this method have the effect of one. TRACE is idempotent too. We leave it
 /// out, because no client needs a retry of it.
 const fn idempotent(method: Method) -> bool {
-    matches!(method, Method::Get | Method::Head | Method::Options | Method::Put | Method::Delete)
+    method.is_idempotent() && !matches!(method, Method::Trace)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@
 //! head is written into the room that the old one left, right in front of the body.
 
 use engine::stage::Stage;
-use proto::h1::{BodyDecoder, MessageKind};
-use proto::head::BodyLength;
+use proto::h1::BodyDecoder;
+use proto::head::{BodyLength, MessageKind};
 
 use crate::failure::{Failure, Kind};
 use crate::net::Net;

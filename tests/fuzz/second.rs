@@ -1,10 +1,10 @@
-//! A second opinion on the lines of a head: what httparse, another parser, makes of the same bytes.
+//! A second opinion on the lines of a head: httparse, another parser, reads the same bytes.
 //!
 //! Shared by the fuzz targets and the properties of `proto`; it knows no type of either.
 
 use httparse::{Header, Status};
 
-/// What was read.
+/// The lines of a head as a parser reads them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// Bytes of the head.
@@ -17,7 +17,7 @@ pub(crate) struct Seen {
     pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Panics where the parsers differ: `ours` is what was read, or the token of why it was refused.
+/// Panics where the parsers differ: `ours` are the lines that we read, or the token of the violation.
 pub(crate) fn agree(ours: Result<Seen, &str>, seen: Option<&Seen>) {
     match ours {
         Ok(ours) => assert_eq!(seen, Some(&ours), "another parser reads something else"),

@@ -8,12 +8,7 @@ use super::source::{Source, sources, words};
 
 /// Public items that nothing names yet, and the reason to keep them.
 const MEANT: &[(&str, &str)] = &[
-    ("set_method", "a head is edited through its setters"),
-    ("set_path_and_query", "as `set_method`"),
-    ("set_authority", "as `set_method`"),
-    ("set_named", "as `set_method`"),
-    ("is_chunked", "may go: only its test uses it"),
-    ("bytes_len", "may go: only its test uses it"),
+    ("remove_named", "the counterpart of `push_named`, for names that have no id"),
     ("remote_addr", "may go: not even a test uses it"),
 ];
 

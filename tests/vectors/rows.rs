@@ -7,13 +7,13 @@
 pub(crate) struct Row {
     /// Its line in the file, from 1.
     pub(crate) line: usize,
-    /// What stands in front of the bytes.
+    /// The word in front of the bytes.
     pub(crate) prefix: String,
     /// The bytes.
     pub(crate) bytes: Vec<u8>,
     /// `ok`, `incomplete` or the token of a violation.
     pub(crate) verdict: String,
-    /// What else is said of it.
+    /// The facts behind the verdict.
     pub(crate) expected: Vec<(String, Vec<u8>)>,
 }
 
@@ -66,7 +66,7 @@ fn expected(mut text: &str) -> Vec<(String, Vec<u8>)> {
     facts
 }
 
-/// The piece in quotes at the start of the text, and what follows it.
+/// The piece in quotes at the start of the text, and the rest of the text.
 fn unquoted(text: &str) -> (Vec<u8>, &str) {
     let mut rest = text.strip_prefix('"').expect("a quote");
     let mut bytes = Vec::new();

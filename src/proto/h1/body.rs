@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::trailers::{self, TRAILER_BYTES_MAX};
-use crate::head::{BodyLength, Headers, is_control};
+use crate::head::{BodyLength, Headers, MessageKind, is_control};
 use crate::violation::Violation;
 
 /// The most bytes of one chunk's extensions. They mean nothing to us and are skipped; nobody uses
@@ -46,19 +46,6 @@ pub struct BodyDecoder {
     /// Lines of the trailer section so far.
     section: Vec<u8>,
     trailers: Option<Box<Headers>>,
-}
-
-/// Which message a body belongs to.
-///
-/// A body is framed anew before it is sent on, so a fault of a response cannot move the end of a
-/// message for a client. Where nginx and HAProxy both read a malformed response, and in the same way,
-/// so do we: endpoints behind them have never been told. In a request every fault is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageKind {
-    /// A client sends it.
-    Request,
-    /// An endpoint sends it.
-    Response,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::head::{BodyLength, HeaderId, Headers, Method, RequestHead, ResponseHead, Version};
+use crate::head::{
+    BodyLength, HeaderId, Headers, MessageKind, Method, RequestHead, ResponseHead, Version,
+};
 use crate::hop;
 use crate::violation::Violation;
 
@@ -60,21 +62,18 @@ fn only_one_empty_line_is_skipped() {
 #[test]
 fn an_edited_request_is_written_as_edited() {
     let mut head = request(
-        "GET /a HTTP/1.1\r\nHost: a\r\nAccept: x\r\nCookie:y \r\nX: z\r\nConnection: close\r\n\r\n",
+        "GET http://b:80/b?c HTTP/1.1\r\nHost: a\r\nAccept: x\r\nCookie:y \r\nX: z\r\n\
+         Connection: close\r\n\r\n",
     );
     hop::pass_request(&mut head);
     head.headers.append_list(HeaderId::XForwardedFor, b"1.2.3.4");
     head.headers.remove(HeaderId::Accept);
-    head.set_path_and_query(b"/b?c").unwrap();
-    head.set_authority(b"b:80").unwrap();
     head.headers.push_named(b"X-New", b"n");
     assert_eq!(
         encoded_request(&head, BodyLength::Chunked),
         "GET /b?c HTTP/1.1\r\nhost: b:80\r\nCookie: y\r\nX: z\r\nx-forwarded-for: 1.2.3.4\r\n\
          X-New: n\r\ntransfer-encoding: chunked\r\n\r\n"
     );
-    head.set_method(b"PURGE").unwrap();
-    assert!(encoded_request(&head, BodyLength::None).starts_with("PURGE /b?c HTTP/1.1\r\nhost: b"));
 }
 
 #[test]
@@ -82,8 +81,6 @@ fn a_change_of_the_method_alone_is_written() {
     let mut head = request("POST / HTTP/1.1\r\nHost: a\r\n\r\n");
     head.method = Method::Get;
     assert_eq!(encoded_request(&head, BodyLength::None), "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    head.set_method(b"X").unwrap();
-    assert_eq!(encoded_request(&head, BodyLength::None), "X / HTTP/1.1\r\nHost: a\r\n\r\n");
 }
 
 #[test]

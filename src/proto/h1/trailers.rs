@@ -1,8 +1,7 @@
 //! Trailer fields, RFC 9110 6.5 and RFC 9112 7.1.2.
 
-use super::body::MessageKind;
 use super::{diagnose, fields};
-use crate::head::{HeaderId, Headers, IdSet};
+use crate::head::{HeaderId, Headers, IdSet, MessageKind};
 use crate::violation::Violation;
 
 /// The most bytes of a trailer section. Trailers carry checksums and status; gRPC's fit in 1 KiB.

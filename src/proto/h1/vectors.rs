@@ -6,7 +6,7 @@ use rows::Row;
 pub(crate) use rows::rows;
 
 use super::*;
-use crate::head::{BodyLength, Method, RequestHead, ResponseHead, Version};
+use crate::head::{BodyLength, MessageKind, Method, RequestHead, ResponseHead, Version};
 use crate::hop;
 use crate::path::{EncodedSlash, Form, Rules};
 use crate::violation::Violation;

@@ -122,12 +122,6 @@ impl Headers {
         self.len() == 0
     }
 
-    /// Bytes that the table owns: the head as it came and what was added, removed fields included.
-    #[must_use]
-    pub fn bytes_len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// The fields in order: id, name, value.
     pub fn iter(&self) -> impl Iterator<Item = (HeaderId, &[u8], &[u8])> {
         let live = self.fields.iter().filter(|field| field.id != HeaderId::Removed);
@@ -214,12 +208,6 @@ impl Headers {
     pub fn set(&mut self, id: HeaderId, value: &[u8]) {
         self.remove(id);
         self.push(id, value);
-    }
-
-    /// Puts one field in place of all those with this name.
-    pub fn set_named(&mut self, name: &[u8], value: &[u8]) {
-        self.remove_named(name);
-        self.push_named(name, value);
     }
 
     /// Appends a member to a list header such as `x-forwarded-for`: the values there are, and this

@@ -30,6 +30,19 @@ pub enum Version {
     Http11,
 }
 
+/// Which message a body belongs to.
+///
+/// A body is framed anew before it is sent on, so a fault of a response cannot move the end of a
+/// message for a client. Where nginx and HAProxy both read a malformed response, and in the same way,
+/// so do we: endpoints behind them have never been told. In a request every fault is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// A client sends it.
+    Request,
+    /// An endpoint sends it.
+    Response,
+}
+
 /// How the end of a body is known, RFC 9112 6.3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum BodyLength {

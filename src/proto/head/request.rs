@@ -1,6 +1,6 @@
 //! The head of a request.
 
-use super::{BodyLength, BodySize, HeaderId, Headers, Span, Version, is_token};
+use super::{BodyLength, BodySize, HeaderId, Headers, Span, Version};
 use crate::path::Rules;
 use crate::uri;
 use crate::violation::Violation;
@@ -238,34 +238,6 @@ impl RequestHead {
         Some(self.line.upgrade.of(self.headers.bytes())).filter(|value| !value.is_empty())
     }
 
-    /// Sets the method from its name; case counts.
-    ///
-    /// # Errors
-    /// [`Violation::Method`] if it is not a token.
-    pub fn set_method(&mut self, name: &[u8]) -> Result<(), Violation> {
-        if !is_token(name) {
-            return Err(Violation::Method);
-        }
-        self.method = Method::of(name);
-        if self.method == Method::Other {
-            self.line.method = self.headers.append_loose(name);
-            self.line.verbatim = None;
-        }
-        Ok(())
-    }
-
-    /// Sets the target: a path that starts with `/`, with or without query, or `*`.
-    ///
-    /// # Errors
-    /// [`Violation::Target`] if it is not one (RFC 9112 3.2.1); the head is then unchanged.
-    pub fn set_path_and_query(&mut self, target: &[u8]) -> Result<(), Violation> {
-        let path_len = if target == b"*" { 1 } else { uri::check_path_and_query(target)? };
-        self.line.path_and_query = self.headers.append_loose(target);
-        self.line.path_len = Span::new(0, path_len).len;
-        self.line.verbatim = None;
-        Ok(())
-    }
-
     /// Brings the path into the form that the rules of a listener ask for: before anything looks at
     /// it, so that all see the same one. Almost all paths have it already, which parsing has found
     /// out; those cost nothing here.
@@ -287,19 +259,6 @@ impl RequestHead {
             self.line.path_len = path_len;
             self.line.verbatim = None;
         }
-        Ok(())
-    }
-
-    /// Sets host and port, and Host to say the same. Setting Host in the table alone changes
-    /// nothing: encoding writes the authority.
-    ///
-    /// # Errors
-    /// [`Violation::HostInvalid`] if it is not `host [":" port]`; the head is then unchanged.
-    pub fn set_authority(&mut self, authority: &[u8]) -> Result<(), Violation> {
-        let host_len = uri::check_authority(authority)?;
-        self.headers.set(HeaderId::Host, authority);
-        self.line.authority = self.headers.last_value();
-        self.line.host_len = Span::new(0, host_len).len;
         Ok(())
     }
 

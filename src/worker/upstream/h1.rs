@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use engine::stage::Stage;
 use engine::time::Instant;
-use proto::h1::{MessageKind, Scanner, encode_request, encoded_len_max, parse_response};
-use proto::head::{BodyLength, BodySize, Method, RequestHead, ResponseHead};
+use proto::h1::{Scanner, encode_request, encoded_len_max, parse_response};
+use proto::head::{BodyLength, BodySize, MessageKind, Method, RequestHead, ResponseHead};
 use proto::violation::Violation;
 
 use super::pool::{Counted, Pool};

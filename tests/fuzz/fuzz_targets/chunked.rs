@@ -1,5 +1,5 @@
-//! Chunked bodies: any bytes, in any pieces, are refused or give the same data, and what we write
-//! from that data decodes to it again.
+//! Chunked bodies: any bytes, in any pieces, are refused or give the same data, and the body
+//! that we write from that data decodes to it again.
 //!
 //! The first byte says how long the pieces are. RFC 9112 7; see `proto::h1`.
 
@@ -7,9 +7,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use proto::h1::{
-    BodyDecoder, CHUNK_SIZE_LINE_BYTES, MessageKind, chunk_size_line, encode_last_chunk, encoded_len_max,
+    BodyDecoder, CHUNK_SIZE_LINE_BYTES, chunk_size_line, encode_last_chunk, encoded_len_max,
 };
-use proto::head::{BodyLength, Headers};
+use proto::head::{BodyLength, Headers, MessageKind};
 use proto::violation::Violation;
 
 /// A body as it was decoded.

@@ -2,8 +2,8 @@
 //! simulated network, to an endpoint that follows a script or answers arbitrary bytes itself.
 //!
 //! The first bytes choose seed, faults and script; the third says where the client's bytes end and
-//! the endpoint's begin. Checked is what must hold whatever comes: nothing panics, everything that
-//! was lent comes home, and each head that reaches the endpoint is one that nobody can misread.
+//! the endpoint's begin. For any input nothing panics, everything that was lent comes home, and no
+//! head that reaches the endpoint can be misread.
 
 #![no_main]
 
@@ -33,7 +33,7 @@ timeouts = { connect = "1s", first_byte = "1s", between_bytes = "1s" }
 upstream = "app"
 "#;
 
-/// What the endpoint answers each head with; nothing stands for the bytes of the input.
+/// The endpoint answers each head with one of these; an empty one stands for the bytes of the input.
 const ANSWERS: [&[u8]; 8] = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
@@ -272,7 +272,7 @@ async fn write(stream: &SimStream, buffers: &BufferPool, bytes: &[u8]) -> Option
     Some(())
 }
 
-/// What comes next; `None` at the end.
+/// The bytes that come next; `None` at the end.
 async fn read(stream: &SimStream, buffers: &BufferPool) -> Option<Buf> {
     let (read, buf) = stream.read(buffers.take(Size::Medium)).await;
     (read.ok()? > 0).then_some(buf)

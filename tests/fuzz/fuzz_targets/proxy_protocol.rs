@@ -1,5 +1,5 @@
-//! PROXY protocol headers: any bytes, in any pieces, come to the same verdict, and what is taken is
-//! as long as it says.
+//! PROXY protocol headers: any bytes, in any pieces, get the same verdict, and a header is as long as
+//! it says.
 //!
 //! "The PROXY protocol", versions 1 and 2; see `proto::proxy_protocol`.
 

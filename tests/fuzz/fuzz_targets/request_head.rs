@@ -29,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     let in_two = scanner.scan(&bytes[..split]).or_else(|| scanner.scan(bytes));
     assert_eq!(in_two, end, "the end of a head depends on how it arrives");
 
-    // What follows a head changes nothing, and another parser reads the same lines.
+    // The bytes behind a head change nothing, and another parser reads the same lines.
     let mut head = RequestHead::new();
     let verdict = parse_request(bytes, HEADERS_MAX, &mut head);
     let fields = head.headers.iter().map(|(_, name, value)| (name.into(), value.into()));
@@ -63,7 +63,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let mut again = RequestHead::new();
-    // Host and framing may come on top of what was counted, and so does what was added.
+    // Host, framing and the fields added above are not in the count.
     parse_request(&out[..len], HEADERS_MAX + 4, &mut again).expect("we take what we write");
     assert_eq!(again.method, head.method);
     assert_eq!(again.method_bytes(), head.method_bytes());

@@ -1,7 +1,7 @@
 //! Response heads: any bytes, in any pieces, are refused or come back from their encoding as they
 //! were.
 //!
-//! The first byte says where the input is split, the second what was asked. RFC 9112 2 to 6; see
+//! The first byte says where the input is split, the second gives the method of the request. RFC 9112 2 to 6; see
 //! `proto::h1`.
 
 #![no_main]
@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
     let in_two = scanner.scan(&bytes[..split]).or_else(|| scanner.scan(bytes));
     assert_eq!(in_two, end, "the end of a head depends on how it arrives");
 
-    // What follows a head changes nothing, and another parser reads the same lines.
+    // The bytes behind a head change nothing, and another parser reads the same lines.
     let mut head = ResponseHead::new();
     let verdict = parse_response(bytes, HEADERS_MAX, method, &mut head);
     let fields = head.headers.iter().map(|(_, name, value)| (name.into(), value.into()));

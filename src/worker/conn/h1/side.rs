@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::io::ErrorKind;
 
 use engine::stage::Stage;
-use proto::h1::{MessageKind, Persist, encode_response, encoded_len_max};
-use proto::head::{BodyLength, BodySize, RequestHead, ResponseHead, Version};
+use proto::h1::{Persist, encode_response, encoded_len_max};
+use proto::head::{BodyLength, BodySize, MessageKind, RequestHead, ResponseHead, Version};
 
 use super::Connection;
 use crate::deadline::Deadline;
