@@ -50,10 +50,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "`mod.rs` holds a type of the writer that it starts. To be opened.",
-        &["src/control/export/access_log/mod.rs", "src/control/export/access_log/writer.rs"],
-    ),
-    (
         "One endpoint: its module holds the settings that its connections read.",
         &["bench/endpoint.rs", "bench/endpoint/answer.rs", "bench/endpoint/conn.rs"],
     ),

@@ -8,6 +8,7 @@
 //! way. Nothing that a client sent can end a line or begin another field.
 
 mod clock;
+mod counts;
 mod fields;
 mod file;
 mod line;
@@ -16,7 +17,6 @@ mod text;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -30,16 +30,7 @@ use file::Target;
 use line::Layout;
 use writer::Writer;
 
-/// What became of lines, since the process started.
-#[derive(Debug, Default)]
-pub(crate) struct LogCounts {
-    /// Lines that are in the file.
-    pub(crate) written: AtomicU64,
-    /// Records for which there was no room, here or at a worker.
-    pub(crate) dropped: AtomicU64,
-    /// Writes that failed.
-    pub(crate) errors: AtomicU64,
-}
+pub(crate) use counts::LogCounts;
 
 /// The access log as configured, perhaps none.
 #[derive(Debug, Default)]
