@@ -1,4 +1,4 @@
-//! What went wrong on a wire: where, on whose side, and how.
+//! Failures on a wire: in which stage, on which side, and how.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use engine::reason::Reason;
 use engine::stage::Stage;
 use proto::violation::Violation;
 
-/// Whose connection failed.
+/// The side whose connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The client's.
@@ -44,9 +44,9 @@ pub enum Kind {
 /// A failed operation. Whether it may be tried again is judged from the ledger, never from this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What was being done.
+    /// The stage in which it failed.
     pub stage: Stage,
-    /// Whose connection failed.
+    /// The side whose connection failed.
     pub side: Side,
     /// How.
     pub kind: Kind,

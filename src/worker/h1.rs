@@ -33,7 +33,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// The body of `length` whose head was followed by the bytes in `ahead`.
+    /// A body of this `length`; `ahead` holds the bytes that came right behind its head.
     #[must_use]
     pub fn new(kind: MessageKind, length: BodyLength, ahead: Buf) -> Self {
         let flowing = ahead.room() == 0;
@@ -52,7 +52,7 @@ impl Incoming {
         self.length == BodyLength::UntilClose
     }
 
-    /// What arrived behind the body.
+    /// The bytes that arrived behind the body.
     pub fn take_ahead(&mut self) -> Option<Buf> {
         self.ahead.take().filter(|ahead| !ahead.is_empty())
     }
@@ -63,7 +63,7 @@ impl Incoming {
         self.ahead.as_ref().is_some_and(|ahead| !ahead.is_empty())
     }
 
-    /// What of the body arrived with its head, without waiting: perhaps nothing.
+    /// The part of the body that arrived with its head, without waiting; perhaps no byte.
     pub fn begin<N: Net>(&mut self, wire: &Wire<'_, N>, stage: Stage) -> Result<Chunk, Failure> {
         match self.ahead.take() {
             Some(buf) => self.decode(wire, stage, buf),
@@ -168,7 +168,7 @@ pub mod outgoing {
         }
     }
 
-    /// Writes a head right before what is filled: in place where the room allows it, as it nearly
+    /// Writes a head right before the filled bytes: in place where the room allows it, as it nearly
     /// always does, else in a buffer that has the room. `encode` says `None` when the space it was
     /// given is too small, which `len_max` bytes never are.
     #[must_use]

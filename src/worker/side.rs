@@ -101,7 +101,7 @@ pub trait ClientHandle {
     /// [`Kind::Abandoned`](crate::failure::Kind::Abandoned).
     fn cancel_upload(&self);
 
-    /// Resets the connection or stream, so that what was sent does not look complete.
+    /// Resets the connection or stream, so that a part of a response does not look like all of it.
     fn abort(&self);
 }
 
@@ -204,7 +204,7 @@ pub struct Chunk {
     pub buf: Buf,
     /// Nothing of the body follows.
     pub last: bool,
-    /// What follows the last chunk (RFC 9110 section 6.5).
+    /// The fields behind the last chunk (RFC 9110 section 6.5).
     pub trailers: Option<Box<Headers>>,
 }
 

@@ -22,7 +22,7 @@ pub struct Wire<'a, N: Net> {
     pub net: &'a N,
     /// The core's buffers.
     pub buffers: &'a BufferPool,
-    /// What the bytes travel on.
+    /// The transport of the bytes.
     pub transport: &'a Transport<N>,
     /// The deadline of the direction that waits here.
     pub deadline: &'a Deadline,
@@ -81,7 +81,8 @@ impl<N: Net> Wire<'_, N> {
         (read, buf)
     }
 
-    /// Writes all of `buf`. After a failure, what the kernel did not take is left in it.
+    /// Writes all of `buf`. After a failure, the bytes that the kernel did not take are left
+    /// in it.
     pub async fn write(&self, stage: Stage, mut buf: Buf) -> (Result<(), Failure>, Buf) {
         while !buf.is_empty() {
             self.deadline.arm(self.net.now(), self.write_micros);

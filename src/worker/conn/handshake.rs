@@ -1,8 +1,9 @@
-//! Stage 2, handshake: who is it? Reads the PROXY protocol header that a connection begins with.
+//! Stage 2, handshake: reads the PROXY protocol header at the beginning of a connection, which names
+//! its client.
 //!
-//! What the header means is `proto`'s; this waits for it, with the time that a request head has, and
-//! says what came of it. Whether one is asked for is decided by the listener as it is when the
-//! first bytes come.
+//! The meaning of the header is `proto`'s. This waits for it, for as long as a request head may take,
+//! and reports the outcome. The listener's settings at the moment of the first bytes decide whether
+//! a header is expected.
 //!
 //! Invariant: not a byte behind the header is lost, and none before it is taken for a request.
 
@@ -19,12 +20,12 @@ use crate::net::buffer::{Buf, HEADROOM, Size};
 use crate::side::empty;
 use crate::wire::Wire;
 
-/// What came of it.
+/// The outcome of a handshake.
 pub(super) enum Handshake {
-    /// The connection stands for itself. What came of its first request is in the buffer.
+    /// The connection stands for itself. The buffer holds the first bytes of its first request.
     Unchanged(Buf),
-    /// The client is at the address, and connected to that port if one is known. What came of its
-    /// first request is in the buffer.
+    /// The client is at the address, and connected to that port if one is known. The buffer holds
+    /// the first bytes of its first request.
     Client(ClientAddress, Option<u16>, Buf),
     /// No byte came for a while.
     Nothing,

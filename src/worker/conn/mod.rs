@@ -41,7 +41,7 @@ const LINGER_BUFFERS_MAX: usize = 1024;
 /// How often a connection looks again that waits for buffers before it becomes busy, in
 /// microseconds.
 const WANT_OF_BUFFERS_MICROS: u64 = 20_000;
-/// How long a closing connection still reads what the client sends, so that the client reads our
+/// How long a closing connection still reads from the client, so that the client reads our
 /// answer before a reset destroys it, in microseconds; and how much, which bounds the work for a
 /// client that never stops.
 const LINGERING_CLOSE_MICROS: u64 = 2_000_000;
@@ -82,7 +82,7 @@ struct Connection<N: Net> {
     upload: Deadline,
 }
 
-/// What a busy connection becomes.
+/// The state that follows when a connection is busy no more.
 enum Next<N: Net> {
     Quiet,
     Closed,
@@ -129,12 +129,12 @@ impl<N: Net> Connection<N> {
         }
     }
 
-    /// What the gateway tells endpoints of this connection.
+    /// The fields that tell endpoints of this connection.
     fn forwarded(&self) -> Forwarded {
         Forwarded::plain(self.client.get(), self.port.get())
     }
 
-    /// What an exchange on this connection runs with.
+    /// The surroundings of an exchange on this connection.
     fn context<'a>(&'a self, forwarded: &'a Forwarded) -> Context<'a, N> {
         Context {
             core: self.core(),
@@ -215,8 +215,8 @@ impl<N: Net> Connection<N> {
         h1::serve(self, ahead, served).await
     }
 
-    /// Stage 2: takes the PROXY header off the connection. Gives the bytes behind it, or says what
-    /// becomes of the connection.
+    /// Stage 2: takes the PROXY header off the connection. Gives the bytes behind it, or the
+    /// connection's next state.
     async fn read_proxy_header(&self, mode: ProxyProtocol) -> Result<Buf, Next<N>> {
         let core = self.core();
         let head_micros = self.listener().timeouts.get().head.0;

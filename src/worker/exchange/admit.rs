@@ -1,4 +1,4 @@
-//! Stage 5, admit: what the gateway takes off a request's head and puts on it.
+//! Stage 5, admit: the fields that the gateway takes off a request's head, and those that it adds.
 //!
 //! Order matters: hop-by-hop headers go first, so that a client cannot have our own headers removed
 //! by naming them in `Connection` (RFC 9110 section 7.6.1).
@@ -23,14 +23,14 @@ use super::caller::only;
 use super::{End, Exchange, upgrade};
 use crate::net::Net;
 
-/// What the gateway tells endpoints of a client's connection; written out once per connection.
+/// The fields that tell endpoints of a client's connection; written out once per connection.
 #[derive(Debug)]
 pub struct Forwarded {
     /// `X-Forwarded-For`, `-Proto` and `-Port`; the first and the last where they are known.
     lines: Headers,
 }
 
-/// What a client speaks on a connection without TLS.
+/// The scheme of a connection without TLS.
 const SCHEME: &str = "http";
 
 impl Forwarded {
@@ -123,7 +123,7 @@ impl<N: Net> Exchange<'_, N> {
     }
 }
 
-/// An element of `Forwarded`, RFC 7239 section 4: who asked us, for which host, over what.
+/// An element of `Forwarded`, RFC 7239 section 4: the client, the host that it asks for, the scheme.
 fn element(address: &[u8], authority: &[u8]) -> Vec<u8> {
     let mut element = Vec::with_capacity(64 + authority.len());
     // Writing to a vector does not fail.

@@ -1,9 +1,9 @@
-//! Who asks: the client of one request, as its connection or a trusted proxy says; and the name that
-//! the request has.
+//! The client of one request, as its connection or a trusted proxy names it; and the id of the
+//! request.
 //!
 //! A proxy on the listener's list is believed. The addresses in `X-Forwarded-For` are read from the
 //! right, where each proxy has written whom it got the request from: the first that is not on the
-//! list is the client. What stands further left is what that client says of itself. RFC 7239
+//! list is the client. The members further left are that client's own claims. RFC 7239
 //! section 8.1 warns of the same.
 //!
 //! Invariant: nothing that a client writes makes somebody else of it, unless a trusted proxy passes
@@ -22,7 +22,7 @@ use crate::net::Net;
 /// The longest request id that is accepted, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
-/// Who asks.
+/// The client of a request.
 #[derive(Debug)]
 pub struct Caller {
     /// Where the client is, for logs and limits.
@@ -34,13 +34,13 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Whoever is at the other end of the connection, `peer`.
+    /// The party at the other end of the connection, `peer`.
     #[must_use]
     pub const fn of_connection(peer: ClientAddress) -> Self {
         Self { address: peer, by_proxy: false, keeps_id: Cell::new(false) }
     }
 
-    /// Who asks with `head`, on a connection from `peer` to `listener`.
+    /// The client that sends `head`, on a connection from `peer` to `listener`.
     #[must_use]
     #[inline]
     pub fn of_request(peer: ClientAddress, head: &RequestHead, listener: &ListenerSlot) -> Self {
@@ -85,14 +85,14 @@ pub(super) fn only(head: &RequestHead, id: HeaderId) -> Option<&[u8]> {
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Whether this may name a request: what can stand in a log, a header and JSON without a thought.
+/// Whether this may name a request: it needs no quoting in a log, a header or JSON.
 fn is_request_id(value: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:+/=@".contains(byte);
     (1..=REQUEST_ID_BYTES_MAX).contains(&value.len()) && value.iter().all(plain)
 }
 
-/// The last address that is not a trusted proxy's; of a chain of trusted ones the first. What is no
-/// address ends the chain: nobody vouches for what stands before it.
+/// The last address that is not a trusted proxy's; of a chain of trusted ones the first. A member
+/// that is no address ends the chain: nobody vouches for those before it.
 fn forwarded_for(
     peer: ClientAddress,
     head: &RequestHead,

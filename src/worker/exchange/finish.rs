@@ -25,7 +25,7 @@ pub struct Notes {
     pub(super) route: Cell<Option<RouteId>>,
     pub(super) upstream: Cell<Option<UpstreamId>>,
     pub(super) call: CallNotes,
-    /// What the client was sent; 0 when nothing was.
+    /// The status that the client was sent; 0 when nothing was.
     pub(super) status: Cell<u16>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
@@ -91,7 +91,7 @@ impl<N: Net> Exchange<'_, N> {
         }
     }
 
-    /// What is to be counted and recorded at the end of a tunnel. It holds no version: a tunnel may
+    /// The account that is counted and recorded at the end of a tunnel. It holds no version: a tunnel may
     /// last for days, and there would be one table more for every change meanwhile.
     pub(super) fn account(&self, head: &RequestHead) -> Account {
         let (notes, table) = (&self.notes, self.snapshot.table());
@@ -204,7 +204,8 @@ impl DestinationTexts<'_> {
     }
 }
 
-/// Microseconds since `began`. The clock stands still within a turn, and 0 is for what did not come.
+/// Microseconds since `began`. The clock stands still within a turn, and 0 means
+/// that a moment did not come.
 fn age<N: Net>(core: &Core<N>, began: Instant) -> u64 {
     core.net.now().micros_since(began).max(1)
 }
@@ -213,7 +214,7 @@ fn clamped(micros: u64) -> u32 {
     u32::try_from(micros).unwrap_or(u32::MAX)
 }
 
-/// What is to be counted and recorded of a tunnel, at its end.
+/// The counts and the record of a tunnel that runs.
 pub(super) struct Account {
     listener: ListenerId,
     /// The route's name.
@@ -222,7 +223,7 @@ pub(super) struct Account {
     began: Instant,
     /// From the first byte of the request's head to the last of the 101, which is the response.
     answered_micros: u32,
-    /// Where there is an access log: its record, but for what only the end can tell.
+    /// Its record, where there is an access log; the end adds its bytes, its reason and its duration.
     record: Option<Box<Records>>,
 }
 

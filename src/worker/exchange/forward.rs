@@ -73,7 +73,7 @@ impl<N: Net> Exchange<'_, N> {
         Ok(Ended::Answered)
     }
 
-    /// The request's body is still coming: sends what is here, then runs both directions at once.
+    /// The request's body is still coming: sends the part that is here, then runs both directions at once.
     pub(super) async fn forward_while_it_comes<C: ClientSide>(
         &self,
         client: &mut C,
@@ -239,7 +239,7 @@ async fn pump_up<N: Net, S: RequestSource, K: RequestSink>(
             let chunk = from_client.next().await?;
             exchange.notes.add_in(&chunk);
             if exchange.notes.bytes_in() > body_bytes_max {
-                // The part that was sent stays without its end: the endpoint is given up.
+                // The part that was sent stays without its end, so the endpoint's connection closes.
                 return Err(Failure::client(Stage::Forward, Kind::BodyTooLarge));
             }
             let last = chunk.last;

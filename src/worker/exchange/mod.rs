@@ -1,8 +1,8 @@
 //! The exchange: one request and its response, stages 4 to 10 of the life of a request.
 //!
 //! It knows neither h1 nor h2: it sees a [`ClientSide`], and an [`EndpointSide`] lent by a pool. It
-//! reports how it ended; the sides decide what becomes of their connections. A request without a body, or
-//! whose body came with its head, is one straight run: send, await the head, stream the body.
+//! reports how it ended; the sides decide what becomes of their connections. A request
+//! that is whole is one straight run: send, await the head, stream the body.
 //! Otherwise the upload is a second pump beside that run, polled in the same task (see
 //! [`forward`]).
 //!
@@ -57,7 +57,7 @@ pub enum Ended {
     Aborted,
 }
 
-/// What an exchange runs with: its core, its listener, its connection or stream. The deadlines
+/// The surroundings of an exchange: its core, its listener, its connection or stream. The deadlines
 /// belong to this exchange alone while it runs.
 pub struct Context<'a, N: Net> {
     /// The core it runs on.
@@ -66,7 +66,7 @@ pub struct Context<'a, N: Net> {
     pub state: &'a CoreState<N>,
     /// Where it came in.
     pub listener: &'a ListenerSlot,
-    /// What the gateway adds to a request.
+    /// The fields that the gateway adds to a request.
     pub forwarded: &'a Forwarded,
     /// The deadline of the direction towards the endpoint.
     pub upload: &'a Deadline,

@@ -1,16 +1,16 @@
 //! Tunnels: after an upgrade, bytes both ways as they are, until both sides have ended.
 //!
 //! Two pumps polled together in one task, as in [`forward`](super::forward). A pump holds one buffer
-//! at most, reads only what it can pass on, and passes on the end of its direction while the other
+//! at most, reads no more than it can pass on, and passes on the end of its direction while the other
 //! goes on. A reset of either side resets the other; a side that has closed behind its end stops one
-//! direction, and what it had sent still arrives. When nothing has come for [`LINGER_MICROS`],
+//! direction, and the bytes that it had sent still arrive. When nothing has come for [`LINGER_MICROS`],
 //! a pump gives its buffer back and waits for readiness: an idle tunnel holds no buffer, no head,
 //! no version of the configuration, and not the exchange that it began as.
 //!
-//! What ends a tunnel beside its two sides: `timeouts.tunnel_idle` of its listener, and the drain
-//! deadline when the gateway stops. It outlives its route, its upstream and its listener.
+//! Beside its two sides, `timeouts.tunnel_idle` of its listener ends a tunnel, and the drain deadline
+//! when the gateway stops. It outlives its route, its upstream and its listener.
 //!
-//! Invariant: an operation that was started is awaited, on every path out; and what a tunnel was is
+//! Invariant: an operation that was started is awaited, on every path out; and a tunnel is
 //! counted and recorded once, at its end.
 
 use std::cell::Cell;
@@ -40,19 +40,19 @@ const LINGER_MICROS: u64 = 500_000;
 /// Buffers lent on a core above which pumps wait by readiness alone: thousands of tunnels would
 /// hold 8 KiB each.
 const LINGER_BUFFERS_MAX: usize = 1024;
-/// How often, in microseconds, somebody is looked after whom no operation would tell of a reset:
-/// the side that is not read, because the other takes nothing or because it has ended its own
-/// direction. It must be noticed within a second.
+/// How often, in microseconds, a tunnel looks at a side from which no operation would report a reset:
+/// nobody reads from it, because the other side takes nothing or because it has ended its own
+/// direction. A reset must be noticed within a second.
 const LOOK_MICROS: u64 = 400_000;
 /// How long, in microseconds, it takes a shorter `timeouts.tunnel_idle` to reach a tunnel that is
 /// idle already.
 const WATCH_MICROS_MAX: u64 = 30_000_000;
 
-/// A tunnel that is to begin: the endpoint's side, and what will be told of it.
+/// A tunnel that is to begin: the endpoint's side, and the account of it.
 pub struct Tunnel<N: Net> {
     pub(super) lease: Lease<N>,
     pub(super) account: Account,
-    /// What the client has sent behind its request: the first bytes for the endpoint.
+    /// The bytes that came from the client right behind its request: the first for the endpoint.
     pub client_ahead: Option<Buf>,
 }
 
@@ -106,7 +106,7 @@ impl<N: Net> Tunnel<N> {
     }
 }
 
-/// Why a tunnel is given up, both ways.
+/// Why both directions of a tunnel end early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     /// This side has reset, or takes no more.
@@ -118,7 +118,7 @@ enum Cause {
 }
 
 impl Cause {
-    /// What is told of it. That the gateway has stopped is told elsewhere.
+    /// The reason in the record. A gateway that stops is recorded elsewhere.
     const fn reason(self) -> Option<Reason> {
         match self {
             Self::Reset(Side::Client) => Some(Reason::ClientGone),
@@ -131,7 +131,7 @@ impl Cause {
 
 /// One direction of a tunnel.
 struct Direction<'a> {
-    /// What it has passed on.
+    /// Bytes that it has passed on.
     bytes: Cell<u64>,
     counter: &'a Counter,
     /// It waits for its receiver to take something.
@@ -163,7 +163,7 @@ impl<'a> Direction<'a> {
     }
 }
 
-/// What both pumps of a tunnel share.
+/// The state that both pumps of a tunnel share.
 struct Splice<'a, N: Net> {
     core: &'a Core<N>,
     listener: &'a ListenerSlot,
@@ -215,7 +215,7 @@ impl<N: Net> Splice<'_, N> {
             }
         };
         let (mut up_done, mut down_done) = (false, false);
-        // Whether the watch comes soon, for somebody to be looked after.
+        // The watch is armed for a look, which comes soon, and not for the idle timeout alone.
         let mut looks = false;
         watch.arm(self.core.net.now(), self.watch_micros(false));
         poll_fn(|cx| {
@@ -246,7 +246,7 @@ impl<N: Net> Splice<'_, N> {
                     looks = true;
                     watch.arm(self.core.net.now(), self.watch_micros(true));
                 }
-                // Nothing wakes a pump that waits for readiness: it is told now.
+                // Nothing wakes a pump that waits for readiness: so poll it now.
                 if was_over || self.over.get().is_none() {
                     return Poll::Pending;
                 }
@@ -261,7 +261,7 @@ impl<N: Net> Splice<'_, N> {
         }
     }
 
-    /// What is told of the end.
+    /// The reason of the end, for the record.
     fn reason(&self) -> Option<Reason> {
         match self.over.get() {
             Some(over) => over.reason(),
@@ -342,7 +342,7 @@ impl<N: Net> Splice<'_, N> {
                 self.core.net.yield_now().await;
             }
         }
-        // The kernel reports a reset once: after a write that was told of it, reads see a clean end.
+        // The kernel reports a reset once: after a write that failed by it, reads see a clean end.
         // Such a write has come to its end too; it goes first.
         if back.writing.get() {
             self.core.net.yield_now().await;
@@ -367,7 +367,7 @@ impl<N: Net> Splice<'_, N> {
         let mut lingers = core.buffers.lent() < LINGER_BUFFERS_MAX;
         loop {
             if !lingers {
-                // What a cancelable read keeps goes first.
+                // The buffer that a cancelable read keeps goes first.
                 from.cancel_read();
                 let mut readable = pin!(from.readable());
                 poll_fn(|cx| match self.over.get() {
@@ -410,7 +410,7 @@ fn is_missed<S: Stream>(side: &S, way: &Direction<'_>, back: &Direction<'_>) -> 
     if !way.writing.get() || back.writing.get() {
         return false;
     }
-    // A reset behind its end, or without one? In the first case what it has sent is still here.
+    // A reset behind its end, or without one? In the first case its bytes are still here.
     match side.try_write(&[]) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
             back.ended.set(true);

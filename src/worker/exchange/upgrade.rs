@@ -3,7 +3,7 @@
 //!
 //! The fields of an upgrade end at this hop, like all that `Connection` lists. They are sent on
 //! anew, for one protocol that the route allows; everything else is a plain request. So a 101 is
-//! sound only where it was asked for, and only for what was asked for. Whatever else the endpoint
+//! sound only where it was asked for, and only for what was asked for. Any other response of the endpoint
 //! answers is an ordinary response, and the client's connection goes on with its next request.
 
 use engine::snapshot::Upgrades;

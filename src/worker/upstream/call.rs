@@ -7,7 +7,7 @@
 //! another may follow.
 //!
 //! A request that is whole goes by [`Call::run`], which can send it again until the head of a
-//! response is here. A request whose body is still coming goes by [`Call::send`], which can try
+//! response is here. A request with a body that is still coming goes by [`Call::send`], which can try
 //! again only until the first bytes have left.
 
 use std::cell::{Cell, RefCell};
@@ -88,8 +88,8 @@ pub struct Call<'a, N: Net> {
     pub(super) notes: &'a CallNotes,
     /// Retries are judged from it.
     pub(super) ledger: Ledger,
-    /// The endpoints tried, and those of them that were tried on a new connection. An endpoint whose
-    /// pooled connection turned out dead may be tried once more, after all others. Empty vectors
+    /// The endpoints tried, and those of them that were tried on a new connection. Where only a
+    /// pooled connection turned out dead, the endpoint may be tried once more, after all others. Empty vectors
     /// cost nothing: a first try does not fill them.
     pub(super) tried: Vec<EndpointId>,
     pub(super) tried_anew: Vec<EndpointId>,
@@ -127,7 +127,7 @@ impl<'a, N: Net> Call<'a, N> {
         }
     }
 
-    /// Sends a request whose whole `body` is here, and awaits the final head of a response.
+    /// Sends a request with its whole `body`, and awaits the final head of a response.
     ///
     /// # Errors
     ///

@@ -297,7 +297,7 @@ impl<N: Net> KeptSlot for EndpointSlot<N> {
     }
 }
 
-/// What tells an endpoint from others in notes and records.
+/// The identity of an endpoint in notes and records.
 #[derive(Debug, PartialEq, Eq)]
 pub struct EndpointLabel {
     /// Its number on this core.

@@ -62,12 +62,12 @@ pub(super) struct Connection<N: Net> {
     state: State,
 }
 
-/// What is known of the connection's ends.
+/// The state of the exchange that uses the connection.
 #[derive(Default)]
 struct State {
     /// The request went out whole.
     sent: Cell<bool>,
-    /// Bytes of the request's head and what was sent with it.
+    /// Bytes of the request's head and of the first of its body, sent with it.
     bytes_out: Cell<u64>,
     chunked_out: bool,
     /// The response's head was read and lets the connection live.
@@ -136,7 +136,7 @@ impl<N: Net> LentConnection<N> {
     ///
     /// It had closed before the first byte came: then its end is here, without an acknowledgement
     /// of any byte, and its kernel has answered the bytes by a reset, which may take until now. An
-    /// endpoint that ends its direction and still reads acknowledges what it takes.
+    /// endpoint that ends its direction and still reads acknowledges the bytes that it takes.
     pub async fn is_untaken(&self, deadline: &Deadline) -> bool {
         let Connection { net, transport, state, .. } = &*self.connection;
         let bytes_out = state.bytes_out.get();
@@ -220,7 +220,7 @@ impl<N: Net> LentConnection<N> {
 
     /// See [`EndpointSide::raw`](crate::side::EndpointSide::raw).
     pub fn raw(&mut self) -> (&Transport<N>, Option<Buf>) {
-        // Who takes it over ends it.
+        // The tunnel that takes it over ends it.
         self.connection.abrupt = false;
         (&self.connection.transport, self.connection.state.ahead.take())
     }

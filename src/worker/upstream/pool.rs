@@ -125,7 +125,7 @@ impl<N: Net> Pool<N> {
     /// # Errors
     ///
     /// `Timeout` after `timeout`, `Exhausted` where the gateway itself has run short of something,
-    /// else what the kernel said.
+    /// else the error of the kernel.
     pub async fn connect(
         self: &Rc<Self>,
         core: &Core<N>,
@@ -172,9 +172,10 @@ impl<N: Net> Pool<N> {
         }
     }
 
-    /// Closes what has been idle for too long, and what the endpoint has closed or written to.
+    /// Closes connections that have been idle for too long, and those that the endpoint has closed or
+    /// written to.
     pub fn sweep(&self, now: Instant) {
-        // A connection used in the last second says what it has to say at its next checkout.
+        // A connection used in the last second will be looked at by its next checkout.
         const QUIET_CHECK_AFTER: u64 = 1_000_000;
         self.idle.borrow_mut().retain(|idle| {
             let age = now.micros_since(idle.since);

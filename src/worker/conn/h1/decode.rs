@@ -1,6 +1,6 @@
-//! Stage 3, decode: what a listener takes of a request's head, and what it refuses.
+//! Stage 3, decode: which request heads a listener takes, and which it refuses.
 //!
-//! Reading it is left to the connection; what the bytes mean is in [`proto`].
+//! The connection reads the bytes, and [`proto`] knows their meaning.
 
 use engine::reason::Reason;
 use engine::snapshot::ListenerLimits;

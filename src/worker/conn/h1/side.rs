@@ -58,7 +58,7 @@ struct SideState {
 }
 
 impl<'a, N: Net> Client<'a, N> {
-    /// The side of a request with this `head`, whose first bytes behind the head are in `ahead`.
+    /// The side of a request with this `head`; `ahead` holds the bytes that came right behind it.
     /// `is_last`: the connection ends with it, whatever the client wishes.
     pub(super) fn new(
         connection: &'a Connection<N>,
