@@ -34,6 +34,7 @@ mod e2e {
     mod early;
     mod examples;
     mod expect;
+    mod failures;
     mod headers;
     mod live;
     mod log;

@@ -7,7 +7,9 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::admin::client::{Client, NodeAddress, Unreachable};
-use control::admin::view::{CoreView, ReloadView, RequestsView, StatusView, TroubleView};
+use control::admin::view::{
+    CoreView, EndpointView, FailureView, ReloadView, RequestsView, StatusView, TroubleView,
+};
 
 use super::exit::CANNOT_START;
 use super::{log, out};
@@ -122,6 +124,9 @@ impl fmt::Display for Screen<'_> {
                 text.push_str(&upstream.draining.join(", "));
             }
             row(f, "upstream", &text)?;
+            for endpoint in &upstream.endpoints {
+                row(f, "  endpoint", &endpoint_text(endpoint, self.now))?;
+            }
         }
         let requests = &status.requests;
         let rates = format!(
@@ -197,6 +202,22 @@ fn last_change(last: &ReloadView, now: u64) -> String {
     }
 }
 
+/// The tries at an endpoint, and its last failure.
+#[expect(clippy::cast_precision_loss, reason = "seconds for people to read")]
+fn endpoint_text(endpoint: &EndpointView, now: u64) -> String {
+    let EndpointView { address, tries, failed, last_failure, .. } = endpoint;
+    let mut text = format!("{address}: {} tries", number(*tries));
+    if *failed > 0 {
+        // Writing to a text does not fail.
+        let _ = write!(text, ", {} failed", number(*failed));
+    }
+    if let Some(FailureView { unix, cause }) = last_failure {
+        let ago = duration(now.saturating_sub(*unix) as f64);
+        let _ = write!(text, ", the last one {ago} ago: {cause}");
+    }
+    text
+}
+
 /// The shares of the classes that occur.
 fn answers(requests: &RequestsView) -> String {
     let classes = [
@@ -266,6 +287,8 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use control::admin::view::{ListenerView, ReasonView, ReloadsView, UpstreamView};
 
     use super::*;
@@ -283,6 +306,32 @@ mod tests {
         }
     }
 
+    fn upstream() -> UpstreamView {
+        let endpoint = EndpointView {
+            address: "10.0.0.1:9000".to_owned(),
+            state: "drain".to_owned(),
+            idle: 12,
+            active: 3,
+            in_flight: 3,
+            tries: 1200,
+            failed: 7,
+            results: BTreeMap::new(),
+            connect_failures: BTreeMap::new(),
+            last_failure: Some(FailureView {
+                unix: 1_700_000_200,
+                cause: "connect: connection refused (ECONNREFUSED)".to_owned(),
+            }),
+        };
+        UpstreamView {
+            name: "users".to_owned(),
+            idle: 12,
+            active: 3,
+            draining: vec!["10.0.0.1:9000".to_owned()],
+            retries: BTreeMap::new(),
+            endpoints: vec![endpoint],
+        }
+    }
+
     fn status() -> StatusView {
         StatusView {
             ringway: "0.1.0".to_owned(),
@@ -297,12 +346,7 @@ mod tests {
                 address: "127.0.0.1:8080".to_owned(),
                 connections: 12,
             }],
-            upstreams: vec![UpstreamView {
-                name: "users".to_owned(),
-                idle: 12,
-                active: 3,
-                draining: vec!["10.0.0.1:9000".to_owned()],
-            }],
+            upstreams: vec![upstream()],
             requests: RequestsView {
                 total: 1_234_567,
                 per_second: 1200.8,
@@ -348,6 +392,7 @@ ringway 0.1.0 at 127.0.0.1:9901: ready
   uptime         3 h 12 min
   listener       web on 127.0.0.1:8080: 12 connections
   upstream       users: 3 connections active, 12 idle; draining 10.0.0.1:9000
+    endpoint     10.0.0.1:9000: 1,200 tries, 7 failed, the last one 30 s ago: connect: connection refused (ECONNREFUSED)
   requests       1,234,567, 1,201/s now, 1.2/s since the start
   answers        2xx 975 (97.50 %), 4xx 20 (2.00 %), 5xx 5 (0.50 %)
   reasons        no_route 20

@@ -16,7 +16,9 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 use worker::telemetry::Totals;
-use worker::telemetry::report::{CoreBlock, EndpointGauges, ListenerGauges, RouteBlock};
+use worker::telemetry::report::{
+    CoreBlock, EndpointGauges, EndpointNumbers, ListenerGauges, RouteBlock,
+};
 
 use super::client::{Client, NodeAddress};
 use super::slots::CONNECTIONS_MAX;
@@ -34,8 +36,9 @@ fn block() -> CoreBlock {
         listeners: vec![(ListenerId(0), ListenerGauges { connections: 5, tunnels: 0 })],
         ..CoreBlock::default()
     };
-    let gauges = EndpointGauges { idle: 2, active: 1 };
-    block.endpoints.add(|it| it.set("users", "10.0.0.1:9000", gauges));
+    let gauges = EndpointGauges { idle: 2, active: 1, in_flight: 1 };
+    let numbers = EndpointNumbers { gauges, ..EndpointNumbers::default() };
+    block.endpoints.add(|it| it.set("users", "10.0.0.1:9000", numbers));
     block
 }
 

@@ -1,5 +1,7 @@
 //! How the node stands, as `GET /v1/status` says it: the shape of the JSON, for both sides.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The node.
@@ -56,6 +58,44 @@ pub struct UpstreamView {
     /// The addresses of its endpoints that drain.
     #[serde(default)]
     pub draining: Vec<String>,
+    /// Further tries of requests, by their cause; causes that did not occur are absent.
+    pub retries: BTreeMap<String, u64>,
+    /// Its endpoints: those of the configuration, and those that still have connections.
+    pub endpoints: Vec<EndpointView>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointView {
+    /// Its address.
+    pub address: String,
+    /// Whether it gets new requests: "ready" or "drain".
+    pub state: String,
+    /// Connections that wait in a pool.
+    pub idle: u64,
+    /// Connections that carry a request.
+    pub active: u64,
+    /// Tries that run.
+    pub in_flight: u64,
+    /// Tries that ended.
+    pub tries: u64,
+    /// Tries that it failed.
+    pub failed: u64,
+    /// Tries by their end, as in `ringway_upstream_requests_total`; absent where there were none.
+    pub results: BTreeMap<String, u64>,
+    /// Failed connects, as in `ringway_upstream_connect_failures_total`.
+    pub connect_failures: BTreeMap<String, u64>,
+    /// Its last failure.
+    pub last_failure: Option<FailureView>,
+}
+
+/// One failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureView {
+    /// When, in seconds since 1970.
+    pub unix: u64,
+    /// The stage and the exact cause.
+    pub cause: String,
 }
 
 /// Requests.

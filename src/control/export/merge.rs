@@ -12,10 +12,15 @@ use std::time::{Duration, Instant};
 
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
+use worker::failure::Failure;
+use worker::telemetry::endpoint::EndpointCounts;
 use worker::telemetry::histogram::Histogram;
-use worker::telemetry::report::{CoreBlock, EndCount, RouteBlock, RouteBytes};
+use worker::telemetry::report::{
+    CoreBlock, EndCount, EndpointBlock, EndpointNumbers, RouteBlock, RouteBytes,
+};
 
 use super::listeners::{ListenerName, ListenerNames, OTHER};
+use crate::state::unix_seconds;
 
 /// Routes with series of their own. Each has some 50 series for its histogram, and a monitoring
 /// system that takes half a million series from one process is rare.
@@ -27,6 +32,9 @@ pub(crate) const ROUTE_ENDED_MAX: usize = 128;
 
 /// Combinations in all: five for each of [`ROUTES_MAX`] routes.
 pub(crate) const ENDED_MAX: usize = 50_000;
+
+/// Endpoints with series of their own; each has some 20.
+pub(crate) const ENDPOINTS_MAX: usize = 10_000;
 
 /// A core that has not reported for this long does nothing, as far as anybody knows. Reports come
 /// once a second.
@@ -41,6 +49,22 @@ pub(crate) struct Merge {
     /// Combinations in all.
     ended: usize,
     rates: BTreeMap<usize, Rate>,
+    endpoints: Vec<EndpointSums>,
+    /// Places in `endpoints`, by upstream and endpoint.
+    endpoints_by_name: HashMap<Box<str>, HashMap<Box<str>, usize>>,
+}
+
+/// The counts of one endpoint, on all cores.
+#[derive(Debug)]
+pub(crate) struct EndpointSums {
+    /// The name of its upstream, or [`OTHER`].
+    pub(crate) upstream: Box<str>,
+    /// Its address, or [`OTHER`].
+    pub(crate) endpoint: Box<str>,
+    /// Its tries.
+    pub(crate) counts: EndpointCounts,
+    /// Its last failure, and when it was in seconds since 1970.
+    pub(crate) last_failure: Option<(u64, Failure)>,
 }
 
 /// What one route has counted, on all cores.
@@ -100,6 +124,9 @@ impl Merge {
         for block in &report.routes {
             self.add(block);
         }
+        for block in report.endpoints.iter() {
+            self.add_endpoint(block);
+        }
     }
 
     /// Listeners that counts can name from now on.
@@ -117,6 +144,11 @@ impl Merge {
     /// Everything counted by route. Only ever grows at its end.
     pub(crate) fn routes(&self) -> &[RouteSums] {
         &self.routes
+    }
+
+    /// Everything counted by endpoint. Only ever grows at its end.
+    pub(crate) fn endpoints(&self) -> &[EndpointSums] {
+        &self.endpoints
     }
 
     /// How many requests a second ended on a core between its last two reports.
@@ -167,6 +199,43 @@ impl Merge {
                 route.other += count;
             }
         }
+    }
+
+    fn add_endpoint(&mut self, block: &EndpointBlock) {
+        let EndpointNumbers { counts, last_failure, .. } = block.numbers;
+        let index = self.endpoint_index(&block.upstream, &block.endpoint);
+        let Some(sums) = self.endpoints.get_mut(index) else { return };
+        sums.counts += counts;
+        if let Some(failure) = last_failure {
+            sums.last_failure = Some((unix_seconds(), failure));
+        }
+    }
+
+    /// The place of an endpoint, or of the one that stands for all beyond the bound.
+    fn endpoint_index(&mut self, upstream: &str, endpoint: &str) -> usize {
+        let known = |upstream: &str, endpoint: &str| {
+            self.endpoints_by_name.get(upstream)?.get(endpoint).copied()
+        };
+        if let Some(index) = known(upstream, endpoint) {
+            return index;
+        }
+        let (upstream, endpoint) = match self.endpoints.len() < ENDPOINTS_MAX {
+            true => (upstream, endpoint),
+            false => match known(OTHER, OTHER) {
+                Some(index) => return index,
+                None => (OTHER, OTHER),
+            },
+        };
+        let index = self.endpoints.len();
+        let of_upstream = self.endpoints_by_name.entry(upstream.into()).or_default();
+        of_upstream.insert(endpoint.into(), index);
+        self.endpoints.push(EndpointSums {
+            upstream: upstream.into(),
+            endpoint: endpoint.into(),
+            counts: EndpointCounts::default(),
+            last_failure: None,
+        });
+        index
     }
 
     /// The place of a route, or of the one that stands for all that came too late.

@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::atomic::Ordering::Relaxed;
 
+use worker::telemetry::endpoint::{ENDPOINT, EndpointCounts};
 use worker::telemetry::metric::{Kind, Metric, Row, Scope};
 use worker::telemetry::report::{ENDPOINT_GAUGES, GAUGES, LISTENER};
 use worker::telemetry::{CORE, Totals};
 
 use super::access_log::LogCounts;
-use super::listeners::ListenerNames;
+use super::merge::Merge;
 use super::process::Process;
 use crate::node::{CoreStatus, Status};
 use crate::process_log;
@@ -29,8 +30,8 @@ pub(crate) struct Scrape<'a> {
     pub(crate) log: &'a LogCounts,
     /// The process.
     pub(crate) process: Process,
-    /// The names of listeners.
-    pub(crate) listeners: &'a ListenerNames,
+    /// The sums of counts.
+    pub(crate) merge: &'a Merge,
 }
 
 /// A metric that the control thread knows itself.
@@ -193,10 +194,10 @@ fn share(some: u64, others: u64) -> f64 {
 /// What a core reports of the objects of one kind: their numbers, and the labels that name them.
 type Objects<'a, C> = Vec<(Vec<&'a str>, C)>;
 
-/// A metric whose series do not grow with routes, and its samples.
+/// A metric and its samples.
 pub(crate) type Family = (&'static Metric, Vec<Sample>);
 
-/// All metrics but those by route, with their samples.
+/// All metrics but those by route and by endpoint, with their samples.
 pub(crate) fn families(scrape: &Scrape<'_>) -> Vec<Family> {
     let numbers: Vec<_> = scrape.status.cores.iter().map(|core| core.core.to_string()).collect();
     let cores = || numbers.iter().zip(&scrape.status.cores);
@@ -207,18 +208,32 @@ pub(crate) fn families(scrape: &Scrape<'_>) -> Vec<Family> {
     let blocks = || scrape.status.cores.iter().map(|core| &core.block);
     let listeners: Objects<'_, _> = blocks()
         .flat_map(|block| &block.listeners)
-        .map(|&(id, gauges)| (vec![scrape.listeners.of(id)], gauges))
+        .map(|&(id, gauges)| (vec![scrape.merge.listeners().of(id)], gauges))
         .collect();
     let endpoints: Objects<'_, _> = blocks()
         .flat_map(|block| block.endpoints.iter())
-        .map(|it| (vec![&*it.upstream, &*it.endpoint], it.gauges))
+        .map(|it| (vec![&*it.upstream, &*it.endpoint], it.numbers.gauges))
         .collect();
+    let tries = scrape.merge.endpoints().iter();
+    let tries: Objects<'_, _> =
+        tries.map(|it| (vec![&*it.upstream, &*it.endpoint], it.counts)).collect();
     let own = OWN.iter().map(|own| (&own.metric, (own.samples)(scrape)));
     own.chain(CORE.iter().map(|row| (&row.metric, summed(row, &totals))))
         .chain(GAUGES.iter().map(|row| (&row.metric, summed(row, &gauges))))
         .chain(LISTENER.iter().map(|row| (&row.metric, summed(row, &listeners))))
         .chain(ENDPOINT_GAUGES.iter().map(|row| (&row.metric, summed(row, &endpoints))))
+        .chain(by_upstream().map(|row| (&row.metric, summed(row, &tries))))
         .collect()
+}
+
+/// The counts of endpoints that are added up by upstream.
+fn by_upstream() -> impl Iterator<Item = &'static Row<EndpointCounts>> {
+    ENDPOINT.iter().filter(|row| row.metric.scope == Scope::Upstream)
+}
+
+/// The counts that have series for each endpoint.
+pub(crate) fn by_endpoint() -> impl Iterator<Item = &'static Row<EndpointCounts>> {
+    ENDPOINT.iter().filter(|row| row.metric.scope == Scope::Endpoint)
 }
 
 /// The samples of a row: its numbers added up over all objects that have the same labels as far as
@@ -280,6 +295,7 @@ fn all() -> Vec<(&'static Metric, Kind)> {
         .chain(GAUGES.iter().map(|it| &it.metric))
         .chain(LISTENER.iter().map(|it| &it.metric))
         .chain(ENDPOINT_GAUGES.iter().map(|it| &it.metric))
+        .chain(ENDPOINT.iter().map(|it| &it.metric))
         .chain([&REQUESTS])
         .chain(ROUTE.iter().map(|it| &it.metric))
         .map(|it| (it, it.kind()))
@@ -300,7 +316,7 @@ pub(crate) const fn word(kind: Kind) -> &'static str {
 #[cfg(test)]
 fn reference() -> String {
     use super::listeners::OTHER;
-    use super::merge::{ENDED_MAX, ROUTE_ENDED_MAX, ROUTES_MAX};
+    use super::merge::{ENDED_MAX, ENDPOINTS_MAX, ROUTE_ENDED_MAX, ROUTES_MAX};
 
     let mut text = format!(
         "# Metrics
@@ -312,7 +328,7 @@ workers have reported, once a second; it touches no data core. Counters start at
 and never go backwards, not for routes that are gone either.
 
 Labels are bounded: {ROUTES_MAX} routes have series of their own, with {ROUTE_ENDED_MAX} combinations of listener,
-status and reason each and {ENDED_MAX} in all. What comes later is counted under `{OTHER}`. A request that no route
+status and reason each and {ENDED_MAX} in all; {ENDPOINTS_MAX} endpoints have. What comes later is counted under `{OTHER}`. A request that no route
 took has the empty route, a response of an endpoint the empty reason; other reasons are those of
 [reasons.md](reasons.md). Status 499 means that nobody was left to answer.
 

@@ -6,6 +6,8 @@
 //! Invariant: nothing here waits for a client, a disk or a data core.
 
 pub(crate) mod access_log;
+pub(crate) mod cause;
+pub(crate) mod failures;
 pub(crate) mod listeners;
 pub(crate) mod merge;
 pub(crate) mod metrics;
@@ -24,6 +26,7 @@ use worker::telemetry::report::CoreBlock;
 
 use crate::sink::Sink;
 use access_log::{AccessLog, LogCounts};
+use failures::Failures;
 use merge::Merge;
 
 /// Where counts and access records go.
@@ -31,6 +34,7 @@ use merge::Merge;
 pub(crate) struct Export {
     merge: Rc<RefCell<Merge>>,
     log: AccessLog,
+    failures: Failures,
 }
 
 /// What a scrape reads.
@@ -51,7 +55,9 @@ impl Export {
 
 impl Sink for Export {
     fn counts(&mut self, block: &CoreBlock) {
-        self.merge.borrow_mut().counts(block, Instant::now());
+        let now = Instant::now();
+        self.merge.borrow_mut().counts(block, now);
+        self.failures.take_in(block, now, |line| tracing::warn!("{line}"));
     }
 
     fn records(&mut self, records: &Records) {

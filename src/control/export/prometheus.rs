@@ -10,6 +10,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use worker::telemetry::endpoint::EndpointCounts;
 use worker::telemetry::histogram::{BUCKETS, bound};
 use worker::telemetry::metric::{Kind, Metric, Row};
 use worker::telemetry::report::{ROUTE, RouteBytes};
@@ -30,25 +31,27 @@ const PIECE_BYTES: usize = 64 << 10;
 /// One scrape, as the pieces of its text.
 pub(crate) struct Exposition {
     merge: Rc<RefCell<Merge>>,
-    /// The text that does not grow with routes, until it is taken.
+    /// The text that is no piece by route or endpoint, until it is taken.
     node: Option<Vec<u8>>,
-    /// The metrics by route that are still to come.
-    families: std::vec::IntoIter<ByRoute>,
-    /// The one under way, and its next route.
-    current: Option<(ByRoute, usize)>,
+    /// The metrics by route and endpoint that are still to come.
+    families: std::vec::IntoIter<Many>,
+    /// The one under way, and its next route or endpoint.
+    current: Option<(Many, usize)>,
     /// The upper bounds of buckets as values of `le`.
     bounds: Vec<String>,
 }
 
-/// A metric that has series for each route.
+/// A metric that has series for each route or endpoint.
 #[derive(Clone, Copy)]
-enum ByRoute {
+enum Many {
     /// [`metrics::REQUESTS`].
     Requests,
     /// A row of what requests carried.
     Row(&'static Row<RouteBytes>),
     /// [`metrics::REQUEST_SECONDS`].
     Seconds,
+    /// A row of the tries at an endpoint.
+    Endpoint(&'static Row<EndpointCounts>),
 }
 
 impl Exposition {
@@ -57,12 +60,12 @@ impl Exposition {
         let node = {
             let merge = merge.borrow();
             let process = Process::ask();
-            node(&Scrape { status, log, process, listeners: merge.listeners() })
+            node(&Scrape { status, log, process, merge: &merge })
         };
         let bound = |index| bound(index).map_or("+Inf".to_owned(), seconds_text);
-        let rows = ROUTE.iter().map(ByRoute::Row);
-        let families: Vec<_> =
-            [ByRoute::Requests].into_iter().chain(rows).chain([ByRoute::Seconds]).collect();
+        let rows = ROUTE.iter().map(Many::Row);
+        let families = [Many::Requests].into_iter().chain(rows).chain([Many::Seconds]);
+        let families: Vec<_> = families.chain(metrics::by_endpoint().map(Many::Endpoint)).collect();
         Self {
             merge,
             node: Some(node),
@@ -72,16 +75,27 @@ impl Exposition {
         }
     }
 
-    fn route(&self, text: &mut Text, family: ByRoute, merge: &Merge, route: &RouteSums) {
+    /// Renders the samples of the object at `index`; `false` when there is none any more.
+    fn object(&self, text: &mut Text, family: Many, merge: &Merge, index: usize) -> bool {
+        if let Many::Endpoint(row) = family {
+            let Some(it) = merge.endpoints().get(index) else { return false };
+            let labels = [it.upstream.to_string(), it.endpoint.to_string()];
+            for sample in metrics::samples(row, &labels, &it.counts) {
+                text.sample(&row.metric, &sample);
+            }
+            return true;
+        }
+        let Some(route) = merge.routes().get(index) else { return false };
         match family {
-            ByRoute::Requests => requests(text, merge, route),
-            ByRoute::Row(row) => {
+            Many::Requests => requests(text, merge, route),
+            Many::Row(row) => {
                 for sample in metrics::samples(row, &[route.name.to_string()], &route.bytes) {
                     text.sample(&row.metric, &sample);
                 }
             }
-            ByRoute::Seconds => seconds(text, &self.bounds, route),
+            Many::Seconds | Many::Endpoint(_) => seconds(text, &self.bounds, route),
         }
+        true
     }
 }
 
@@ -92,24 +106,25 @@ impl Iterator for Exposition {
         let mut text = Text(self.node.take().unwrap_or_default());
         let merge = Rc::clone(&self.merge);
         let merge = merge.borrow();
+        // A piece ends within a metric where it has become long enough, and the next one goes on
+        // with the next object.
         while text.0.len() < PIECE_BYTES {
-            let (family, route) = match self.current.take() {
+            let (family, index) = match self.current.take() {
                 Some(current) => current,
                 None => {
                     let Some(family) = self.families.next() else { break };
                     match family {
-                        ByRoute::Requests => text.family(&metrics::REQUESTS, Kind::Counter),
-                        ByRoute::Row(row) => text.family(&row.metric, row.metric.kind()),
-                        ByRoute::Seconds => {
-                            text.family(&metrics::REQUEST_SECONDS, Kind::Histogram);
+                        Many::Requests => text.family(&metrics::REQUESTS, Kind::Counter),
+                        Many::Row(Row { metric, .. }) | Many::Endpoint(Row { metric, .. }) => {
+                            text.family(metric, metric.kind());
                         }
+                        Many::Seconds => text.family(&metrics::REQUEST_SECONDS, Kind::Histogram),
                     }
                     (family, 0)
                 }
             };
-            let mut next = route;
-            for route in merge.routes().get(route..).unwrap_or_default() {
-                self.route(&mut text, family, &merge, route);
+            let mut next = index;
+            while self.object(&mut text, family, &merge, next) {
                 next += 1;
                 if text.0.len() >= PIECE_BYTES {
                     self.current = Some((family, next));

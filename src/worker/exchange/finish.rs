@@ -174,6 +174,7 @@ impl<N: Net> Exchange<'_, N> {
             http11: version == Version::Http11,
             status,
             reason,
+            failure: notes.call.failure.get(),
             bytes_in: notes.bytes_in.get(),
             bytes_out: notes.bytes_out.get(),
             tries: notes.call.tries.get(),

@@ -107,6 +107,11 @@ impl Counter {
         self.0.set(self.0.get() + n);
     }
 
+    /// Takes the count out: it begins at 0 again.
+    pub fn take(&self) -> u64 {
+        self.0.take()
+    }
+
     /// The count so far.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -162,6 +167,11 @@ macro_rules! metrics {
             #[must_use]
             pub fn totals(&self) -> $numbers {
                 $numbers { $($($field: self.$field.total(),)+)+ }
+            }
+
+            /// Takes the numbers out: they begin at 0 again.
+            pub fn take(&self) -> $numbers {
+                $numbers { $($($field: self.$field.take(),)+)+ }
             }
         }
     };

@@ -3,6 +3,7 @@
 //! A metric is a row: of [`CORE`] here, or of a table in [`report`]. [`metric`] says what follows
 //! from it.
 
+pub mod endpoint;
 pub mod histogram;
 pub mod metric;
 pub mod record;

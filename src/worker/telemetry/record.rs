@@ -14,6 +14,8 @@ use engine::address::ClientAddress;
 use engine::reason::Reason;
 use engine::snapshot::{ListenerId, RouteId, UpstreamId};
 
+use crate::failure::Failure;
+
 /// Records of a batch at most.
 pub const RECORDS_MAX: usize = 512;
 /// Bytes of texts in a batch, at most: room for the average record, and for one of the longest.
@@ -107,6 +109,8 @@ pub struct Record {
     pub status: u16,
     /// Why the gateway answered by itself or gave up.
     pub reason: Option<Reason>,
+    /// The last failure of a try, if one failed: also when a later one succeeded.
+    pub failure: Option<Failure>,
     /// Bytes of the request's body.
     pub bytes_in: u64,
     /// Bytes of the response's body.

@@ -10,8 +10,10 @@ use engine::reason::Reason;
 use engine::snapshot::ListenerId;
 
 use super::Totals;
+use super::endpoint::EndpointCounts;
 use super::histogram::Histogram;
 use super::metric::metrics;
+use crate::failure::Failure;
 
 /// Different combinations of listener, status and reason that a block tells apart. An endpoint
 /// that answers with made-up statuses fills it; the rest is counted in
@@ -120,6 +122,9 @@ metrics! {
         idle [state = "idle"],
         active [state = "active"],
     }
+
+    "ringway_in_flight" by Upstream
+    "Tries that run: requests that an endpoint has and has not answered to their end" { in_flight }
 }
 
 /// An endpoint on one core.
@@ -129,18 +134,29 @@ pub struct EndpointBlock {
     pub upstream: String,
     /// Its address, as in the configuration.
     pub endpoint: String,
+    /// How it stands, and its counts.
+    pub numbers: EndpointNumbers,
+}
+
+/// How an endpoint stands on one core, and what has happened since the last report.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EndpointNumbers {
     /// How it stands.
     pub gauges: EndpointGauges,
+    /// Its tries since the last report.
+    pub counts: EndpointCounts,
+    /// The last failure since the last report.
+    pub last_failure: Option<Failure>,
 }
 
 impl EndpointBlock {
     /// Replaces its content, in the memory that it has.
-    pub fn set(&mut self, upstream: &str, endpoint: &str, gauges: EndpointGauges) {
+    pub fn set(&mut self, upstream: &str, endpoint: &str, numbers: EndpointNumbers) {
         self.upstream.clear();
         self.upstream.push_str(upstream);
         self.endpoint.clear();
         self.endpoint.push_str(endpoint);
-        self.gauges = gauges;
+        self.numbers = numbers;
     }
 }
 

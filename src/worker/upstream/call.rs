@@ -243,6 +243,9 @@ impl<'a, N: Net> Call<'a, N> {
             return Err(failure);
         }
         self.core.counters.retries.add(1);
+        if let Some(label) = self.notes.endpoint.borrow().as_deref() {
+            self.slot.count_retry(label, failure, self.ledger.reused);
+        }
         self.notes.retried_because.set(failure.reason());
         self.pooled = !self.ledger.reused;
         Ok(())

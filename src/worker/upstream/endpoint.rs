@@ -15,9 +15,10 @@ use engine::time::Instant;
 use super::outcome::Tries;
 use super::pool::Pool;
 use crate::core::CoreShare;
+use crate::failure::Failure;
 use crate::net::Net;
 use crate::slots::{Kept, KeptSlot};
-use crate::telemetry::report::{EndpointBlock, Reused};
+use crate::telemetry::report::{EndpointBlock, EndpointGauges, EndpointNumbers, Reused};
 
 /// The upstreams of one core: those that a request has used.
 #[derive(Debug)]
@@ -204,10 +205,19 @@ impl<N: Net> UpstreamSlot<N> {
         self.endpoints.for_each(|endpoint| each(&endpoint.pool));
     }
 
-    /// Reports how its endpoints stand.
+    /// Counts that a request goes on to another try after `failure` of this endpoint. `reused`: the
+    /// connection had carried a request before.
+    pub(super) fn count_retry(&self, label: &EndpointLabel, failure: Failure, reused: bool) {
+        if let Some(endpoint) = self.endpoints.find(&label.address) {
+            endpoint.tries.tally().retried(failure, reused);
+        }
+    }
+
+    /// Reports how its endpoints stand, and takes their counts out.
     fn report(&self, blocks: &mut Reused<EndpointBlock>) {
-        self.for_each_pool(|pool| {
-            blocks.add(|block| block.set(&self.name, pool.name(), pool.gauges()));
+        self.endpoints.for_each(|endpoint| {
+            let numbers = endpoint.take_numbers();
+            blocks.add(|block| block.set(&self.name, endpoint.pool.name(), numbers));
         });
     }
 }
@@ -276,6 +286,16 @@ impl<N: Net> EndpointSlot<N> {
     }
 }
 
+impl<N: Net> EndpointSlot<N> {
+    /// How it stands, and its counts since the last call.
+    fn take_numbers(&self) -> EndpointNumbers {
+        let (counts, last_failure) = self.tries.tally().take();
+        let [idle, active] = self.pool.idle_and_active();
+        let gauges = EndpointGauges { idle, active, in_flight: self.tries.in_flight().into() };
+        EndpointNumbers { gauges, counts, last_failure }
+    }
+}
+
 impl<N: Net> KeptSlot for EndpointSlot<N> {
     type Settings = PoolLimits;
 
@@ -293,7 +313,8 @@ impl<N: Net> KeptSlot for EndpointSlot<N> {
     }
 
     fn is_done(&self) -> bool {
-        self.pool.open() == 0
+        // Its last counts go with a report before it is forgotten.
+        self.pool.open() == 0 && self.tries.in_flight() == 0 && self.tries.tally().is_reported()
     }
 }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::endpoint::EndpointSlot;
 use crate::failure::{Failure, Side};
 use crate::net::Net;
+use crate::telemetry::endpoint::EndpointTally;
 
 /// How a try ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +70,7 @@ impl<N: Net> Drop for Try<N> {
 #[derive(Debug, Default)]
 pub struct Tries {
     in_flight: Cell<u32>,
-    answered: Cell<u64>,
-    failed: Cell<u64>,
-    abandoned: Cell<u64>,
+    tally: EndpointTally,
 }
 
 impl Tries {
@@ -81,17 +80,22 @@ impl Tries {
 
     fn end(&self, outcome: TryOutcome) {
         self.in_flight.set(self.in_flight.get() - 1);
-        let count = match outcome {
-            TryOutcome::Answered(_) => &self.answered,
-            TryOutcome::Failed(_) => &self.failed,
-            TryOutcome::Abandoned => &self.abandoned,
-        };
-        count.set(count.get() + 1);
+        match outcome {
+            TryOutcome::Answered(status) => self.tally.answered(status),
+            TryOutcome::Failed(failure) => self.tally.failed(failure),
+            TryOutcome::Abandoned => self.tally.abandoned(),
+        }
     }
 
     /// Tries that run now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.in_flight.get()
+    }
+
+    /// The counts of those that have ended.
+    #[must_use]
+    pub const fn tally(&self) -> &EndpointTally {
+        &self.tally
     }
 }

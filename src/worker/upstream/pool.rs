@@ -16,7 +16,6 @@ use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind};
 use crate::net::{Net, Stream, StreamState};
 use crate::pressure::exhausted;
-use crate::telemetry::report::EndpointGauges;
 use crate::transport::Transport;
 
 /// The idle connections of one endpoint on one core, the one used last on top.
@@ -224,10 +223,10 @@ impl<N: Net> Pool<N> {
         self.open.get()
     }
 
-    /// How many connections there are.
-    pub(crate) fn gauges(&self) -> EndpointGauges {
+    /// Connections that are idle, and those that are lent or being made.
+    pub(crate) fn idle_and_active(&self) -> [u64; 2] {
         let (open, idle) = (self.open.get(), self.len());
-        EndpointGauges { idle: idle as u64, active: open.saturating_sub(idle) as u64 }
+        [idle as u64, open.saturating_sub(idle) as u64]
     }
 
     /// Idle connections now.

@@ -6,17 +6,19 @@ mod livez;
 mod metrics;
 mod readyz;
 mod status;
+mod upstreams;
 
 use super::resource::Resource;
 use crate::node::Node;
 
 /// All of them, in the order of the documentation.
-pub(super) fn all<N: Node>() -> [Resource<N>; 6] {
+pub(super) fn all<N: Node>() -> [Resource<N>; 7] {
     [
         livez::resource(),
         readyz::resource(),
         metrics::resource(),
         status::resource(),
+        upstreams::resource(),
         config::resource(),
         endpoint::resource(),
     ]

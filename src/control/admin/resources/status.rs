@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use engine::balance::EndpointState;
 use hyper::StatusCode;
-use worker::telemetry::report::{EndpointBlock, EndpointGauges, ListenerGauges};
+use worker::telemetry::report::ListenerGauges;
 
 use super::super::answer;
 use super::super::resource::{AdminContext, Resource};
 use super::super::view::{
     CoreView, ListenerView, ReasonView, ReloadView, ReloadsView, RequestsView, StatusView,
-    TroubleView, UpstreamView,
+    TroubleView,
 };
+use super::upstreams;
 use crate::export::metrics::{self, Scrape};
 use crate::export::process::Process;
 use crate::node::{CoreStatus, Node, Status};
@@ -35,27 +35,16 @@ fn view<N: Node>(context: &AdminContext<N>) -> StatusView {
         .map(|core| core_view(core, merge.requests_per_second(core.core, now)))
         .collect();
     let mut by_listener: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut by_upstream: BTreeMap<&str, EndpointGauges> = BTreeMap::new();
     for block in status.cores.iter().map(|core| &core.block) {
         for &(id, ListenerGauges { connections, .. }) in &block.listeners {
             *by_listener.entry(merge.listeners().of(id)).or_default() += connections;
         }
-        for EndpointBlock { upstream, gauges, .. } in block.endpoints.iter() {
-            *by_upstream.entry(upstream).or_default() += *gauges;
-        }
-    }
-    // An upstream that has left the configuration is shown while it has connections.
-    let mut draining: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (upstream, endpoints) in &status.upstreams {
-        by_upstream.entry(upstream).or_default();
-        let drains = endpoints.iter().filter(|(_, state)| *state == EndpointState::Draining);
-        draining.insert(upstream, drains.map(|(address, _)| address.clone()).collect());
     }
     let scrape = Scrape {
         status: &status,
         log: &context.counted.log,
         process: Process::ask(),
-        listeners: merge.listeners(),
+        merge: &merge,
     };
     let trouble =
         |(trouble, count): (&str, u64)| TroubleView { trouble: trouble.to_owned(), count };
@@ -63,12 +52,6 @@ fn view<N: Node>(context: &AdminContext<N>) -> StatusView {
         connections: by_listener.get(&**name).copied().unwrap_or(0),
         name: name.clone(),
         address: address.clone(),
-    };
-    let upstream = |(&name, &EndpointGauges { idle, active }): (&&str, &_)| UpstreamView {
-        name: name.to_owned(),
-        idle,
-        active,
-        draining: draining.get(name).cloned().unwrap_or_default(),
     };
     let [status_1xx, status_2xx, status_3xx, status_4xx, status_5xx] = outcomes.classes;
     let reason = |(token, count): (&str, u64)| ReasonView { reason: token.to_owned(), count };
@@ -81,7 +64,7 @@ fn view<N: Node>(context: &AdminContext<N>) -> StatusView {
         draining: status.draining,
         not_ready: context.node.ready(),
         listeners: status.listeners.iter().map(listener).collect(),
-        upstreams: by_upstream.iter().map(upstream).collect(),
+        upstreams: upstreams::views(context, &status),
         requests: RequestsView {
             total: totals.requests,
             per_second: cores.iter().map(|core| core.requests_per_second).sum(),

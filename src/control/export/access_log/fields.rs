@@ -8,6 +8,7 @@ use engine::address::ClientAddress;
 use engine::reason::Reason;
 use worker::telemetry::record::{Destination, EndpointAddress, Record, Records};
 
+use super::super::cause;
 use super::super::listeners::ListenerNames;
 use super::clock::{Clock, Second};
 use super::out::Out;
@@ -103,6 +104,11 @@ fields! {
         => |it, to| to.number(it.record.status);
     "reason" "why the gateway answered by itself or gave up, see [reasons.md](reasons.md)"
         => |it, to| to.word(it.record.reason.map(Reason::token));
+    "cause" "the exact failure of the last try that failed, or the violation of the client: the rule with its section, or the error of the kernel"
+        => |it, to| match cause::of(it.record.failure.as_ref(), it.record.reason) {
+            Some(cause) => to.text(cause.as_bytes()),
+            None => to.nothing(),
+        };
     "bytes_in" "bytes of the body of the request"
         => |it, to| to.number(it.record.bytes_in);
     "bytes_out" "bytes of the body of the response"

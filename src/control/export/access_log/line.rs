@@ -105,6 +105,7 @@ mod tests {
                 r#""request_id":"0123456789abcdef0123456789abcdef","client":"192.0.2.7:54321","#,
                 r#""listener":"web","route":"users","method":"GET","host":"api.example.com","#,
                 r#""path":"/users/1?a=b","protocol":"HTTP/1.1","status":200,"reason":null,"#,
+                r#""cause":"connect: connection refused (ECONNREFUSED)","#,
                 r#""bytes_in":0,"bytes_out":123,"upstream":"users","endpoint":"10.0.0.1:9000","#,
                 r#""tries":2,"retried_because":"endpoint_reset","reused_connection":false,"#,
                 r#""head_us":1,"connect_us":20,"first_byte_us":300,"total_us":4000,"#,

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use engine::address::ClientAddress;
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
+use engine::stage::Stage;
+use worker::failure::{Failure, Kind};
 use worker::telemetry::record::{
     Destination, DestinationKey, EndpointAddress, RECORDS_MAX, Record, RecordTexts, Times,
 };
@@ -34,6 +36,7 @@ pub(super) struct Exchange {
     pub(super) path: Vec<u8>,
     pub(super) status: u16,
     pub(super) reason: Option<Reason>,
+    pub(super) failure: Option<Failure>,
     pub(super) upstream: Vec<u8>,
     pub(super) tries: u8,
     pub(super) times: Times,
@@ -50,6 +53,7 @@ impl Default for Exchange {
             path: b"/users/1?a=b".to_vec(),
             status: 200,
             reason: None,
+            failure: Some(Failure::endpoint(Stage::Connect, Kind::Broken(111))),
             upstream: b"users".to_vec(),
             tries: 2,
             times: Times { head: 1, connect: 20, first_byte: 300, done: 4000 },
@@ -69,6 +73,7 @@ impl Exchange {
             path: Vec::new(),
             status: 408,
             reason: Some(Reason::ClientTimeout),
+            failure: None,
             upstream: Vec::new(),
             tries: 0,
             times: Times { done: 10_000_000, ..Times::default() },
@@ -111,6 +116,7 @@ impl Exchange {
             http11: true,
             status: self.status,
             reason: self.reason,
+            failure: self.failure,
             bytes_in: 0,
             bytes_out: if tried { 123 } else { 0 },
             tries: self.tries,

@@ -7,7 +7,10 @@ use std::time::Instant;
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
 use worker::telemetry::Totals;
-use worker::telemetry::report::{CoreBlock, EndpointGauges, Gauges, ListenerGauges, RouteBlock};
+use worker::telemetry::endpoint::EndpointCounts;
+use worker::telemetry::report::{
+    CoreBlock, EndpointGauges, EndpointNumbers, Gauges, ListenerGauges, RouteBlock,
+};
 
 use super::*;
 use crate::node::CoreStatus;
@@ -100,6 +103,12 @@ fn sample(line: &str) -> (String, Labels, f64) {
     (name.to_owned(), labels, rest.strip_prefix(' ').unwrap().parse().unwrap())
 }
 
+fn endpoint(idle: u64, active: u64) -> EndpointNumbers {
+    let gauges = EndpointGauges { idle, active, in_flight: active };
+    let counts = EndpointCounts { responses_5xx: 3, retries_reset: 1, ..EndpointCounts::default() };
+    EndpointNumbers { gauges, counts, last_failure: None }
+}
+
 fn core(core: usize) -> CoreStatus {
     let listener =
         |id, connections, tunnels| (ListenerId(id), ListenerGauges { connections, tunnels });
@@ -127,8 +136,8 @@ fn core(core: usize) -> CoreStatus {
         listeners: vec![listener(0, 3, 2), listener(1, 1, 0)],
         ..CoreBlock::default()
     };
-    block.endpoints.add(|it| it.set("users", "a:1", EndpointGauges { idle: 2, active: 1 }));
-    block.endpoints.add(|it| it.set("users", "a:2", EndpointGauges { idle: 0, active: 4 }));
+    block.endpoints.add(|it| it.set("users", "a:1", endpoint(2, 1)));
+    block.endpoints.add(|it| it.set("users", "a:2", endpoint(0, 4)));
     CoreStatus { core, cpu: core, version: 7, block, busy_ratio: 0.25 }
 }
 
@@ -162,6 +171,7 @@ fn merge(routes: impl IntoIterator<Item = String>) -> Rc<RefCell<Merge>> {
         block.other = 4;
         merge.counts(&CoreBlock { routes: vec![block], ..CoreBlock::default() }, Instant::now());
     }
+    merge.counts(&core(0).block, Instant::now());
     Rc::new(RefCell::new(merge))
 }
 
@@ -209,6 +219,12 @@ fn every_metric_of_the_table_is_there_and_reads_back() {
         ("ringway_upstream_connections", &[("upstream", "users"), ("state", "active")], 10.0),
         ("ringway_upstream_reuse_ratio", &[], 0.75),
         ("ringway_retries_total", &[], 4.0),
+        ("ringway_upstream_retries_total", &[("upstream", "users"), ("cause", "reset")], 2.0),
+        (
+            "ringway_upstream_requests_total",
+            &[("upstream", "users"), ("endpoint", "a:2"), ("result", "5xx")],
+            3.0,
+        ),
         ("ringway_accept_errors_total", &[("kind", "descriptors")], 6.0),
         ("ringway_accept_errors_total", &[("kind", "other")], 2.0),
         ("ringway_accept_paused", &[("reason", "resources")], 2.0),
