@@ -1,6 +1,6 @@
 //! Why the gateway cannot start or cannot go on, and the cure.
 
-use std::fmt;
+use std::{fmt, io};
 
 /// What a person has to be told before the process ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,15 @@ impl Error {
         Self { what: what.into(), cure: None, exit_code: CANNOT_START }
     }
 
+    /// The system refused something without which the gateway cannot run.
+    pub(crate) fn system(what: impl fmt::Display, error: &io::Error) -> Self {
+        let what = format!("{what}: {error}");
+        match descriptors_cure(error) {
+            Some(cure) => Self::start(what, cure),
+            None => Self::fatal(what),
+        }
+    }
+
     /// A worker has panicked outside of any connection.
     pub(crate) fn panicked(what: impl Into<String>) -> Self {
         Self { what: what.into(), cure: None, exit_code: PANICKED }
@@ -36,6 +45,19 @@ impl Error {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         self.exit_code
+    }
+}
+
+/// The cure for a limit of descriptors that is too low.
+pub(crate) const DESCRIPTORS_CURE: &str = "raise the limit of descriptors: `ulimit -n 65536`, \
+     LimitNOFILE= of systemd, --ulimit nofile= of a container";
+
+/// The cure, where descriptors have run out.
+pub(crate) fn descriptors_cure(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => Some(DESCRIPTORS_CURE),
+        Some(libc::ENFILE) => Some("the system has no descriptor left: raise sysctl fs.file-max"),
+        _ => None,
     }
 }
 

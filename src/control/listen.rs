@@ -19,6 +19,7 @@ use engine::snapshot::ListenerSettings;
 use socket2::{Domain, Protocol, Socket, Type};
 use worker::net::monoio::BoundSocket;
 
+use crate::error::descriptors_cure;
 use crate::unix_socket::{Problem, SharedSocket};
 use crate::{Error, unix_socket};
 
@@ -75,7 +76,7 @@ pub(crate) fn bind(
     let mut places = Vec::new();
     let mut per_core: Vec<Vec<BoundSocket>> = (0..cores).map(|_| Vec::new()).collect();
     for (half, listener) in halves.into_iter().zip(listeners) {
-        let failed = |error| Error::fatal(format!("listener `{}`: {error}", listener.name));
+        let failed = |error| Error::system(format_args!("listener `{}`", listener.name), &error);
         let (place, sockets) = half.listen(&listener.address, cores).map_err(failed)?;
         places.push(place);
         for (of_core, socket) in per_core.iter_mut().zip(sockets) {
@@ -203,9 +204,14 @@ fn unix_refused(listener: &ListenerSettings, path: &str, problem: &Problem) -> E
         ),
         Problem::Io(error) => (
             format!("listener `{name}` cannot listen on {path}: {error}"),
-            format!(
-                "give [listeners.{name}] a path in a folder that is there and that the gateway may \
-                 write to"
+            descriptors_cure(error).map_or_else(
+                || {
+                    format!(
+                        "give [listeners.{name}] a path in a folder that is there and that the \
+                         gateway may write to"
+                    )
+                },
+                str::to_owned,
             ),
         ),
     };
@@ -229,7 +235,10 @@ fn refused(listener: &ListenerSettings, address: SocketAddr, error: &io::Error) 
              is all of them"
                 .to_owned()
         }
-        _ => format!("change `address` of [listeners.{name}]"),
+        _ => match descriptors_cure(error) {
+            Some(cure) => cure.to_owned(),
+            None => format!("change `address` of [listeners.{name}]"),
+        },
     };
     Error::start(format!("listener `{name}` cannot listen on {address}: {error}"), cure)
 }

@@ -10,6 +10,7 @@ use engine::address::Address;
 use engine::config::AdminAddress;
 use socket2::{Domain, Socket, Type};
 
+use crate::error::descriptors_cure;
 use crate::unix_socket::{Problem, SocketFile};
 use crate::{Error, unix_socket};
 
@@ -95,7 +96,7 @@ fn tcp_error(address: SocketAddr, error: &io::Error) -> Error {
         io::ErrorKind::PermissionDenied => {
             "ports below 1024 need a privilege: give another `admin.address`, or \"off\""
         }
-        _ => "give another `admin.address`, or \"off\"",
+        _ => descriptors_cure(error).unwrap_or("give another `admin.address`, or \"off\""),
     };
     Error::start(format!("the admin API cannot listen on {address}: {error}"), cure)
 }

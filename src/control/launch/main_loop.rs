@@ -4,6 +4,7 @@
 //! deadline; waiting for a signal has none.
 
 use std::future::pending;
+use std::io;
 use std::time::Duration;
 
 use tokio::select;
@@ -50,7 +51,7 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) enum End {
     Returned,
-    Failed(String),
+    Failed(io::Error),
     Panicked,
 }
 
@@ -188,7 +189,7 @@ impl<'a> MainLoop<'a> {
         match end {
             End::Returned if self.control.is_draining() => Ok(()),
             End::Returned => Err(Error::fatal(format!("worker {core} ended without being told"))),
-            End::Failed(error) => Err(Error::fatal(format!("worker {core} failed: {error}"))),
+            End::Failed(error) => Err(Error::system(format_args!("worker {core} failed"), error)),
             End::Panicked => Err(Error::panicked(format!(
                 "worker {core} panicked: this is a mistake in ringway, please report it with the \
                  message above"
@@ -265,7 +266,7 @@ mod tests {
         let (control, _) = control_of(2);
         let mut main_loop = MainLoop::new(&control, None);
         let mut error = |end| main_loop.on(Event::Ended { core: 1, end }).unwrap_err();
-        let failed = error(End::Failed("no ring".to_owned()));
+        let failed = error(End::Failed(io::Error::other("no ring")));
         assert_eq!(
             (failed.to_string().as_str(), failed.exit_code()),
             ("worker 1 failed: no ring", 3)

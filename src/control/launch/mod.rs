@@ -32,6 +32,7 @@ use worker::message::{Report, ToWorker};
 use worker::net::monoio::{Driver, probe};
 
 use crate::admin::Endpoint;
+use crate::error::DESCRIPTORS_CURE;
 use crate::export::Export;
 use crate::handle::Control;
 use crate::options::{Configuration, Options};
@@ -101,13 +102,15 @@ pub fn plan(configuration: Configuration, options: Options) -> Result<Plan, Erro
     let mut export = Export::default();
     export.adopt(&live.model.document, &live.listener_names()).map_err(Error::fatal)?;
     let cpus_len = cpus.len();
+    let open = open_descriptors();
+    check_descriptors(descriptors, open, cpus_len)?;
     Ok(Plan {
         cpus,
         driver: chosen.driver,
         prepared,
         addresses,
         buffer_share,
-        descriptor_share: descriptor_share(descriptors, open_descriptors(), cpus_len),
+        descriptor_share: descriptor_share(descriptors, open, cpus_len),
         file,
         options,
         admin,
@@ -135,7 +138,7 @@ impl Plan {
             .thread_keep_alive(HELPER_IDLE_MAX)
             .thread_name("helper")
             .build()
-            .map_err(|error| Error::fatal(format!("cannot start the control thread: {error}")))?;
+            .map_err(|error| Error::system("cannot start the control thread", &error))?;
         let outcome = runtime.block_on(LocalSet::new().run_until(self.run_here(ready)));
         // A helper that reads from a disk that hangs keeps nobody from ending.
         runtime.shutdown_background();
@@ -148,8 +151,8 @@ impl Plan {
         let descriptor_share = self.descriptor_share;
         let (events, mut inbox) = unbounded_channel();
         let signals = signals::Signals::new()
-            .map_err(|error| Error::fatal(format!("cannot listen for signals: {error}")))?;
-        let cannot = |error| Error::fatal(format!("cannot start the workers: {error}"));
+            .map_err(|error| Error::system("cannot listen for signals", &error))?;
+        let cannot = |error| Error::system("cannot start the workers", &error);
         let (sender, receiver) = mailbox::channel().map_err(cannot)?;
         let mut reports = Reports::new(receiver).map_err(cannot)?;
         let start = Start {
@@ -288,7 +291,7 @@ struct LastWill {
 
 impl LastWill {
     fn write(&mut self, result: io::Result<()>) {
-        self.end = result.map_or_else(|error| End::Failed(error.to_string()), |()| End::Returned);
+        self.end = result.map_or_else(End::Failed, |()| End::Returned);
     }
 }
 
@@ -358,6 +361,26 @@ const DESCRIPTORS_PER_CORE: u64 = 10;
 const DESCRIPTORS_RESERVED_PART: u64 = 8;
 const DESCRIPTORS_RESERVED_MAX: u64 = 128;
 
+/// Descriptors without which the control thread cannot start: its poller, its bells, the file watch.
+const DESCRIPTORS_OF_CONTROL: u64 = 8;
+
+/// Descriptors without which a worker cannot start.
+const DESCRIPTORS_OF_WORKER_MIN: u64 = 6;
+
+/// Refuses a limit with which the gateway cannot start. Here, because the runtime panics where it
+/// gets no descriptor.
+fn check_descriptors(limit: u64, open: u64, cores: usize) -> Result<(), Error> {
+    let needed = open + DESCRIPTORS_OF_CONTROL + DESCRIPTORS_OF_WORKER_MIN * cores as u64;
+    if limit >= needed {
+        return Ok(());
+    }
+    let cores = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+    Err(Error::start(
+        format!("{limit} descriptors are too few for {cores}: the start alone takes {needed}"),
+        DESCRIPTORS_CURE,
+    ))
+}
+
 /// One core's part of the descriptors, for connections, where `open` of `limit` are in use before
 /// the workers start.
 fn descriptor_share(limit: u64, open: u64, cores: usize) -> usize {
@@ -387,6 +410,10 @@ mod tests {
         assert_eq!(descriptor_share(256, 20, 1), 194);
         assert_eq!(descriptor_share(20_000, 20, 2), 9_916);
         assert_eq!(descriptor_share(16, 20, 4), 2);
+        assert!(check_descriptors(64, 10, 4).is_ok());
+        let error = check_descriptors(20, 10, 1).unwrap_err().to_string();
+        assert!(error.contains("20 descriptors are too few for 1 core"), "{error}");
+        assert!(error.contains("ulimit -n"), "{error}");
     }
 
     #[test]
