@@ -13,7 +13,7 @@ use super::{log, out};
 /// The arguments of `ringway check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The configuration file
+    /// The configuration file; - is standard input
     file: PathBuf,
     /// Print the mistakes, the first 100, as a JSON array: file, line, column, severity, what, why, cure
     #[arg(long)]

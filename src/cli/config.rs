@@ -1,11 +1,13 @@
 //! Reading a configuration file for a command, and saying what is wrong with it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, stdin};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use control::Configuration;
 use control::source;
-use engine::config::{DIAGNOSTICS_SHOWN_MAX, Diagnostic, Model, parse, summary};
+use engine::config::{DIAGNOSTICS_SHOWN_MAX, Diagnostic, Model, SOURCE_BYTES_MAX, parse, summary};
 
 /// Why there is no model.
 pub(super) enum Unusable {
@@ -20,11 +22,35 @@ pub(super) fn read(file: &Path) -> Result<Model, Unusable> {
     load(file).map(|it| it.model)
 }
 
-/// Reads and checks `file`, for a gateway that reads it again when it changes.
+/// Reads and checks `file`, for a gateway that reads it again when it changes. A pipe can be read
+/// once, so then there is no file.
 pub(super) fn load(file: &Path) -> Result<Configuration, Unusable> {
-    let sources = source::read(file).sources.map_err(Unusable::File)?;
+    let (sources, path) = match pipe(file) {
+        Some(text) => {
+            let text = text.map_err(Unusable::File)?;
+            (source::read_with(&file.display().to_string(), text), None)
+        }
+        None => (source::read(file).sources.map_err(Unusable::File)?, Some(file.to_owned())),
+    };
     let model = parse(&sources).map_err(Unusable::Text)?;
-    Ok(Configuration { sources, model, file: Some(file.to_owned()) })
+    Ok(Configuration { sources, model, file: path })
+}
+
+/// The text, if `file` is the standard input or a pipe: `-`, `/dev/stdin`, or `<(command)` of a
+/// shell.
+fn pipe(file: &Path) -> Option<io::Result<Vec<u8>>> {
+    let most = SOURCE_BYTES_MAX as u64 + 1;
+    let mut text = Vec::new();
+    let is_stdin =
+        ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"].map(Path::new).contains(&file);
+    let read = if is_stdin {
+        stdin().lock().take(most).read_to_end(&mut text)
+    } else if file.metadata().is_ok_and(|it| it.file_type().is_fifo()) {
+        File::open(file).and_then(|it| it.take(most).read_to_end(&mut text))
+    } else {
+        return None;
+    };
+    Some(read.map(|_| text))
 }
 
 impl Unusable {

@@ -12,7 +12,7 @@ use super::{config, log};
 /// The arguments of `ringway run`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The configuration file
+    /// The configuration file. A pipe is read once
     #[arg(short, long, value_name = "FILE", env = "RINGWAY_CONFIG")]
     config: PathBuf,
     #[command(flatten)]

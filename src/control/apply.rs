@@ -346,8 +346,8 @@ impl Job {
     /// What the file holds. From here on it is watched where it was found.
     fn read(&self) -> Result<Sources, Refused> {
         let Some(file) = &self.file else {
-            let why = "there is no configuration file to read: this gateway was started without \
-                       one";
+            let why = "there is no configuration file to read: this gateway was started \
+                       without one or from a pipe";
             return Err(Refused::Cannot(why.to_owned()));
         };
         let Reading { sources, folders } = source::read(&file.path);

@@ -28,11 +28,11 @@ impl Error {
     }
 
     /// The system refused something without which the gateway cannot run.
-    pub(crate) fn system(what: impl fmt::Display, error: &io::Error) -> Self {
-        let what = format!("{what}: {error}");
+    pub(crate) fn system(task: impl fmt::Display, error: &io::Error) -> Self {
+        let message = format!("{task}: {error}");
         match descriptors_cure(error) {
-            Some(cure) => Self::start(what, cure),
-            None => Self::fatal(what),
+            Some(cure) => Self::start(message, cure),
+            None => Self::fatal(message),
         }
     }
 

@@ -222,3 +222,74 @@ fn the_form_of_the_log_needs_a_restart() {
     assert!(refused.text().contains("cannot change runtime.log"), "{}", refused.text());
     gateway.stop();
 }
+
+#[test]
+fn a_pipe_is_read_by_check_and_by_run() {
+    let endpoint = Endpoint::ok();
+    let folder = tempfile::tempdir().unwrap();
+    let more = "[routes.more]\nmatch = { path = \"/more\" }\nreply = { status = 202 }\n";
+    std::fs::write(folder.path().join("more.toml"), more).unwrap();
+    // The files that the text names are found from the current folder.
+    let text = format!("include = [\"more.toml\"]\n{}", Gateway::in_front_of(&[&endpoint]).text());
+    let text = text + "[admin]\naddress = \"off\"\n";
+    let check = |arguments: &[&str], text: &str| {
+        let mut command = ringway();
+        command.current_dir(folder.path()).args(arguments);
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let child = command.stdin(reader).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+        drop((writer, command));
+        let output = child.unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), said)
+    };
+    for path in ["-", "/dev/stdin", "/dev/fd/0"] {
+        let (code, said) = check(&["check", path], &text);
+        assert_eq!(code, Some(0), "{path}: {said}");
+        assert!(said.contains(&format!("{path}: sound (1 listener, 2 routes")), "{said}");
+        let (code, said) = check(&["check", path], "version = 1\nfoo = 1\n");
+        assert_eq!(code, Some(1), "{path}: {said}");
+        assert!(said.contains(&format!("{path}:2:1")), "{said}");
+    }
+    // Process substitution of a shell names a pipe by its descriptor.
+    let shell = |command: &str| {
+        let mut shell = std::process::Command::new("bash");
+        let binary = ringway().get_program().to_owned();
+        shell.arg("-c").arg(command).env("RINGWAY", binary).env("TEXT", &text);
+        shell.current_dir(folder.path());
+        shell
+    };
+    let status = shell("$RINGWAY check <(printf %s \"$TEXT\")").status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let command = "exec $RINGWAY run --cores 1 -c <(printf %s \"$TEXT\")";
+    let mut gateway = Process::start(&mut shell(command));
+    let (_, address) = ready_line(&gateway);
+    assert_eq!(crate::harness::Client::connect(address).get("/more").status, 202);
+    gateway.signal(nix::sys::signal::Signal::SIGHUP);
+    let said = gateway.stderr.wait_for(|line| line.contains("from a pipe").then_some(()));
+    said.expect("a pipe cannot be read again");
+    gateway.terminate();
+    assert_eq!(gateway.exit_code(), 0);
+}
+
+#[test]
+fn too_few_descriptors_are_said_with_the_cure() {
+    let config = config_file(GOOD);
+    for limit in 6..32 {
+        let binary = ringway().get_program().to_owned();
+        let mut shell = std::process::Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -n {limit} && exec \"$0\" \"$@\"")).arg(binary);
+        shell.args(["run", "--cores", "2", "--driver", &driver(), "-c"]).arg(config.path());
+        let mut process = Process::start(&mut shell);
+        let started = process.stderr.wait_for(|line| line.contains("listening on").then_some(()));
+        if started.is_some() {
+            assert!(limit > 16, "{limit} are enough");
+            process.terminate();
+            assert_eq!(process.exit_code(), 0);
+            return;
+        }
+        assert_eq!(process.exit_code(), 3, "{limit}: {}", process.stderr.text());
+        assert!(process.stderr.text().contains("ulimit -n"), "{limit}: {}", process.stderr.text());
+    }
+    panic!("31 descriptors are not enough");
+}

@@ -39,9 +39,20 @@ pub struct Reading {
 /// files that are values. Blocks on nothing but disks.
 #[must_use]
 pub fn read(file: &Path) -> Reading {
-    let mut reader = Reader { disk: Disk::default(), paths: HashMap::new(), names: HashMap::new() };
-    let sources = reader.all(file);
+    let mut reader = Reader::default();
+    let main = reader.name(file);
+    let bytes = reader.disk.bytes(file, SOURCE_BYTES_MAX);
+    let sources = bytes.map(|bytes| reader.all(main, bytes));
     Reading { sources, folders: reader.disk.folders }
+}
+
+/// Reads a configuration of which the main text, called `name`, is there already: from a pipe, say.
+/// The files that it names are relative to the current folder.
+#[must_use]
+pub fn read_with(name: &str, text: Vec<u8>) -> Sources {
+    let mut reader = Reader::default();
+    reader.paths.insert(name.to_owned(), PathBuf::new());
+    reader.all(name.to_owned(), text)
 }
 
 /// A configuration that somebody has sent as one text. Environment variables are put in; it can
@@ -65,6 +76,7 @@ fn add_environment(sources: &mut Sources, wanted: &References) {
 }
 
 /// One reading.
+#[derive(Default)]
 struct Reader {
     disk: Disk,
     /// The files by their names in messages.
@@ -74,9 +86,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn all(&mut self, file: &Path) -> io::Result<Sources> {
-        let main = self.name(file);
-        let bytes = self.disk.bytes(file, SOURCE_BYTES_MAX)?;
+    /// Everything that the main text asks for, and itself.
+    fn all(&mut self, main: String, bytes: Vec<u8>) -> Sources {
         let mut wanted = references(&bytes);
         let mut sources = Sources::new(main.as_str(), bytes);
         let mut queue = VecDeque::new();
@@ -84,7 +95,7 @@ impl Reader {
         loop {
             self.values(&mut sources, &name, &wanted);
             self.includes(&mut sources, &name, &wanted, &mut queue);
-            let Some(next) = queue.pop_front() else { return Ok(sources) };
+            let Some(next) = queue.pop_front() else { return sources };
             name = next;
             let path = self.paths.get(&name).cloned().unwrap_or_default();
             let bytes = self.disk.bytes(&path, SOURCE_BYTES_MAX).map_err(|error| error.to_string());
