@@ -176,7 +176,7 @@ fn admit<N: Net>(
     client: ClientAddress,
 ) {
     let seat = slot.seat();
-    if slot.proxy_protocol.get() != ProxyProtocol::Off || seat.count_client(client) {
+    if slot.settings().proxy_protocol != ProxyProtocol::Off || seat.count_client(client) {
         state.core.net.spawn(conn::serve(Rc::clone(state), stream, client, seat));
     } else {
         state.core.counters.client_refused.add(1);

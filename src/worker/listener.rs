@@ -9,11 +9,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
-use engine::address::{ClientAddress, Network};
-use engine::snapshot::{
-    ListenerId, ListenerLimits, ListenerSettings, ListenerTimeouts, ProxyProtocol,
-};
-use proto::path;
+use engine::address::ClientAddress;
+use engine::snapshot::{ListenerId, ListenerSettings};
 
 use crate::core::CoreShare;
 use crate::pressure::IdleList;
@@ -24,18 +21,9 @@ use crate::pressure::IdleList;
 pub struct ListenerSlot {
     /// Which one.
     pub id: ListenerId,
-    /// What becomes of the paths of requests.
-    pub paths: Cell<path::Rules>,
-    /// What a request may ask of memory.
-    pub limits: Cell<ListenerLimits>,
-    /// How long a client may keep us waiting.
-    pub timeouts: Cell<ListenerTimeouts>,
-    /// Whether connections begin with a PROXY protocol header. Holds for new ones.
-    pub proxy_protocol: Cell<ProxyProtocol>,
+    settings: RefCell<Rc<ListenerSettings>>,
     /// The port that clients connect to; none behind a Unix socket.
     pub port: Option<u16>,
-    /// Whose word on who the client is is taken.
-    trusted_proxies: RefCell<Box<[Network]>>,
     /// It takes no new connection, and those that it has end with the request that they serve.
     pub closing: Cell<bool>,
     /// Those of its connections that are idle.
@@ -56,13 +44,9 @@ impl ListenerSlot {
     pub(crate) fn new(settings: &ListenerSettings, port: Option<u16>, share: CoreShare) -> Self {
         Self {
             id: settings.id,
-            paths: Cell::new(settings.paths),
-            limits: Cell::new(settings.limits),
-            timeouts: Cell::new(settings.timeouts),
-            proxy_protocol: Cell::new(settings.proxy_protocol),
+            settings: RefCell::new(Rc::new(settings.clone())),
             port,
             share,
-            trusted_proxies: RefCell::new(settings.trusted_proxies.clone()),
             closing: Cell::new(false),
             idle: IdleList::default(),
             connections: Cell::new(0),
@@ -73,23 +57,27 @@ impl ListenerSlot {
         }
     }
 
-    /// Takes over changed settings.
+    /// Takes over changed settings. They hold for the next request of each connection.
     pub(crate) fn follow(&self, settings: &ListenerSettings) {
-        self.paths.set(settings.paths);
-        self.limits.set(settings.limits);
-        self.timeouts.set(settings.timeouts);
-        self.proxy_protocol.set(settings.proxy_protocol);
-        if *self.trusted_proxies.borrow() != settings.trusted_proxies {
-            self.trusted_proxies.replace(settings.trusted_proxies.clone());
+        if **self.settings.borrow() == *settings {
+            return;
         }
+        self.settings.replace(Rc::new(settings.clone()));
         self.connections_max.set(self.share.of(settings.limits.connections_max.count()));
         self.wake_accept();
+    }
+
+    /// Its settings in the present version.
+    #[must_use]
+    pub fn settings(&self) -> Rc<ListenerSettings> {
+        Rc::clone(&self.settings.borrow())
     }
 
     /// Whether `client` may say who a request comes from.
     #[must_use]
     pub fn trusts(&self, client: ClientAddress) -> bool {
-        self.trusted_proxies.borrow().iter().any(|network| network.contains(client))
+        let settings = self.settings.borrow();
+        settings.trusted_proxies.iter().any(|network| network.contains(client))
     }
 
     /// Connections open now.
@@ -155,7 +143,7 @@ impl Seat {
     /// Counts the connection among those of `client`, once it is known who that is; `false` when it
     /// has as many as it may have. Who comes by a Unix socket is not counted: it is everybody.
     pub(crate) fn count_client(&self, client: ClientAddress) -> bool {
-        let max = self.listener.limits.get().connections_per_client_max.count();
+        let max = self.listener.settings().limits.connections_per_client_max.count();
         let Some(key) = ClientKey::of(client).filter(|_| max != usize::MAX) else { return true };
         let mut by_client = self.listener.by_client.borrow_mut();
         let count = by_client.entry(key).or_insert(0);

@@ -165,7 +165,7 @@ impl<N: Net> Connection<N> {
     /// Waits for bytes, holding nothing. `false` when the connection is to be closed.
     async fn quiet(&self, first: bool) -> bool {
         let core = self.core();
-        let timeouts = self.listener().timeouts.get();
+        let timeouts = self.listener().settings().timeouts;
         let patience = if first { timeouts.head.0 } else { timeouts.idle.0 };
         let give_up_at = core.net.now().plus_micros(patience);
         self.deadline.arm(core.net.now(), patience);
@@ -202,7 +202,7 @@ impl<N: Net> Connection<N> {
     async fn busy(&self, served: &mut u32) -> Next<N> {
         let mut ahead = None;
         if self.is_new.get() {
-            let mode = self.listener().proxy_protocol.get();
+            let mode = self.listener().settings().proxy_protocol;
             if mode != ProxyProtocol::Off {
                 // Once per connection, and large.
                 match Box::pin(self.read_proxy_header(mode)).await {
@@ -219,7 +219,7 @@ impl<N: Net> Connection<N> {
     /// connection's next state.
     async fn read_proxy_header(&self, mode: ProxyProtocol) -> Result<Buf, Next<N>> {
         let core = self.core();
-        let head_micros = self.listener().timeouts.get().head.0;
+        let head_micros = self.listener().settings().timeouts.head.0;
         let counted = |buf| {
             if self.open.seat.count_client(self.client.get()) {
                 return Ok(buf);

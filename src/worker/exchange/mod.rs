@@ -229,7 +229,7 @@ impl<'a, N: Net> Exchange<'a, N> {
 
     /// How long the body of the request may be, in bytes.
     fn body_bytes_max(&self) -> u64 {
-        self.listener.limits.get().body_bytes_max.value().0
+        self.listener.settings().limits.body_bytes_max.value().0
     }
 }
 

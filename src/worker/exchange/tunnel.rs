@@ -272,7 +272,7 @@ impl<N: Net> Splice<'_, N> {
     /// How long until the watch looks again, in microseconds.
     fn watch_micros(&self, looks: bool) -> u64 {
         let idle = self.core.net.now().micros_since(self.moved.get());
-        let left = self.listener.timeouts.get().tunnel_idle.value().0.saturating_sub(idle);
+        let left = self.listener.settings().timeouts.tunnel_idle.value().0.saturating_sub(idle);
         left.min(if looks { LOOK_MICROS } else { WATCH_MICROS_MAX }).max(1)
     }
 
@@ -285,7 +285,7 @@ impl<N: Net> Splice<'_, N> {
     /// Why the tunnel is over, if it is.
     fn look<C: Stream, E: Stream>(&self, client: &C, endpoint: &E) -> Option<Cause> {
         let idle = self.core.net.now().micros_since(self.moved.get());
-        if idle >= self.listener.timeouts.get().tunnel_idle.value().0 {
+        if idle >= self.listener.settings().timeouts.tunnel_idle.value().0 {
             return Some(Cause::Idle);
         }
         if is_missed(client, &self.up, &self.down) {

@@ -60,7 +60,7 @@ pub(super) async fn serve<N: Net>(
             // Pipelined requests need no wait, and a connection that never waits would keep all
             // others of its core from running.
             in_a_row += 1;
-            if in_a_row >= connection.listener().limits.get().pipelined_max.value() {
+            if in_a_row >= connection.listener().settings().limits.pipelined_max.value() {
                 in_a_row = 0;
                 core.net.yield_now().await;
             }
@@ -81,7 +81,8 @@ pub(super) async fn serve<N: Net>(
         }
         *served = served.saturating_add(1);
         let is_last = refused.is_some()
-            || *served >= connection.listener().limits.get().requests_per_connection_max.value();
+            || *served
+                >= connection.listener().settings().limits.requests_per_connection_max.value();
         let mut client = Client::new(connection, &head, buf, is_last);
         let peer = connection.client.get();
         let caller = match refused {
@@ -130,7 +131,8 @@ async fn decode<N: Net>(
             let now = core.net.now();
             let began = *began.get_or_insert(now);
             // As they are now: a change holds for the next head on whatever connection.
-            let limits = connection.listener().limits.get();
+            let settings = connection.listener().settings();
+            let (limits, paths) = (&settings.limits, settings.paths);
             let blank = leading_blank(buf.filled());
             if blank > 0 && may_be_blank {
                 // One: a second is refused, however it arrives.
@@ -138,10 +140,9 @@ async fn decode<N: Net>(
                 buf.consume(blank);
                 scanner = Scanner::new();
             }
-            let paths = connection.listener().paths.get();
             if is_first_look {
                 is_first_look = false;
-                if let Ok(head_len) = decode::at_once(buf.filled(), &limits, paths, into) {
+                if let Ok(head_len) = decode::at_once(buf.filled(), limits, paths, into) {
                     buf.consume(head_len);
                     return Decoded::Head(buf, began);
                 }
@@ -149,7 +150,7 @@ async fn decode<N: Net>(
             }
             if let Some(head_len) = scanner.scan(buf.filled()) {
                 let head = buf.filled().get(..head_len).unwrap_or_default();
-                return match decode::scanned(head, &limits, paths, into) {
+                return match decode::scanned(head, limits, paths, into) {
                     Ok(()) => {
                         buf.consume(head_len);
                         Decoded::Head(buf, began)
@@ -157,10 +158,10 @@ async fn decode<N: Net>(
                     Err(reason) => Decoded::Refused(reason, began),
                 };
             }
-            if let Some(reason) = decode::refused_already(buf.filled(), &limits) {
+            if let Some(reason) = decode::refused_already(buf.filled(), limits) {
                 return Decoded::Refused(reason, began);
             }
-            let at = began.plus_micros(connection.listener().timeouts.get().head.0);
+            let at = began.plus_micros(settings.timeouts.head.0);
             wire.read_micros = at.micros_since(now).max(1);
         }
         if buf.room() == 0 {

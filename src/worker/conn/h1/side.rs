@@ -66,7 +66,7 @@ impl<'a, N: Net> Client<'a, N> {
         ahead: Buf,
         is_last: bool,
     ) -> Self {
-        let timeouts = connection.listener().timeouts.get();
+        let timeouts = connection.listener().settings().timeouts;
         Self {
             connection,
             body_idle_micros: timeouts.body_idle.0,
