@@ -43,6 +43,7 @@ mod e2e {
     mod peers;
     mod pool;
     mod proxy_protocol;
+    mod queue;
     mod races;
     mod readers;
     mod retry;

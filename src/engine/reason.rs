@@ -104,7 +104,8 @@ reasons! {
     /// already begun to go to the client. The gateway reset the client's connection, so that the
     /// response does not look complete.
     ResponseTruncated = 502 "response_truncated",
-    /// Every connection that `pool.connections_max` of the upstream allows is in use.
+    /// Every connection that `pool.connections_max` of the upstream allows is in use. No further request
+    /// may wait (`pool.queue_max`), or the request has waited for `pool.queue_timeout`.
     PoolFull = 503 "pool_full",
     /// The gateway itself had no descriptor, memory or local port left for a connection to the
     /// endpoint, although it had closed idle connections. If `ringway_file_descriptors` is at its

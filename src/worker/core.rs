@@ -117,9 +117,10 @@ impl<N: Net> Core<N> {
         }
     }
 
-    /// Whether a further connection to an endpoint is within this core's part of the descriptors.
-    pub(crate) fn has_a_descriptor(&self) -> bool {
-        self.connections.get() + self.endpoint_connections.get() < self.share.descriptors_max
+    /// Whether all connections, also those that are about to be made, are within this core's part of
+    /// the descriptors.
+    pub(crate) fn has_descriptors(&self) -> bool {
+        self.connections.get() + self.endpoint_connections.get() <= self.share.descriptors_max
     }
 
     /// Follows the time of day, which may be set.

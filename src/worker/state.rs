@@ -73,7 +73,8 @@ impl<N: Net> CoreState<N> {
     #[must_use]
     pub fn new(net: N, table: Box<Snapshot>, share: CoreShare, outbox: Outbox) -> Rc<Self> {
         let core = Core::new(net, share, outbox);
-        let upstreams = Rc::new(Upstreams::new(share, table.number));
+        let upstreams =
+            Rc::new(Upstreams::new(share, table.number, Rc::clone(&core.endpoint_connections)));
         let snapshot = CoreSnapshot::new(table, Rc::clone(&upstreams), Rc::clone(&core.reporter));
         let snapshot = RefCell::new(Rc::new(snapshot));
         Rc::new(Self { core, snapshot, listeners: Kept::default(), upstreams })

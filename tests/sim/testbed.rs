@@ -46,6 +46,12 @@ pub(crate) const fn uses_unix_sockets(seed: u64) -> bool {
     seed % 4 == 3
 }
 
+/// Whether requests of a run wait for a few connections. Each gets its turn: it may wait for longer
+/// than all others take.
+const fn queues(seed: u64) -> bool {
+    seed % 7 == 5
+}
+
 /// The address of all clients in runs in which each connection begins with a PROXY header.
 pub(crate) const PROXIED_CLIENT: &str = "10.77.0.1";
 
@@ -67,6 +73,10 @@ fn config(seed: u64) -> String {
     }
     if !proxy_header(seed).is_empty() {
         text = text.replace("[upstreams.app]", "proxy_protocol = \"required\"\n[upstreams.app]");
+    }
+    if queues(seed) {
+        let few = "pool = { connections_max = 1, queue_max = 1000, queue_timeout = \"1h\", ";
+        text = text.replace("pool = { ", few);
     }
     text
 }

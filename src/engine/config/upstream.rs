@@ -22,8 +22,15 @@ section! {
     #[derive(Copy, Eq, Hash)]
     pub settings PoolLimits {
         /// Connections at once, per node and endpoint, divided among the cores. When no endpoint has
-        /// a connection left, a request is answered 503.
+        /// a connection left, a request waits if `queue_max` allows it, and is answered 503
+        /// otherwise.
         connections_max: Limit<u32> => KeyRule::default(Limit::OFF).within_or_off(1..=10_000_000);
+        /// Requests that wait at once because no endpoint has a connection left, per node, divided
+        /// among the cores. The next free connection goes to the request that came first. "off": no
+        /// request waits.
+        queue_max: Limit<u32> => KeyRule::default(Limit::OFF).within_or_off(1..=1_000_000);
+        /// How long a request may wait for a connection. Then it is answered 503.
+        queue_timeout: Micros => KeyRule::default(Micros::secs(1)).within(SHORTEST..=LONGEST);
         /// Idle connections, per node and endpoint, divided among the cores.
         idle_max: u32 => KeyRule::default(1024).within(0..=1_000_000);
         /// For an idle connection. Then it is closed. Keep it below the endpoint's own keep-alive

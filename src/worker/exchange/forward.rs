@@ -82,7 +82,11 @@ impl<N: Net> Exchange<'_, N> {
         first: Chunk,
     ) -> Result<Ended, End> {
         let mut call = self.call(upstream, request)?;
-        let mut lease = call.send(first).await.map_err(End::over)?;
+        let sent = {
+            let (_, _, handle) = client.split(self.upload, self.download);
+            call.send(first, &|| handle.is_there()).await
+        };
+        let mut lease = sent.map_err(End::over)?;
         let ended = both_ways(self, &mut lease, client, request).await?;
         if ended == Ended::Switched {
             self.switched.set(Some(lease));

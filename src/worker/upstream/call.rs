@@ -23,7 +23,8 @@ use proto::head::{BodySize, RequestHead, ResponseHead};
 use proto::upgrade;
 use proto::violation::Violation;
 
-use super::endpoint::{EndpointId, EndpointLabel, UpstreamSlot};
+use super::endpoint::UpstreamSlot;
+use super::label::{EndpointId, EndpointLabel};
 use super::lease::Lease;
 use crate::core::{Core, Shed};
 use crate::deadline::Deadline;
@@ -138,7 +139,8 @@ impl<'a, N: Net> Call<'a, N> {
         requester: &mut impl Requester,
         response: &mut ResponseHead,
     ) -> Result<Lease<N>, Failure> {
-        let mut lease = self.send(body).await?;
+        self.held = Some(body);
+        let mut lease = self.send_held(&|| requester.still_waits()).await?;
         loop {
             let (_, mut source, _) = lease.split(self.upload, self.download);
             let head = head(self.core, &mut source, requester, self.request, response).await;
@@ -156,25 +158,30 @@ impl<'a, N: Net> Call<'a, N> {
             // The dead connection closes before another one opens.
             drop(lease);
             self.judge(failure)?;
-            lease = self.send_held().await?;
+            lease = self.send_held(&|| requester.still_waits()).await?;
         }
     }
 
-    /// Sends the head and the `first` bytes of a body that may still be coming.
+    /// Sends the head and the `first` bytes of a body that may still be coming. `still_waits` says
+    /// whether the requester does; it is asked now and then while the call waits for a connection.
     ///
     /// # Errors
     ///
-    /// The failure of the last try.
-    pub async fn send(&mut self, first: Chunk) -> Result<Lease<N>, Failure> {
+    /// The failure of the last try. Its side is the client where the requester has left.
+    pub async fn send(
+        &mut self,
+        first: Chunk,
+        still_waits: &dyn Fn() -> bool,
+    ) -> Result<Lease<N>, Failure> {
         self.held = Some(first);
-        self.send_held().await
+        self.send_held(still_waits).await
     }
 
-    async fn send_held(&mut self) -> Result<Lease<N>, Failure> {
+    async fn send_held(&mut self, still_waits: &dyn Fn() -> bool) -> Result<Lease<N>, Failure> {
         loop {
             self.ledger.begin_try();
             self.notes.tries.set(u8::try_from(self.ledger.tries).unwrap_or(u8::MAX));
-            let failure = match self.lease().await {
+            let failure = match self.lease(still_waits).await {
                 Ok(lease) => match self.send_on(lease).await {
                     Ok(lease) => return Ok(lease),
                     Err(failure) => failure,
@@ -231,6 +238,9 @@ impl<'a, N: Net> Call<'a, N> {
 
     /// After `failure`: prepares another try, or gives the failure back.
     fn judge(&mut self, failure: Failure) -> Result<(), Failure> {
+        if failure.kind == Kind::Abandoned {
+            return Err(Failure { side: Side::Client, ..failure });
+        }
         self.notes.failure.set(Some(failure));
         // A deadline that has passed is not extended by another try; and a thing that the gateway
         // itself is short of is not found at another endpoint.

@@ -12,8 +12,10 @@ use engine::balance::{EndpointState, RoundRobin, Weighted};
 use engine::snapshot::{PoolLimits, Snapshot, Upstream, UpstreamId};
 use engine::time::Instant;
 
+use super::label::{EndpointId, EndpointLabel};
 use super::outcome::Tries;
-use super::pool::Pool;
+use super::pool::{Handed, Pool};
+use super::queue::WaitQueue;
 use crate::core::CoreShare;
 use crate::failure::Failure;
 use crate::net::Net;
@@ -29,13 +31,16 @@ pub struct Upstreams<N: Net> {
     share: CoreShare,
     /// The number of the next endpoint.
     next_endpoint: Rc<Cell<u32>>,
+    /// Connections to all endpoints.
+    connections: Rc<Cell<usize>>,
 }
 
 impl<N: Net> Upstreams<N> {
     /// No upstream yet, on a core with this `share`; those to come are of this version.
-    pub(crate) fn new(share: CoreShare, version: u64) -> Self {
-        let version = Cell::new(version);
-        Self { slots: Kept::default(), version, share, next_endpoint: Rc::default() }
+    /// `connections` counts the core's connections to endpoints.
+    pub(crate) fn new(share: CoreShare, version: u64, connections: Rc<Cell<usize>>) -> Self {
+        let (slots, version) = (Kept::default(), Cell::new(version));
+        Self { slots, version, share, next_endpoint: Rc::default(), connections }
     }
 
     /// The slot of an upstream of `table`, made when a request first uses it: a switch to a version
@@ -45,7 +50,12 @@ impl<N: Net> Upstreams<N> {
         if let Some(slot) = self.slots.find(&*upstream.name) {
             return slot;
         }
-        let slot = Rc::new(UpstreamSlot::new(upstream, self.share, Rc::clone(&self.next_endpoint)));
+        let slot = Rc::new(UpstreamSlot::new(
+            upstream,
+            self.share,
+            Rc::clone(&self.next_endpoint),
+            Rc::clone(&self.connections),
+        ));
         if self.version.get() == table.number {
             self.slots.put(upstream.name.clone(), Rc::clone(&slot));
         } else {
@@ -126,7 +136,10 @@ pub struct UpstreamSlot<N: Net> {
     /// Its endpoints, and those that were its and still have connections.
     endpoints: Kept<Address, EndpointSlot<N>>,
     balance: RefCell<Balance<N>>,
+    /// Calls that wait because all its pools are full.
+    pub(super) queue: Rc<WaitQueue<Handed<N>>>,
     next_endpoint: Rc<Cell<u32>>,
+    connections: Rc<Cell<usize>>,
 }
 
 /// The endpoints that requests are balanced over.
@@ -139,9 +152,14 @@ struct Balance<N: Net> {
 
 impl<N: Net> UpstreamSlot<N> {
     /// Empty pools for the endpoints of `upstream`, on a core with this `share`. `next_endpoint` is the
-    /// number of the next endpoint of the core.
+    /// number of the next endpoint of the core, and `connections` counts those to all its endpoints.
     #[must_use]
-    pub fn new(upstream: &Upstream, share: CoreShare, next_endpoint: Rc<Cell<u32>>) -> Self {
+    pub fn new(
+        upstream: &Upstream,
+        share: CoreShare,
+        next_endpoint: Rc<Cell<u32>>,
+        connections: Rc<Cell<usize>>,
+    ) -> Self {
         let turns = RoundRobin::new(share.seed);
         let slot = Self {
             name: upstream.name.clone(),
@@ -150,7 +168,9 @@ impl<N: Net> UpstreamSlot<N> {
             retired: Cell::new(true),
             endpoints: Kept::default(),
             balance: RefCell::new(Balance { endpoints: Vec::new(), turns }),
+            queue: Rc::default(),
             next_endpoint,
+            connections,
         };
         slot.follow(upstream);
         slot
@@ -175,6 +195,24 @@ impl<N: Net> UpstreamSlot<N> {
         balance.endpoints.iter().any(|(endpoint, _)| endpoint.is_left_by(tried))
     }
 
+    /// The endpoint with this number, if requests still go to it.
+    pub(super) fn find(&self, id: EndpointId) -> Option<Rc<EndpointSlot<N>>> {
+        let balance = self.balance.borrow();
+        let mut endpoints = balance.endpoints.iter().map(|(endpoint, _)| endpoint);
+        endpoints.find(|endpoint| endpoint.label.id == id).map(Rc::clone)
+    }
+
+    /// Whether another call may wait for a connection.
+    pub(super) fn may_wait(&self) -> bool {
+        let queue_max = self.limits.get().queue_max;
+        !queue_max.is_off() && self.queue.len() < self.share.of(queue_max.count())
+    }
+
+    /// How long a call may wait for a connection, in microseconds.
+    pub(super) fn queue_micros(&self) -> u64 {
+        self.limits.get().queue_timeout.0
+    }
+
     /// Whether it has these settings already.
     fn is_as_in(&self, upstream: &Upstream) -> bool {
         let balance = self.balance.borrow();
@@ -190,9 +228,11 @@ impl<N: Net> UpstreamSlot<N> {
         }
         let id = EndpointId(self.next_endpoint.get());
         self.next_endpoint.set(id.0.wrapping_add(1));
+        let label = Rc::new(EndpointLabel { id, address: address.clone() });
+        let (of_core, queue) = ((self.share, Rc::clone(&self.connections)), Rc::clone(&self.queue));
         let slot = Rc::new(EndpointSlot {
-            label: Rc::new(EndpointLabel { id, address: address.clone() }),
-            pool: Rc::new(Pool::new(address, &self.limits.get(), self.share)),
+            pool: Rc::new(Pool::new(&label, &self.limits.get(), of_core, queue)),
+            label,
             tries: Tries::default(),
             state: Cell::default(),
             retired: Cell::new(false),
@@ -246,6 +286,10 @@ impl<N: Net> KeptSlot for UpstreamSlot<N> {
             weight: *weight,
             was: before.get(&endpoint.label.id).copied(),
         }));
+        // Calls that wait may use an endpoint that is new, or whose limit has grown.
+        self.endpoints.for_each(|slot| {
+            slot.pool.set_in_use(stays(&slot.label.address) && slot.is_left_by(&[]));
+        });
     }
 
     fn retire(&self) {
@@ -277,7 +321,11 @@ pub struct EndpointSlot<N: Net> {
 impl<N: Net> EndpointSlot<N> {
     fn set_state(&self, state: EndpointState) {
         self.state.set(state);
-        self.pool.keep_idle(state == EndpointState::Ready);
+        let ready = state == EndpointState::Ready;
+        if !self.retired.get() {
+            self.pool.set_in_use(ready);
+        }
+        self.pool.keep_idle(ready);
     }
 
     /// Whether a request may go to it that has tried the endpoints in `tried`.
@@ -318,19 +366,6 @@ impl<N: Net> KeptSlot for EndpointSlot<N> {
     }
 }
 
-/// The identity of an endpoint in notes and records.
-#[derive(Debug, PartialEq, Eq)]
-pub struct EndpointLabel {
-    /// Its number on this core.
-    pub id: EndpointId,
-    /// Where it listens.
-    pub address: Address,
-}
-
-/// Which endpoint of this core. Two endpoints of one core never have the same number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EndpointId(pub u32);
-
 #[cfg(test)]
 mod tests {
     use engine::config::{Sources, parse};
@@ -359,7 +394,7 @@ mod tests {
     }
 
     fn upstreams(table: &Snapshot) -> (Upstreams<SimNet>, Rc<UpstreamSlot<SimNet>>) {
-        let upstreams = Upstreams::new(SHARE, table.number);
+        let upstreams = Upstreams::new(SHARE, table.number, Rc::default());
         let slot = upstreams.slot(table, table.upstream_by_name("app").unwrap());
         (upstreams, slot)
     }
@@ -431,7 +466,7 @@ mod tests {
     fn a_draining_endpoint_gets_no_request_until_it_is_ready_or_was_gone() {
         let both = "endpoints = [\"10.0.0.1:1\", \"10.0.0.2:1\"]";
         let first = table(1, both);
-        let upstreams = Upstreams::<SimNet>::new(SHARE, 1);
+        let upstreams = Upstreams::<SimNet>::new(SHARE, 1, Rc::default());
         // The news may come before the first request.
         let address = "10.0.0.1:1".parse().unwrap();
         upstreams.set_endpoint_state(&first, "app", &address, EndpointState::Draining);

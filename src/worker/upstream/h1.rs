@@ -48,7 +48,7 @@ pub(super) struct Connection<N: Net> {
     buffers: crate::net::buffer::BufferPool,
     pub(super) transport: Transport<N>,
     /// Counts it for as long as it lives.
-    _counted: Counted,
+    _counted: Counted<N>,
     /// It has carried a request before, so that it may turn out dead.
     reused: bool,
     /// Its last response filled a [`Size::Medium`] buffer at once: the next one may do so too.
@@ -85,7 +85,7 @@ struct State {
 }
 
 impl<N: Net> Connection<N> {
-    pub(super) fn new(core: &Core<N>, transport: Transport<N>, counted: Counted) -> Self {
+    pub(super) fn new(core: &Core<N>, transport: Transport<N>, counted: Counted<N>) -> Self {
         Self {
             net: core.net.clone(),
             buffers: core.buffers.clone(),
@@ -155,6 +155,16 @@ impl<N: Net> LentConnection<N> {
             deadline.arm(net.now(), UNTAKEN_LOOK_MICROS);
             deadline.passed().await;
         }
+    }
+
+    /// Returns a connection that was not used.
+    pub(super) fn put_back(self, now: Instant) {
+        self.pool.give_back(self.connection, now);
+    }
+
+    /// Whether the connection, which is idle, may be used: see [`Stream::is_quiet`].
+    pub(super) fn is_quiet(&self) -> bool {
+        self.connection.transport.is_quiet()
     }
 
     /// Returns the connection to its pool if it is in the clean end state: the request went out

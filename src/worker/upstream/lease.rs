@@ -22,6 +22,22 @@ pub enum Lent<N: Net> {
     H1(h1::LentConnection<N>),
 }
 
+impl<N: Net> Lent<N> {
+    /// Returns a thing that was lent and not used.
+    pub(super) fn put_back(self, now: Instant) {
+        match self {
+            Self::H1(connection) => connection.put_back(now),
+        }
+    }
+
+    /// Whether a thing that was idle until now may still be used.
+    pub(super) fn is_fit(&self) -> bool {
+        match self {
+            Self::H1(connection) => connection.is_quiet(),
+        }
+    }
+}
+
 impl<N: Net> Lease<N> {
     pub(super) const fn new(attempt: Try<N>, lent: Lent<N>) -> Self {
         Self { attempt, lent }

@@ -12,13 +12,16 @@
 pub mod call;
 pub mod endpoint;
 pub mod h1;
+pub mod label;
 pub mod lease;
 pub mod outcome;
 pub mod pool;
+pub mod queue;
 mod select;
 
 pub use call::{Call, CallNotes, CallRequest, Requester};
-pub use endpoint::{EndpointId, EndpointLabel, EndpointSlot, UpstreamSlot, Upstreams};
+pub use endpoint::{EndpointSlot, UpstreamSlot, Upstreams};
+pub use label::{EndpointId, EndpointLabel};
 pub use lease::Lease;
 pub use outcome::TryOutcome;
 pub use pool::Pool;

@@ -1,8 +1,12 @@
 //! The connections of one endpoint on one core: those that are idle, and how many there are.
+//!
+//! A connection that returns, and the room that a closed one leaves, go to the first call in the
+//! upstream's queue ([`queue`](super::queue)) where one waits.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
+use std::task::Poll;
 
 use engine::address::Address;
 use engine::snapshot::PoolLimits;
@@ -10,7 +14,9 @@ use engine::stage::Stage;
 use engine::time::{Instant, Micros};
 
 use super::h1::{self, LentConnection};
+use super::label::{EndpointId, EndpointLabel};
 use super::lease::Lent;
+use super::queue::WaitQueue;
 use crate::core::{Core, CoreShare};
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind};
@@ -29,28 +35,74 @@ pub struct Pool<N: Net> {
     /// This core's share of the most idle connections.
     idle_max: Cell<usize>,
     idle_micros: Cell<u64>,
-    /// Connections that exist, idle or lent.
-    open: Rc<Cell<usize>>,
-    /// This core's share of the most connections.
-    connections_max: Cell<usize>,
+    room: Rc<Room<N>>,
     share: CoreShare,
 }
 
-/// Counts a connection for as long as it lives.
-pub(super) struct Counted([Rc<Cell<usize>>; 2]);
+/// A thing that lets a call send its request.
+pub enum Offer<N: Net> {
+    /// An idle connection.
+    Lent(Lent<N>),
+    /// The room for a new connection.
+    Room(Counted<N>),
+}
 
-impl Counted {
-    /// Among those of its endpoint and those of its core.
-    fn new(open: &Rc<Cell<usize>>, of_core: &Rc<Cell<usize>>) -> Self {
-        let counts = [Rc::clone(open), Rc::clone(of_core)];
-        counts.iter().for_each(|count| count.set(count.get() + 1));
-        Self(counts)
+/// An offer, and the endpoint that it is of.
+pub type Handed<N> = (EndpointId, Offer<N>);
+
+impl<N: Net> Offer<N> {
+    /// Whether it is an idle connection.
+    pub(super) const fn is_lent(&self) -> bool {
+        matches!(self, Self::Lent(_))
     }
 }
 
-impl Drop for Counted {
+/// How many connections an endpoint has and may have on one core.
+struct Room<N: Net> {
+    endpoint: EndpointId,
+    /// Connections that exist, idle or lent, or that are being made.
+    open: Cell<usize>,
+    /// This core's share of the most connections.
+    connections_max: Cell<usize>,
+    /// Requests may go to the endpoint: it is not one that has left its upstream.
+    in_use: Cell<bool>,
+    /// Connections of the core to all endpoints.
+    of_core: Rc<Cell<usize>>,
+    /// The calls of the upstream that wait.
+    queue: Rc<WaitQueue<Handed<N>>>,
+}
+
+impl<N: Net> Room<N> {
+    /// Room for one more connection, if there is any.
+    fn take(self: &Rc<Self>) -> Option<Counted<N>> {
+        (self.open.get() < self.connections_max.get()).then(|| {
+            self.open.set(self.open.get() + 1);
+            self.of_core.set(self.of_core.get() + 1);
+            Counted(Rc::clone(self))
+        })
+    }
+
+    /// Hands room to the next call that waits; `false` where none waits or none is left.
+    fn offer(self: &Rc<Self>) -> bool {
+        if self.queue.is_empty() || !self.in_use.get() {
+            return false;
+        }
+        let Some(next) = self.queue.first_for(self.endpoint) else { return false };
+        let Some(counted) = self.take() else { return false };
+        self.queue.hand(&next, (self.endpoint, Offer::Room(counted)));
+        true
+    }
+}
+
+/// Counts a connection for as long as it lives, among those of its endpoint and those of its core.
+pub struct Counted<N: Net>(Rc<Room<N>>);
+
+impl<N: Net> Drop for Counted<N> {
     fn drop(&mut self) {
-        self.0.iter().for_each(|count| count.set(count.get() - 1));
+        let Self(room) = self;
+        room.open.set(room.open.get() - 1);
+        room.of_core.set(room.of_core.get() - 1);
+        room.offer();
     }
 }
 
@@ -66,9 +118,24 @@ impl<N: Net> std::fmt::Debug for Pool<N> {
 }
 
 impl<N: Net> Pool<N> {
-    /// An empty pool for the endpoint at `address`, on a core with this `share`.
+    /// An empty pool for the endpoint with this `label`, on a core with this `share` and so many
+    /// connections to all endpoints. Its upstream's calls wait in `queue`.
     #[must_use]
-    pub fn new(address: &Address, limits: &PoolLimits, share: CoreShare) -> Self {
+    pub fn new(
+        label: &EndpointLabel,
+        limits: &PoolLimits,
+        (share, of_core): (CoreShare, Rc<Cell<usize>>),
+        queue: Rc<WaitQueue<Handed<N>>>,
+    ) -> Self {
+        let address = &label.address;
+        let room = Room {
+            endpoint: label.id,
+            open: Cell::new(0),
+            connections_max: Cell::new(0),
+            in_use: Cell::new(true),
+            of_core,
+            queue,
+        };
         let pool = Self {
             address: address.clone(),
             name: address.to_string().into(),
@@ -76,8 +143,7 @@ impl<N: Net> Pool<N> {
             keeps_idle: Cell::new(true),
             idle_max: Cell::new(0),
             idle_micros: Cell::new(0),
-            open: Rc::default(),
-            connections_max: Cell::new(0),
+            room: Rc::new(room),
             share,
         };
         pool.follow(limits);
@@ -88,7 +154,7 @@ impl<N: Net> Pool<N> {
     pub(crate) fn follow(&self, limits: &PoolLimits) {
         self.idle_max.set(self.share.of(limits.idle_max as usize));
         self.idle_micros.set(limits.idle_timeout.0);
-        self.connections_max.set(self.share.of(limits.connections_max.count()));
+        self.room.connections_max.set(self.share.of(limits.connections_max.count()));
         let mut idle = self.idle.borrow_mut();
         let beyond = idle.len().saturating_sub(self.idle_max.get());
         idle.drain(..beyond);
@@ -113,47 +179,48 @@ impl<N: Net> Pool<N> {
         }
     }
 
-    /// Whether a new connection may be made.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.open.get() < self.connections_max.get()
+    /// Room for a new connection, if there is any. Idle connections close for it where the caller
+    /// has no use for them.
+    pub(super) fn room(&self, only_new: bool) -> Option<Counted<N>> {
+        self.room
+            .take()
+            .or_else(|| if only_new && self.close_oldest() { self.room.take() } else { None })
     }
 
-    /// A new connection.
+    /// Says whether requests may go to the endpoint from now on. If so, calls that wait get the room
+    /// that it has.
+    pub(super) fn set_in_use(&self, in_use: bool) {
+        self.room.in_use.set(in_use);
+        while self.room.offer() {}
+    }
+
+    /// Connects to the endpoint, within `timeout`.
     ///
     /// # Errors
     ///
     /// `Timeout` after `timeout`, `Exhausted` where the gateway itself has run short of something,
     /// else the error of the kernel.
     pub async fn connect(
-        self: &Rc<Self>,
+        &self,
         core: &Core<N>,
         deadline: &Deadline,
         timeout: Micros,
-    ) -> Result<Lent<N>, Failure> {
+    ) -> Result<N::Stream, Failure> {
         // A connect may be dropped: it holds no bytes.
         deadline.arm(core.net.now(), timeout.0);
-        let counted = Counted::new(&self.open, &core.endpoint_connections);
-        let late = Cell::new(false);
         let connected = {
             let mut connect = std::pin::pin!(core.net.connect(&self.address));
             std::future::poll_fn(|cx| {
-                if let std::task::Poll::Ready(connected) = connect.as_mut().poll(cx) {
-                    return std::task::Poll::Ready(Some(connected));
+                if let Poll::Ready(connected) = connect.as_mut().poll(cx) {
+                    return Poll::Ready(Some(connected));
                 }
-                late.set(deadline.poll_fired(cx));
-                if late.get() { std::task::Poll::Ready(None) } else { std::task::Poll::Pending }
+                if deadline.poll_fired(cx) { Poll::Ready(None) } else { Poll::Pending }
             })
             .await
         };
         deadline.clear();
         match connected {
-            Some(Ok(stream)) => {
-                core.counters.endpoint_opened.add(1);
-                let connection =
-                    Box::new(h1::Connection::new(core, Transport::Plain(stream), counted));
-                Ok(Lent::H1(LentConnection::new(Rc::clone(self), connection)))
-            }
+            Some(Ok(stream)) => Ok(stream),
             Some(Err(error)) if exhausted(&error).is_some() => {
                 core.counters.connects_exhausted.add(1);
                 Err(Failure::endpoint(Stage::Connect, Kind::Exhausted))
@@ -163,10 +230,35 @@ impl<N: Net> Pool<N> {
         }
     }
 
-    /// Keeps a connection that may be used again, if there is room for it.
-    pub(super) fn give_back(&self, connection: Box<h1::Connection<N>>, now: Instant) {
+    /// Lends a connection that was just made in the room of `counted`.
+    pub(super) fn lend(
+        self: &Rc<Self>,
+        core: &Core<N>,
+        stream: N::Stream,
+        counted: Counted<N>,
+    ) -> Lent<N> {
+        core.counters.endpoint_opened.add(1);
+        let connection = Box::new(h1::Connection::new(core, Transport::Plain(stream), counted));
+        Lent::H1(LentConnection::new(Rc::clone(self), connection))
+    }
+
+    /// Takes a connection back that may be used again: for a call that waits, or else to keep it if
+    /// there is room for it.
+    pub(super) fn give_back(self: &Rc<Self>, connection: Box<h1::Connection<N>>, now: Instant) {
+        if !self.keeps_idle.get() || self.idle_max.get() == 0 {
+            return;
+        }
+        let queue = &self.room.queue;
+        if let Some(next) = queue.first_for(self.room.endpoint) {
+            // A call that needs a new connection gets the room of this one when it closes.
+            if !next.only_new {
+                let lent = LentConnection::new(Rc::clone(self), connection);
+                queue.hand(&next, (self.room.endpoint, Offer::Lent(Lent::H1(lent))));
+            }
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
-        if self.keeps_idle.get() && idle.len() < self.idle_max.get() {
+        if idle.len() < self.idle_max.get() {
             idle.push(Idle { connection, since: now });
         }
     }
@@ -220,12 +312,12 @@ impl<N: Net> Pool<N> {
     /// Connections that exist, idle or lent.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.open.get()
+        self.room.open.get()
     }
 
     /// Connections that are idle, and those that are lent or being made.
     pub(crate) fn idle_and_active(&self) -> [u64; 2] {
-        let (open, idle) = (self.open.get(), self.len());
+        let (open, idle) = (self.room.open.get(), self.len());
         [idle as u64, open.saturating_sub(idle) as u64]
     }
 

@@ -1,6 +1,11 @@
 //! Stages 6 and 7, select and connect: an endpoint of the upstream, and a connection to it.
+//!
+//! Where every pool is full, a call may wait in the upstream's queue for the next connection that
+//! returns, or for the room of one that closes.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 use engine::stage::Stage;
 
@@ -8,22 +13,40 @@ use super::call::Call;
 use super::endpoint::EndpointSlot;
 use super::lease::{Lease, Lent};
 use super::outcome::Try;
+use super::pool::{Counted, Handed, Offer};
+use super::queue::OfferWish;
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
 
+/// How often a call in a queue looks whether its requester still waits, in microseconds.
+const LOOK_AROUND_MICROS: u64 = 400_000;
+
+/// An endpoint, and its offer.
+type Selected<N> = (Rc<EndpointSlot<N>>, Offer<N>);
+
 impl<N: Net> Call<'_, N> {
-    /// Selects an endpoint and leases a connection to it: a pooled one, or a new one.
-    pub(super) async fn lease(&mut self) -> Result<Lease<N>, Failure> {
-        let (endpoint, pooled) = self.select()?;
-        self.ledger.reused = pooled.is_some();
+    /// Selects an endpoint and leases a connection to it: a pooled one, or a new one. `still_waits`
+    /// says whether the requester does; it is asked now and then.
+    pub(super) async fn lease(
+        &mut self,
+        still_waits: &dyn Fn() -> bool,
+    ) -> Result<Lease<N>, Failure> {
+        let (endpoint, offer) = match self.select() {
+            Err(Failure { kind: Kind::PoolFull, .. }) if self.slot.may_wait() => {
+                // Rare beside requests, and large.
+                Box::pin(self.wait(still_waits)).await?
+            }
+            selected => selected?,
+        };
+        self.ledger.reused = offer.is_lent();
         self.notes.reused.set(self.ledger.reused);
         self.notes.endpoint.replace(Some(Rc::clone(&endpoint.label)));
         let attempt = Try::begin(endpoint);
-        let lent = match pooled {
-            Some(lent) => lent,
-            None => {
-                // Rare beside requests, and large.
-                match Box::pin(self.connect(attempt.endpoint())).await {
+        let lent = match offer {
+            Offer::Lent(lent) => lent,
+            Offer::Room(counted) => {
+                // As above.
+                match Box::pin(self.connect(attempt.endpoint(), counted)).await {
                     Ok(lent) => lent,
                     Err(failure) => {
                         attempt.failed(failure);
@@ -39,9 +62,8 @@ impl<N: Net> Call<'_, N> {
         Ok(lease)
     }
 
-    /// An endpoint that has an idle connection or may have another one; the idle connection.
-    #[expect(clippy::type_complexity, reason = "the pair is taken apart by its one caller")]
-    fn select(&self) -> Result<(Rc<EndpointSlot<N>>, Option<Lent<N>>), Failure> {
+    /// An endpoint that has an idle connection, or room for another one.
+    fn select(&self) -> Result<Selected<N>, Failure> {
         // Endpoints passed over because they may have no more connections.
         let mut full = Vec::new();
         loop {
@@ -55,9 +77,13 @@ impl<N: Net> Call<'_, N> {
                 let none = if full.is_empty() { Kind::NoEndpoint } else { Kind::PoolFull };
                 return Err(Failure::endpoint(Stage::Select, none));
             };
-            let pooled = if self.pooled { endpoint.pool.checkout(self.core) } else { None };
-            if pooled.is_some() || endpoint.pool.has_room() {
-                return Ok((endpoint, pooled));
+            let pool = &endpoint.pool;
+            let pooled = if self.pooled { pool.checkout(self.core) } else { None };
+            if let Some(lent) = pooled {
+                return Ok((endpoint, Offer::Lent(lent)));
+            }
+            if let Some(counted) = pool.room(!self.pooled) {
+                return Ok((endpoint, Offer::Room(counted)));
             }
             if full.is_empty() {
                 full.clone_from(&self.tried_anew);
@@ -66,19 +92,70 @@ impl<N: Net> Call<'_, N> {
         }
     }
 
-    /// A new connection. Where descriptors are short, idle ones close for it.
-    async fn connect(&self, endpoint: &EndpointSlot<N>) -> Result<Lent<N>, Failure> {
+    /// Waits in the queue of the upstream for an offer, for as long as the queue allows.
+    async fn wait(&self, still_waits: &dyn Fn() -> bool) -> Result<Selected<N>, Failure> {
+        let (core, slot, deadline) = (self.core, self.slot, self.upload);
+        let give_up_at = core.net.now().plus_micros(slot.queue_micros());
+        let look_around = || {
+            let now = core.net.now();
+            deadline.arm(now, give_up_at.micros_since(now).min(LOOK_AROUND_MICROS));
+        };
+        // An offer that comes when the call has given up goes to the next one that waits.
+        let put_back = |(_, offer): Handed<N>| match offer {
+            Offer::Lent(lent) => lent.put_back(core.net.now()),
+            Offer::Room(counted) => drop(counted),
+        };
+        let wish = OfferWish { avoid: self.tried_anew.clone(), only_new: !self.pooled };
+        let place = slot.queue.enter(wish, put_back);
+        look_around();
+        let waited = poll_fn(|cx| {
+            while let Poll::Ready((id, offer)) = place.poll(cx) {
+                let Some(endpoint) = slot.find(id) else { continue };
+                match &offer {
+                    // It has closed meanwhile. The room that it leaves comes to this call.
+                    Offer::Lent(lent) if !lent.is_fit() => continue,
+                    Offer::Lent(_) => core.counters.endpoint_reused.add(1),
+                    Offer::Room(_) => {}
+                }
+                return Poll::Ready(Ok((endpoint, offer)));
+            }
+            if !deadline.poll_fired(cx) {
+                return Poll::Pending;
+            }
+            let failed = |kind| Poll::Ready(Err(Failure::endpoint(Stage::Select, kind)));
+            if !still_waits() {
+                return failed(Kind::Abandoned);
+            }
+            if core.net.now() >= give_up_at {
+                return failed(Kind::PoolFull);
+            }
+            look_around();
+            Poll::Pending
+        })
+        .await;
+        deadline.clear();
+        waited
+    }
+
+    /// A new connection, in the room of `counted`. Where descriptors are short, idle ones close for
+    /// it.
+    async fn connect(
+        &self,
+        endpoint: &EndpointSlot<N>,
+        counted: Counted<N>,
+    ) -> Result<Lent<N>, Failure> {
         let (core, pool, timeout) = (self.core, &endpoint.pool, self.settings.timeouts.connect);
-        if !core.has_a_descriptor() {
+        if !core.has_descriptors() {
             self.shed.for_endpoint();
         }
-        match pool.connect(core, self.upload, timeout).await {
+        let stream = match pool.connect(core, self.upload, timeout).await {
             Err(Failure { kind: Kind::Exhausted, .. }) if self.shed.for_endpoint() => {
                 // Closing takes a turn.
                 core.net.yield_now().await;
                 pool.connect(core, self.upload, timeout).await
             }
             connected => connected,
-        }
+        };
+        Ok(pool.lend(core, stream?, counted))
     }
 }

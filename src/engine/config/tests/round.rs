@@ -30,7 +30,7 @@ timeouts = { head = "1s", body_idle = "2s", idle = "3m", write_idle = "400ms", t
 address = "0.0.0.0:80"
 [upstreams.users]
 endpoints = ["10.0.0.1:9000", { address = "10.0.0.2:9000", weight = 2 }]
-pool = { connections_max = 100, idle_max = 7, idle_timeout = "5s" }
+pool = { connections_max = 100, queue_max = 50, queue_timeout = "2s", idle_max = 7, idle_timeout = "5s" }
 timeouts = { connect = "10ms", first_byte = "off", between_bytes = "2s" }
 [routes.users]
 match = { hosts = ["A.b", "*.c"], path_prefix = "/x/", methods = ["GET", "PURGE"] }
@@ -109,7 +109,7 @@ timeouts = { head = "***", body_idle = "30s", idle = "75s", write_idle = "30s", 
 
 [upstreams.users]
 endpoints = ["10.0.0.1:9000", "***", { address = "***", weight = 2 }]
-pool = { connections_max = "off", idle_max = 1024, idle_timeout = "55s" }
+pool = { connections_max = "off", queue_max = "off", queue_timeout = "1s", idle_max = 1024, idle_timeout = "55s" }
 timeouts = { connect = "1s", first_byte = "30s", between_bytes = "30s" }
 
 [routes.users]
