@@ -41,21 +41,22 @@ pub(super) fn views<N>(context: &AdminContext<N>, status: &Status) -> Vec<Upstre
     let merge = context.counted.merge.borrow();
     let sums: BTreeMap<(&str, &str), &EndpointSums> =
         merge.endpoints().iter().map(|it| ((&*it.upstream, &*it.endpoint), it)).collect();
-    let mut upstreams: Vec<UpstreamView> = Vec::new();
+    let mut upstreams: BTreeMap<&str, UpstreamView> = BTreeMap::new();
+    let configured = status.upstreams.iter().map(|(name, _)| &**name);
+    for name in configured.chain(gauges.keys().map(|&(name, _)| name)) {
+        upstreams.entry(name).or_insert_with(|| UpstreamView {
+            name: name.to_owned(),
+            idle: 0,
+            active: 0,
+            draining: Vec::new(),
+            retries: BTreeMap::new(),
+            endpoints: Vec::new(),
+        });
+    }
     for (&(name, address), gauges) in &gauges {
         let sums = sums.get(&(name, address)).copied();
         let counts = sums.map(|it| it.counts).unwrap_or_default();
-        if upstreams.last().is_none_or(|last| last.name != name) {
-            upstreams.push(UpstreamView {
-                name: name.to_owned(),
-                idle: 0,
-                active: 0,
-                draining: Vec::new(),
-                retries: BTreeMap::new(),
-                endpoints: Vec::new(),
-            });
-        }
-        let Some(upstream) = upstreams.last_mut() else { continue };
+        let Some(upstream) = upstreams.get_mut(name) else { continue };
         upstream.idle += gauges.idle;
         upstream.active += gauges.active;
         for (cause, count) in by_label("ringway_upstream_retries_total", &counts) {
@@ -81,7 +82,7 @@ pub(super) fn views<N>(context: &AdminContext<N>, status: &Status) -> Vec<Upstre
                 .map(|(unix, failure)| FailureView { unix, cause: cause::of_failure(&failure) }),
         });
     }
-    upstreams
+    upstreams.into_values().collect()
 }
 
 /// The numbers of a metric that are not 0, by the value of its label.
