@@ -52,6 +52,7 @@ mod e2e {
     mod starting;
     mod streaming;
     mod systemd;
+    mod timeouts;
     mod truncation;
     mod tunnels;
     mod unix;

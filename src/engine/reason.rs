@@ -122,6 +122,9 @@ reasons! {
     /// The endpoint took the request and did not begin its response within `timeouts.first_byte`
     /// of the upstream.
     FirstByteTimeout = 504 "first_byte_timeout",
+    /// The request was not done at its upstream within `timeouts.total` of the route or the upstream.
+    /// Where the response had already begun, the gateway reset the client's connection.
+    TotalTimeout = 504 "total_timeout",
 }
 
 /// The help text of every violation. The token names the violation.

@@ -25,6 +25,8 @@ pub enum Kind {
     Broken(i32),
     /// Nothing moved for as long as the wait allows.
     Timeout,
+    /// The time for the whole request has passed.
+    TotalTimeout,
     /// The other side broke the protocol.
     Violation(Violation),
     /// A head is longer than its limit.
@@ -82,6 +84,7 @@ impl Failure {
             (_, Kind::Exhausted) => Reason::OutOfResources,
             (_, Kind::NoEndpoint) => Reason::NoEndpoint,
             (_, Kind::PoolFull) => Reason::PoolFull,
+            (_, Kind::TotalTimeout) => Reason::TotalTimeout,
             (Side::Client, Kind::Timeout) => Reason::ClientTimeout,
             (Side::Client, Kind::Violation(violation)) => Reason::Violation(violation),
             (Side::Client, Kind::HeadTooLarge) => Reason::HeadTooLarge,

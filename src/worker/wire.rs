@@ -5,6 +5,7 @@
 use std::pin::pin;
 
 use engine::stage::Stage;
+use engine::time::Instant;
 
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
@@ -32,6 +33,8 @@ pub struct Wire<'a, N: Net> {
     pub read_micros: u64,
     /// How long a write may take to get a byte out, in microseconds.
     pub write_micros: u64,
+    /// When the other party must be done altogether.
+    pub give_up_at: Instant,
 }
 
 impl<N: Net> Clone for Wire<'_, N> {
@@ -48,9 +51,32 @@ impl<N: Net> Wire<'_, N> {
         Failure { stage, side: self.side, kind: kind.into() }
     }
 
+    /// Arms the deadline for an operation that may take `micros`. `false` if the time for the whole
+    /// has passed.
+    fn arm(&self, micros: u64) -> bool {
+        let now = self.net.now();
+        let left = self.give_up_at.micros_since(now);
+        self.deadline.arm(now, micros.min(left));
+        left > 0
+    }
+
+    /// The kind of failure of an operation whose deadline fired, or that met an abort by the other
+    /// direction whose deadline fired.
+    fn late(&self) -> Kind {
+        if self.is_over() { Kind::TotalTimeout } else { Kind::Timeout }
+    }
+
+    /// Whether the time for the whole has passed.
+    pub fn is_over(&self) -> bool {
+        self.net.now() >= self.give_up_at
+    }
+
     /// Reads once into `buf`. `Ok(0)` is the end of the stream.
     pub async fn read(&self, stage: Stage, buf: Buf) -> (Result<usize, Failure>, Buf) {
-        self.deadline.arm(self.net.now(), self.read_micros);
+        if !self.arm(self.read_micros) {
+            self.deadline.clear();
+            return (Err(self.failure(stage, Kind::TotalTimeout)), buf);
+        }
         let mut late = false;
         let (read, buf) = match self.side {
             Side::Client => {
@@ -71,11 +97,13 @@ impl<N: Net> Wire<'_, N> {
         self.deadline.clear();
         let read = match read {
             Ok(n) if n > 0 || !late => Ok(n),
-            _ if late => Err(self.failure(stage, Kind::Timeout)),
+            _ if late => Err(self.failure(stage, self.late())),
             Ok(n) => Ok(n),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
                 Err(self.failure(stage, Kind::Abandoned))
             }
+            // The other direction may have given up first, and the transport with it.
+            Err(_) if self.is_over() => Err(self.failure(stage, Kind::TotalTimeout)),
             Err(error) => Err(self.failure(stage, error)),
         };
         (read, buf)
@@ -85,7 +113,10 @@ impl<N: Net> Wire<'_, N> {
     /// in it.
     pub async fn write(&self, stage: Stage, mut buf: Buf) -> (Result<(), Failure>, Buf) {
         while !buf.is_empty() {
-            self.deadline.arm(self.net.now(), self.write_micros);
+            if !self.arm(self.write_micros) {
+                self.deadline.clear();
+                return (Err(self.failure(stage, Kind::TotalTimeout)), buf);
+            }
             let mut late = false;
             let give_up = || {
                 late = true;
@@ -95,7 +126,7 @@ impl<N: Net> Wire<'_, N> {
             (written, buf) = self.deadline.guard(pin!(self.transport.write(buf)), give_up).await;
             if let Err(error) = written {
                 self.deadline.clear();
-                let kind = if late { Kind::Timeout } else { error.into() };
+                let kind = if late || self.is_over() { self.late() } else { error.into() };
                 return (Err(self.failure(stage, kind)), buf);
             }
         }

@@ -19,6 +19,7 @@ pub(crate) fn of_failure(failure: &Failure) -> String {
         }
         Kind::Closed => format!("{stage}: connection closed too early"),
         Kind::Timeout => format!("{stage}: timed out"),
+        Kind::TotalTimeout => format!("{stage}: the time for the whole request has passed"),
         Kind::HeadTooLarge => format!("{stage}: head is too large"),
         Kind::BodyTooLarge => format!("{stage}: body is too large"),
         Kind::Exhausted => format!("{stage}: no descriptor, memory or port left"),

@@ -230,11 +230,6 @@ const ROWS: &[AdviceRow] = &[
     ),
     missing(
         &["upstreams.pool"],
-        "queue_max queue_timeout",
-        "a request for which no connection is left is answered 503 at once",
-    ),
-    missing(
-        &["upstreams.pool"],
         "idle_min age_max requests_max max_age max_requests",
         "bound idle connections by `idle_max` and `idle_timeout`",
     ),
@@ -267,6 +262,9 @@ const ROWS: &[AdviceRow] = &[
     ),
     missing(ROUTE, "limits", "write `limits` in the listener"),
     missing(ROUTE, "retry retries", RETRY),
+    other(ROUTE, "timeout request_timeout", "write `timeouts.total`"),
+    other(WITH_WAITS, "timeout request_timeout request overall", "write `timeouts.total`"),
+    other(&["listeners.timeouts"], "total request", "write `timeouts.total` in a route"),
     missing(
         ROUTE,
         "split split_by traffic_split weights weight canary",

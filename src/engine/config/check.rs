@@ -15,7 +15,7 @@ use super::admin::AdminAddress;
 use super::matching::{Match, PathRule};
 use super::model::Model;
 use super::reply::Reply;
-use super::route::{Destination, Route};
+use super::route::{Destination, Route, RouteTimeouts};
 use super::upstream::Endpoint;
 use crate::address::Address;
 use crate::keys::{Diagnostic, MASK, Name, Span, Spanned, nearest};
@@ -28,7 +28,7 @@ pub(crate) fn check(model: &Model) -> Vec<Diagnostic> {
     diagnostics.extend(upstream_names(model));
     diagnostics.extend(replies(model));
     diagnostics.extend(lists(model));
-    diagnostics.extend(upgrades(model));
+    diagnostics.extend(superfluous(model));
     diagnostics.extend(ports(model));
     diagnostics.extend(ties(model));
     diagnostics
@@ -230,20 +230,26 @@ fn replies(model: &Model) -> Vec<Diagnostic> {
     with_body.map(mistake).collect()
 }
 
-/// Routes that let clients switch to another protocol and have no endpoint that could agree.
-fn upgrades(model: &Model) -> Vec<Diagnostic> {
-    let routes = model.document.routes.objects.iter();
-    let superfluous = routes.filter_map(|(name, route)| match &route.destination {
-        Destination::Upstream(_) => None,
-        Destination::Redirect(_) | Destination::Reply(_) => Some((name, route.upgrades.as_ref()?)),
-    });
-    let mistake = |(name, upgrades): (&Spanned<Name>, &Spanned<Vec<_>>)| {
-        let what = format!("`routes.{}` has `upgrades` and no `upstream`", **name);
-        Diagnostic::error(&model.texts, upgrades.span, what)
-            .because("it is the endpoint that agrees to another protocol")
-            .cured_by("leave `upgrades` out")
-    };
-    superfluous.map(mistake).collect()
+/// Routes with keys about an endpoint, and without one.
+fn superfluous(model: &Model) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    for (name, route) in &model.document.routes.objects {
+        if matches!(route.destination, Destination::Upstream(_)) {
+            continue;
+        }
+        let mut report = |span: Span, key: &str, why: &str| {
+            let what = format!("`routes.{}` has `{key}` and no `upstream`", **name);
+            let diagnostic = Diagnostic::error(&model.texts, span, what);
+            diagnostics.push(diagnostic.because(why).cured_by(format!("leave `{key}` out")));
+        };
+        if let Some(upgrades) = &route.upgrades {
+            report(upgrades.span, "upgrades", "it is the endpoint that agrees to another protocol");
+        }
+        if *route.timeouts != RouteTimeouts::default() {
+            report(route.timeouts.span, "timeouts", "there is no endpoint to wait for");
+        }
+    }
+    diagnostics
 }
 
 /// Endpoints that nobody can connect to.

@@ -43,7 +43,7 @@ pub use model::Model;
 pub use redirect::{LocationPart, Redirect, RedirectStatus};
 pub use reference::{reference, sample, schema};
 pub use reply::{Reply, ReplyBody, ReplyHeaders};
-pub use route::{Destination, Route};
+pub use route::{Destination, Route, RouteTimeouts};
 pub use runtime::{Cores, CpuList, DriverChoice, ProcessLogFormat, Runtime};
 pub use sources::{SOURCE_BYTES_MAX, SOURCES_MAX, Sources, VALUE_BYTES_MAX};
 pub use upstream::{Endpoint, PoolLimits, Upstream, UpstreamTimeouts};

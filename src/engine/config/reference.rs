@@ -10,8 +10,8 @@ const REFERENCE: &str = r#"# Configuration
 
 <!-- Generated from src/engine/config. Do not edit: run `UPDATE=1 cargo test -p engine`. -->
 
-A configuration is a TOML file. `ringway check FILE` says everything that is wrong with it, each
-mistake with its place and a cure, and starts nothing. [minimal.toml](../config/minimal.toml) is the
+A configuration is a TOML file. `ringway check FILE` names every mistake in it, with its place and a
+cure, and starts nothing. [minimal.toml](../config/minimal.toml) is the
 smallest useful one, [ringway.toml](../config/ringway.toml) has every key with its default, and
 [ringway.schema.json](../config/ringway.schema.json) is for editors.
 
@@ -23,13 +23,12 @@ smallest useful one, [ringway.toml](../config/ringway.toml) has every key with i
 
 **Variables.** In strings, `${env:NAME}` stands for an environment variable, `${env:NAME:-default}`
 for the same or a default if it is not set, `${file:PATH}` for the content of a file without the line
-feed at its end. They are put in after the TOML was read, so a value cannot change anything but its
-string. `$${` stands for `${` itself. Values that came from variables are secret: no message and no
+feed at its end. They are replaced after the TOML was read, so a value can change nothing but its string. `$${` stands for `${` itself. Values that came from variables are secret: no message and no
 output shows them. A number may be given by a variable too: `headers_max = "${env:HEADERS_MAX}"`.
 
-**Several files.** `include` names further files, which may name further ones. What they hold is
-merged; an object, or a section without names such as `[runtime]`, that is given twice is an error.
-A pattern with a star that fits no file is a warning, a path that names none is an error.
+**Several files.** `include` names further files, which may name further ones. All of them are merged.
+An object, or a section without names such as `[runtime]`, that stands in two files is an error. A
+pattern with a star that fits no file is a warning; a path that names no file is an error.
 
 **Bounds.** A file has at most 8 MiB, a configuration at most 1,000 files, the value of a variable at
 most 64 KiB.

@@ -4,7 +4,9 @@ use super::matching::Match;
 use super::redirect::Redirect;
 use super::reply::Reply;
 use super::upgrades::Protocol;
-use crate::keys::{ExactlyOne, KeyRule, Spanned, one_of, section};
+use super::upstream::UpstreamTimeouts;
+use crate::keys::{ExactlyOne, KeyRule, LONGEST, Limit, SHORTEST, Spanned, one_of, section};
+use crate::time::Micros;
 
 section! {
     /// A match rule, and the destination of the requests that fit it.
@@ -18,6 +20,40 @@ section! {
         /// protocol reaches the endpoint without `Upgrade`. Absent: ["websocket"]; [] for none. Only
         /// beside `upstream`.
         upgrades: Option<Spanned<Vec<Spanned<Protocol>>>> => KeyRule::optional("[\"websocket\"]");
+        /// Timeouts of its requests, which override those of the upstream. Only beside `upstream`.
+        timeouts: Spanned<RouteTimeouts> => KeyRule::settings();
+    }
+}
+
+section! {
+    /// Timeouts of the requests of a route. They override those of the upstream.
+    #[derive(Copy)]
+    pub settings RouteTimeouts {
+        /// From the end of the request to the first byte of the response, as `timeouts.first_byte` of
+        /// upstreams. Absent: that of the upstream.
+        first_byte: Option<Limit<Micros>> => KeyRule::optional("\"5s\"")
+            .within_or_off(SHORTEST..=LONGEST);
+        /// Between two pieces of a response, as `timeouts.between_bytes` of upstreams. Absent: that of
+        /// the upstream.
+        between_bytes: Option<Limit<Micros>> => KeyRule::optional("\"off\"")
+            .within_or_off(SHORTEST..=LONGEST);
+        /// For the whole of a request at the upstream, as `timeouts.total` of upstreams. Absent: that
+        /// of the upstream.
+        total: Option<Limit<Micros>> => KeyRule::optional("\"2s\"")
+            .within_or_off(SHORTEST..=LONGEST);
+    }
+}
+
+impl RouteTimeouts {
+    /// The timeouts that hold for a request of the route at an upstream with these.
+    #[must_use]
+    pub fn over(self, upstream: UpstreamTimeouts) -> UpstreamTimeouts {
+        UpstreamTimeouts {
+            first_byte: self.first_byte.unwrap_or(upstream.first_byte),
+            between_bytes: self.between_bytes.unwrap_or(upstream.between_bytes),
+            total: self.total.unwrap_or(upstream.total),
+            ..upstream
+        }
     }
 }
 

@@ -51,6 +51,10 @@ section! {
         /// Between two pieces of a response. Then the client's connection is closed.
         between_bytes: Limit<Micros> => KeyRule::default(Limit::at(Micros::secs(30)))
             .within_or_off(SHORTEST..=LONGEST);
+        /// For the whole of a request at the upstream: from the choice of the first endpoint, over all
+        /// tries, to the last byte of the response. Then 504; where the response has begun, the
+        /// client's connection is closed. A tunnel ends it.
+        total: Limit<Micros> => KeyRule::default(Limit::OFF).within_or_off(SHORTEST..=LONGEST);
     }
 }
 

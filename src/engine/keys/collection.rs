@@ -53,6 +53,12 @@ impl<T> Spanned<T> {
     }
 }
 
+impl<T: Default> Default for Spanned<T> {
+    fn default() -> Self {
+        Self::unwritten(T::default())
+    }
+}
+
 impl<T> Deref for Spanned<T> {
     type Target = T;
 

@@ -384,6 +384,19 @@ impl<T: PartialOrd + CanBeOff, A> KeyRule<Limit<T>, A> {
     }
 }
 
+impl<T: PartialOrd + CanBeOff, A> KeyRule<Option<Limit<T>>, A> {
+    /// The smallest and the largest limit, if there is one. Off lies outside of them and is allowed
+    /// too.
+    pub fn within_or_off(self, bounds: RangeInclusive<T>) -> Self {
+        let (min, max) = bounds.into_inner();
+        Self {
+            bounds: Some(Some(Limit::at(min))..=Some(Limit::at(max))),
+            is_inside: |value, bounds| value.is_none_or(Limit::is_off) || bounds.contains(value),
+            ..self
+        }
+    }
+}
+
 impl<T> DefaultRule<T> for KeyRule<T> {
     fn default_value(self) -> T {
         match self.absent {

@@ -40,7 +40,12 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
         // There are fewer routes than bytes in a configuration, and fewer of those than 2^32.
         let number = u32::try_from(routes.len()).unwrap_or(u32::MAX);
         rules.extend(rules_of(&route.matches, number));
-        routes.push(Route { name: (***name).into(), action, upgrades: upgrades(route) });
+        let upstream = match action {
+            Action::Upstream(UpstreamId(index)) => upstreams.get(index as usize),
+            Action::Redirect(_) | Action::Reply(_) => None,
+        };
+        let timeouts = route.timeouts.over(upstream.map(|it| it.timeouts).unwrap_or_default());
+        routes.push(Route { name: (***name).into(), action, upgrades: upgrades(route), timeouts });
     }
     let router = Router::new(rules);
     let records = document.access_log.is_some();

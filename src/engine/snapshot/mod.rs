@@ -151,6 +151,8 @@ pub struct Route {
     pub action: Action,
     /// The protocols that its clients may switch to.
     pub upgrades: Upgrades,
+    /// The timeouts of its requests at the upstream.
+    pub timeouts: UpstreamTimeouts,
 }
 
 /// The protocols that the clients of a route may switch to (RFC 9110 section 7.8).

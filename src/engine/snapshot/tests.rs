@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::*;
-use crate::config::{Sources, parse};
+use crate::config::{Limit, Sources, parse};
+use crate::time::Micros;
 
 /// The snapshot of a configuration, without its first line.
 pub(super) fn snapshot(text: &str, identities: &mut Identities) -> Snapshot {
@@ -113,6 +114,25 @@ fn a_redirect_leads_where_the_configuration_says() {
     let mut out = Vec::new();
     assert!(redirect.location(b"a.b", b"/c", Some(b"d"), &mut out));
     assert_eq!((redirect.status.0, out.as_slice()), (301, b"https://a.b:8443/x/c?d#y".as_slice()));
+}
+
+#[test]
+fn the_timeouts_of_a_route_go_before_those_of_its_upstream() {
+    let snapshot = with_listener(
+        "[upstreams.x]\nendpoints = [\"127.0.0.1:1\"]\n\
+         timeouts = { connect = \"2s\", first_byte = \"3s\", total = \"4s\" }\n\
+         [routes.a]\nmatch = { path = \"/a\" }\nupstream = \"x\"\n\
+         [routes.b]\nmatch = { path = \"/b\" }\nupstream = \"x\"\n\
+         timeouts = { first_byte = \"off\", total = \"5s\" }\n",
+    );
+    let of = |index: usize| {
+        let timeouts = snapshot.routes[index].timeouts;
+        [timeouts.first_byte, timeouts.between_bytes, timeouts.total]
+    };
+    let secs = |secs: u64| Limit::at(Micros::secs(secs));
+    assert_eq!(of(0), [secs(3), secs(30), secs(4)]);
+    assert_eq!(of(1), [Limit::OFF, secs(30), secs(5)]);
+    assert_eq!(snapshot.routes[1].timeouts.connect, Micros::secs(2));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use std::task::Poll;
 use engine::address::ClientAddress;
 use engine::snapshot::ProxyProtocol;
 use engine::stage::Stage;
+use engine::time::Instant;
 
 use handshake::Handshake;
 
@@ -126,6 +127,7 @@ impl<N: Net> Connection<N> {
             side: Side::Client,
             read_micros,
             write_micros,
+            give_up_at: Instant(u64::MAX),
         }
     }
 

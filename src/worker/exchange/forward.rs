@@ -34,16 +34,9 @@ impl<N: Net> Exchange<'_, N> {
         request: CallRequest<'c>,
     ) -> Result<Call<'c, N>, End> {
         self.notes.upstream.set(Some(upstream));
-        let settings = self.snapshot.table().upstream(upstream);
         let slot = self.snapshot.upstream(upstream).ok_or(End::Reply(Reason::NoEndpoint))?;
         let deadlines = [self.upload, self.download];
-        Ok(Call::new(
-            (self.core, self.state),
-            (settings, slot),
-            request,
-            deadlines,
-            &self.notes.call,
-        ))
+        Ok(Call::new((self.core, self.state), slot, request, deadlines, &self.notes.call))
     }
 
     /// The whole request is here: sends it, perhaps more than once, and forwards the response.

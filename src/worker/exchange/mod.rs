@@ -217,9 +217,11 @@ impl<'a, N: Net> Exchange<'a, N> {
             return Err(End::Reply(Reason::BodyTooLarge));
         }
         let (route, upstream) = self.route(head)?;
+        let timeouts = route.timeouts;
         let switch_to = self.admit(head, route)?;
         let size = head.body_size();
-        let request = CallRequest { head, size, switch_to: switch_to.as_deref() };
+        let switch_to = switch_to.as_deref();
+        let request = CallRequest { head, size, switch_to, timeouts };
         if first.last {
             self.forward_whole(client, request, upstream, first).await
         } else {

@@ -56,7 +56,10 @@ pub(super) async fn body<N: Net, S: ResponseSource, K: ResponseSink>(
     let mut chunks = 0u32;
     while !last {
         let chunk = source.next().await.inspect_err(|failure| failed(*failure));
-        let chunk = chunk.map_err(|_| End::Abort(Reason::ResponseTruncated))?;
+        let chunk = chunk.map_err(|failure| match failure.kind {
+            Kind::TotalTimeout => End::Abort(Reason::TotalTimeout),
+            _ => End::Abort(Reason::ResponseTruncated),
+        })?;
         last = chunk.last;
         exchange.notes.add_out(chunk.buf.len());
         sink.chunk(chunk).await.map_err(gone)?;

@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use engine::reason::Reason;
 use engine::retry::{Ledger, Verdict, judge};
-use engine::snapshot::Upstream;
+use engine::snapshot::UpstreamTimeouts;
 use engine::stage::Stage;
 use engine::time::Instant;
 use proto::head::{BodySize, RequestHead, ResponseHead};
@@ -48,6 +48,8 @@ pub struct CallRequest<'a> {
     pub size: BodySize,
     /// The protocol that the endpoint is asked to switch to.
     pub switch_to: Option<&'a [u8]>,
+    /// How long its endpoints may keep us waiting.
+    pub timeouts: UpstreamTimeouts,
 }
 
 /// The party that waits for the response while a call runs.
@@ -81,9 +83,10 @@ pub struct Call<'a, N: Net> {
     pub(super) core: &'a Core<N>,
     /// Frees a descriptor for a connection, where the core is short of them.
     pub(super) shed: &'a dyn Shed,
-    pub(super) settings: &'a Upstream,
     pub(super) slot: &'a UpstreamSlot<N>,
-    request: CallRequest<'a>,
+    pub(super) request: CallRequest<'a>,
+    /// When the call must be done altogether.
+    pub(super) give_up_at: Instant,
     pub(super) upload: &'a Deadline,
     download: &'a Deadline,
     pub(super) notes: &'a CallNotes,
@@ -102,11 +105,11 @@ pub struct Call<'a, N: Net> {
 }
 
 impl<'a, N: Net> Call<'a, N> {
-    /// A call of the upstream with these `settings` and this `slot`. The deadlines belong to the
-    /// call alone while it runs: `upload` of the direction to the endpoint, `download` of the other.
-    pub const fn new(
+    /// A call of the upstream with this `slot`. The deadlines belong to the call alone while it runs:
+    /// `upload` of the direction to the endpoint, `download` of the other.
+    pub fn new(
         (core, shed): (&'a Core<N>, &'a dyn Shed),
-        (settings, slot): (&'a Upstream, &'a UpstreamSlot<N>),
+        slot: &'a UpstreamSlot<N>,
         request: CallRequest<'a>,
         [upload, download]: [&'a Deadline; 2],
         notes: &'a CallNotes,
@@ -114,9 +117,9 @@ impl<'a, N: Net> Call<'a, N> {
         Self {
             core,
             shed,
-            settings,
             slot,
             request,
+            give_up_at: core.net.now().plus_micros(request.timeouts.total.value().0),
             upload,
             download,
             notes,
@@ -244,7 +247,8 @@ impl<'a, N: Net> Call<'a, N> {
         self.notes.failure.set(Some(failure));
         // A deadline that has passed is not extended by another try; and a thing that the gateway
         // itself is short of is not found at another endpoint.
-        let late = failure.kind == Kind::Timeout && failure.stage != Stage::Connect;
+        let late = failure.kind == Kind::TotalTimeout
+            || failure.kind == Kind::Timeout && failure.stage != Stage::Connect;
         if late || failure.kind == Kind::Exhausted {
             return Err(failure);
         }

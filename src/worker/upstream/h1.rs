@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 
+use engine::snapshot::UpstreamTimeouts;
 use engine::stage::Stage;
 use engine::time::Instant;
 use proto::h1::{Scanner, encode_request, encoded_len_max, parse_response};
@@ -59,6 +60,8 @@ pub(super) struct Connection<N: Net> {
     first_byte_micros: u64,
     /// How long a body may stand still in either direction, in microseconds.
     between_bytes_micros: u64,
+    /// When the endpoint must be done altogether.
+    give_up_at: Instant,
     state: State,
 }
 
@@ -96,6 +99,7 @@ impl<N: Net> Connection<N> {
             abrupt: false,
             first_byte_micros: 0,
             between_bytes_micros: 0,
+            give_up_at: Instant(0),
             state: State::default(),
         }
     }
@@ -121,9 +125,10 @@ impl<N: Net> LentConnection<N> {
     }
 
     /// See [`Lease::set_patience`](super::Lease::set_patience).
-    pub const fn set_patience(&mut self, first_byte_micros: u64, between_bytes_micros: u64) {
-        self.connection.first_byte_micros = first_byte_micros;
-        self.connection.between_bytes_micros = between_bytes_micros;
+    pub const fn set_patience(&mut self, timeouts: &UpstreamTimeouts, give_up_at: Instant) {
+        self.connection.first_byte_micros = timeouts.first_byte.value().0;
+        self.connection.between_bytes_micros = timeouts.between_bytes.value().0;
+        self.connection.give_up_at = give_up_at;
     }
 
     /// See [`Lease::may_switch`](super::Lease::may_switch).
@@ -198,6 +203,7 @@ impl<N: Net> LentConnection<N> {
             side: Side::Endpoint,
             read_micros: connection.between_bytes_micros,
             write_micros: connection.between_bytes_micros,
+            give_up_at: connection.give_up_at,
         };
         let State {
             sent,
@@ -351,9 +357,10 @@ impl<N: Net> Source<'_, N> {
         give_up_at: &mut Instant,
         while_waiting: &mut impl FnMut() -> bool,
     ) -> (Result<usize, Failure>, Buf) {
-        let Wire { net, deadline, transport, .. } = self.wire;
+        let Wire { net, deadline, transport, give_up_at: over_at, .. } = self.wire;
         let look_around = |now: Instant, give_up_at: Instant| {
-            deadline.arm(now, give_up_at.micros_since(now).min(LOOK_AROUND_MICROS));
+            let left = give_up_at.min(over_at).micros_since(now);
+            deadline.arm(now, left.min(LOOK_AROUND_MICROS));
         };
         look_around(net.now(), *give_up_at);
         let mut ended = None;
@@ -363,7 +370,9 @@ impl<N: Net> Source<'_, N> {
             if !self.sent.get() {
                 *give_up_at = now.plus_micros(self.first_byte_micros);
             }
-            if now >= *give_up_at {
+            if now >= over_at {
+                ended = Some(Kind::TotalTimeout);
+            } else if now >= *give_up_at {
                 ended = Some(Kind::Timeout);
             } else if !while_waiting() {
                 ended = Some(Kind::Abandoned);
@@ -378,6 +387,8 @@ impl<N: Net> Source<'_, N> {
         let read = match (read, ended) {
             (Ok(n), _) if n > 0 => Ok(n),
             (_, Some(kind)) => Err(kind),
+            // The upload may have given up first, and the connection with it.
+            (_, None) if self.wire.is_over() => Err(Kind::TotalTimeout),
             (Ok(_), None) => Err(Kind::Closed),
             (Err(error), None) => Err(error.into()),
         };

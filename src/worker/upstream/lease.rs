@@ -1,5 +1,6 @@
 //! A lease: a connection to an endpoint, or one stream of a shared connection, lent to one try.
 
+use engine::snapshot::UpstreamTimeouts;
 use engine::time::Instant;
 
 use super::h1;
@@ -57,13 +58,11 @@ impl<N: Net> Lease<N> {
         }
     }
 
-    /// Sets how long the endpoint may take for the head of its response, and between two moves of
-    /// a body, in microseconds.
-    pub const fn set_patience(&mut self, first_byte_micros: u64, between_bytes_micros: u64) {
+    /// Sets how long the endpoint may take for the head of its response and between two moves of a
+    /// body, and when it must be done altogether.
+    pub const fn set_patience(&mut self, timeouts: &UpstreamTimeouts, give_up_at: Instant) {
         match &mut self.lent {
-            Lent::H1(connection) => {
-                connection.set_patience(first_byte_micros, between_bytes_micros);
-            }
+            Lent::H1(connection) => connection.set_patience(timeouts, give_up_at),
         }
     }
 

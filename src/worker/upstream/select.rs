@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use engine::stage::Stage;
+use engine::time::Micros;
 
 use super::call::Call;
 use super::endpoint::EndpointSlot;
@@ -57,8 +58,7 @@ impl<N: Net> Call<'_, N> {
         };
         self.notes.connected_at.set(Some(self.core.net.now()));
         let mut lease = Lease::new(attempt, lent);
-        let timeouts = &self.settings.timeouts;
-        lease.set_patience(timeouts.first_byte.value().0, timeouts.between_bytes.value().0);
+        lease.set_patience(&self.request.timeouts, self.give_up_at);
         Ok(lease)
     }
 
@@ -95,7 +95,8 @@ impl<N: Net> Call<'_, N> {
     /// Waits in the queue of the upstream for an offer, for as long as the queue allows.
     async fn wait(&self, still_waits: &dyn Fn() -> bool) -> Result<Selected<N>, Failure> {
         let (core, slot, deadline) = (self.core, self.slot, self.upload);
-        let give_up_at = core.net.now().plus_micros(slot.queue_micros());
+        let full_at = core.net.now().plus_micros(slot.queue_micros());
+        let give_up_at = full_at.min(self.give_up_at);
         let look_around = || {
             let now = core.net.now();
             deadline.arm(now, give_up_at.micros_since(now).min(LOOK_AROUND_MICROS));
@@ -126,8 +127,10 @@ impl<N: Net> Call<'_, N> {
             if !still_waits() {
                 return failed(Kind::Abandoned);
             }
-            if core.net.now() >= give_up_at {
-                return failed(Kind::PoolFull);
+            match core.net.now() {
+                now if now >= self.give_up_at => return failed(Kind::TotalTimeout),
+                now if now >= full_at => return failed(Kind::PoolFull),
+                _ => {}
             }
             look_around();
             Poll::Pending
@@ -144,7 +147,9 @@ impl<N: Net> Call<'_, N> {
         endpoint: &EndpointSlot<N>,
         counted: Counted<N>,
     ) -> Result<Lent<N>, Failure> {
-        let (core, pool, timeout) = (self.core, &endpoint.pool, self.settings.timeouts.connect);
+        let (core, pool) = (self.core, &endpoint.pool);
+        let left = self.give_up_at.micros_since(core.net.now());
+        let timeout = Micros(self.request.timeouts.connect.0.min(left));
         if !core.has_descriptors() {
             self.shed.for_endpoint();
         }
@@ -156,6 +161,12 @@ impl<N: Net> Call<'_, N> {
             }
             connected => connected,
         };
-        Ok(pool.lend(core, stream?, counted))
+        match stream {
+            Ok(stream) => Ok(pool.lend(core, stream, counted)),
+            Err(Failure { kind: Kind::Timeout, .. }) if core.net.now() >= self.give_up_at => {
+                Err(Failure::endpoint(Stage::Connect, Kind::TotalTimeout))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 }

@@ -135,6 +135,14 @@ const ROUTES: &[Row] = &[
     (Add("match = { methods = [\"GET\", \"GET\"] }"), "9:29", "names the method GET twice"),
     (Add("match = { hosts = [\"*.*.b\"] }"), "9:20", "a star stands for whole labels"),
     (Add("[routes.b]\nupstream = \"users\""), "9:9", "`users` and `b` are both for any host"),
+    (
+        Add(
+            "[routes.b]\nredirect = { to = \"/x\" }\nmatch.path = \"/b\"\ntimeouts = { total = \"1s\" }",
+        ),
+        "12:12",
+        "has `timeouts` and no `upstream`",
+    ),
+    (Add("timeouts = { total = \"1ms\" }"), "9:22", "not between \"10ms\" and \"24h\""),
     (Add("[routes.b]\nredirect = { status = 301 }"), "10:12", "has no `to`"),
     (Add("[routes.b]\nredirect = { to = \"x.y\" }"), "10:19", "begin it with https://"),
     (Add("[routes.b]\nredirect = { to = \"/{uri}\" }"), "10:19", "{uri} is not a placeholder"),

@@ -63,7 +63,7 @@ const LISTENER: &[Row] = &[
     ("timeouts.tunnel_idle = \"none\"", "write \"off\" for none"),
     ("timeouts.tunnel_idle = off", "write it in double quotes: \"off\""),
     ("timeouts = \"30s\"", "write a table such as { head = \"10s\" }"),
-    ("timeouts.total = \"1s\"", "the keys here are: head"),
+    ("timeouts.total = \"1s\"", "write `timeouts.total` in a route"),
     ("limits.body_bytes_max = \"10M\"", "write \"10MiB\""),
     ("limits.body_bytes_max = \"256MB\"", "write \"256MiB\""),
     ("limits.body_bytes_max = \"1 GiB\"", "write \"1GiB\""),

@@ -165,6 +165,6 @@ fn large_texts_take_no_more_than_their_size() {
             let _ = super::super::render(&diagnostics, false);
         }
         let took = started.elapsed();
-        assert!(took < Duration::from_secs(20), "{name}: {took:?}");
+        assert!(took < Duration::from_secs(40), "{name}: {took:?}");
     }
 }
