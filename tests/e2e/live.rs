@@ -243,6 +243,7 @@ fn a_bad_change_is_refused_whole_and_said_in_log_answer_and_metric() {
     eventually("both refusals are counted", || {
         gateway.metric("ringway_config_reloads_total", &["result=\"refused\""]) >= 2.0
     });
+    assert_eq!(gateway.metric("ringway_config_last_reload_successful", &[]), 0.0);
     gateway.stop();
 }
 

@@ -105,6 +105,9 @@ own! {
             let Status { reloads_ok, reloads_unchanged, reloads_refused, .. } = *it.status;
             by([("ok", reloads_ok), ("unchanged", reloads_unchanged), ("refused", reloads_refused)])
         };
+    "ringway_config_last_reload_successful" []
+        "1 when the last change of the configuration was taken or there was none, 0 when it was refused"
+        => |it| one(u64::from(!matches!(it.status.last_reload, Some((_, Err(_))))));
     "ringway_upstream_reuse_ratio" []
         "Share of sends since the start that took a connection from a pool, 0 to 1"
         => |it| {

@@ -234,6 +234,7 @@ fn every_metric_of_the_table_is_there_and_reads_back() {
         ("ringway_core_busy_seconds_total", &[("core", "0")], 1.25),
         ("ringway_config_version", &[("core", "0")], 7.0),
         ("ringway_config_reloads_total", &[("result", "refused")], 2.0),
+        ("ringway_config_last_reload_successful", &[], 1.0),
         ("ringway_driver_info", &[("driver", "io_uring")], 1.0),
         ("ringway_memory_bytes", &[("kind", "buffers_lent")], 8192.0),
         ("ringway_access_log_dropped_total", &[], 3.0),
