@@ -148,6 +148,8 @@ fields! {
         => |it, to| to.number(it.record.times.done);
     "config_version" "the version of the configuration that it was served by"
         => |it, to| to.number(it.destination.map_or(0, |it| it.config_version));
+    "core" "the number of the core that served it"
+        => |it, to| to.number(it.records.core as u64);
     "user_agent" "the `User-Agent` as sent"
         => |it, to| to.text(it.records.text(&it.record.texts.user_agent));
 }

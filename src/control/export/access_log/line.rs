@@ -109,7 +109,7 @@ mod tests {
                 r#""bytes_in":0,"bytes_out":123,"upstream":"users","endpoint":"10.0.0.1:9000","#,
                 r#""tries":2,"retried_because":"endpoint_reset","reused_connection":false,"#,
                 r#""head_us":1,"connect_us":20,"first_byte_us":300,"total_us":4000,"#,
-                r#""config_version":7,"user_agent":"curl/8.5.0"}"#,
+                r#""config_version":7,"core":0,"user_agent":"curl/8.5.0"}"#,
                 "\n"
             )
         );
