@@ -29,10 +29,10 @@ const PREAMBLE_BYTES: usize = 16;
 
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Says {
+pub enum ProxiedClient {
     /// Nothing of a client: the balancer speaks for itself, or does not know (`LOCAL`, `UNKNOWN`,
     /// `UNSPEC`). The connection's own addresses stand.
-    Nothing,
+    Unknown,
     /// The client connected from `source` to `destination`.
     Ip {
         /// Where the client is.
@@ -46,17 +46,17 @@ pub enum Says {
 
 /// What bytes are so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ProxyHeader {
     /// They may become a header.
-    More,
-    /// They are none and do not begin one.
-    NoHeader,
+    Incomplete,
+    /// They are no header and begin none.
+    Absent,
     /// They begin with a header.
-    Header {
+    Complete {
         /// Bytes of it; what the client sent follows.
         len: usize,
         /// What it says.
-        says: Says,
+        client: ProxiedClient,
     },
 }
 
@@ -105,14 +105,14 @@ faults! {
 ///
 /// # Errors
 /// They begin as a header does, and cannot become one.
-pub fn parse(bytes: &[u8]) -> Result<Step, Fault> {
+pub fn parse(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
     if begins(bytes, SIGNATURE) {
         return version_2(bytes);
     }
     if begins(bytes, LINE_START) {
         return version_1(bytes);
     }
-    Ok(Step::NoHeader)
+    Ok(ProxyHeader::Absent)
 }
 
 /// Whether what is there of `start` is as it must be.
@@ -120,27 +120,31 @@ fn begins(bytes: &[u8], start: &[u8]) -> bool {
     bytes.iter().zip(start).all(|(byte, expected)| byte == expected)
 }
 
-fn version_1(bytes: &[u8]) -> Result<Step, Fault> {
+fn version_1(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
     let within = bytes.get(..LINE_BYTES_MAX).unwrap_or(bytes);
     let Some(end) = within.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
-        return if bytes.len() < LINE_BYTES_MAX { Ok(Step::More) } else { Err(Fault::LineTooLong) };
+        return if bytes.len() < LINE_BYTES_MAX {
+            Ok(ProxyHeader::Incomplete)
+        } else {
+            Err(Fault::LineTooLong)
+        };
     };
     match bytes.get(end..end + 2) {
         Some(b"\r\n") if end + 2 <= LINE_BYTES_MAX => {}
         Some(b"\r\n") => return Err(Fault::LineTooLong),
-        None if bytes.get(end) == Some(&b'\r') => return Ok(Step::More),
+        None if bytes.get(end) == Some(&b'\r') => return Ok(ProxyHeader::Incomplete),
         _ => return Err(Fault::Line),
     }
     let line = bytes.get(LINE_START.len()..end).ok_or(Fault::Line)?;
-    Ok(Step::Header { len: end + 2, says: line_says(line)? })
+    Ok(ProxyHeader::Complete { len: end + 2, client: client_of_line(line)? })
 }
 
 /// What is behind `PROXY `, without its end.
-fn line_says(line: &[u8]) -> Result<Says, Fault> {
+fn client_of_line(line: &[u8]) -> Result<ProxiedClient, Fault> {
     let line = str::from_utf8(line).map_err(|_| Fault::Line)?;
     // What follows is ignored, whatever it is.
     if line == "UNKNOWN" || line.starts_with("UNKNOWN ") {
-        return Ok(Says::Nothing);
+        return Ok(ProxiedClient::Unknown);
     }
     let mut words = line.split(' ');
     let mut word = || words.next().ok_or(Fault::Line);
@@ -155,7 +159,7 @@ fn line_says(line: &[u8]) -> Result<Says, Fault> {
         _ => Err(Fault::Line),
     };
     let (source, destination) = (ip(source)?, ip(destination)?);
-    Ok(Says::Ip {
+    Ok(ProxiedClient::Ip {
         source: SocketAddr::new(source, port(source_port)?),
         destination: SocketAddr::new(destination, port(destination_port)?),
     })
@@ -167,17 +171,17 @@ fn port(text: &str) -> Result<u16, Fault> {
     text.parse().ok().filter(|_| plain && !padded).ok_or(Fault::Port)
 }
 
-fn version_2(bytes: &[u8]) -> Result<Step, Fault> {
+fn version_2(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
     let [command, family] = match bytes.get(SIGNATURE.len()..) {
-        None | Some([]) => return Ok(Step::More),
-        Some([command]) => return is_command(*command).map(|_| Step::More),
+        None | Some([]) => return Ok(ProxyHeader::Incomplete),
+        Some([command]) => return is_command(*command).map(|_| ProxyHeader::Incomplete),
         Some([command, family, ..]) => [*command, *family],
     };
     let local = is_command(command)?;
     // LOCAL: the family is ignored, and all that follows it is skipped.
     let addresses_len = if local { 0 } else { addresses_len(family)? };
     let Some(&[_, _, high, low]) = bytes.get(SIGNATURE.len()..PREAMBLE_BYTES) else {
-        return Ok(Step::More);
+        return Ok(ProxyHeader::Incomplete);
     };
     let len = PREAMBLE_BYTES + usize::from(u16::from_be_bytes([high, low]));
     if len < PREAMBLE_BYTES + addresses_len {
@@ -186,20 +190,20 @@ fn version_2(bytes: &[u8]) -> Result<Step, Fault> {
     if len > HEADER_BYTES_MAX {
         return Err(Fault::TooLong);
     }
-    let Some(header) = bytes.get(..len) else { return Ok(Step::More) };
+    let Some(header) = bytes.get(..len) else { return Ok(ProxyHeader::Incomplete) };
     let (addresses, vectors) = header
         .get(PREAMBLE_BYTES..)
         .and_then(|rest| rest.split_at_checked(addresses_len))
         .ok_or(Fault::Short)?;
-    let says = match addresses {
-        [] => Says::Nothing,
-        _ => addresses_say(addresses),
+    let client = match addresses {
+        [] => ProxiedClient::Unknown,
+        _ => client_of_addresses(addresses),
     };
     // Where nothing is known of the addresses, nobody knows where they end.
     if addresses_len > 0 {
         check_vectors(header, vectors)?;
     }
-    Ok(Step::Header { len, says })
+    Ok(ProxyHeader::Complete { len, client })
 }
 
 /// Whether the command is LOCAL; else it is PROXY.
@@ -223,10 +227,10 @@ fn addresses_len(family: u8) -> Result<usize, Fault> {
 }
 
 /// Addresses of one of the three lengths.
-fn addresses_say(addresses: &[u8]) -> Says {
+fn client_of_addresses(addresses: &[u8]) -> ProxiedClient {
     let address = |ip: IpAddr, port: [u8; 2]| SocketAddr::new(ip, u16::from_be_bytes(port));
     if let Some((&[a, b, c, d, e, f, g, h, i, j, k, l], [])) = addresses.split_first_chunk::<12>() {
-        return Says::Ip {
+        return ProxiedClient::Ip {
             source: address(Ipv4Addr::new(a, b, c, d).into(), [i, j]),
             destination: address(Ipv4Addr::new(e, f, g, h).into(), [k, l]),
         };
@@ -238,12 +242,12 @@ fn addresses_say(addresses: &[u8]) -> Says {
     let port = |from: usize| addresses.get(from..)?.first_chunk::<2>().copied();
     match (addresses.len(), ip(0), ip(16), port(32), port(34)) {
         (36, Some(source), Some(destination), Some(source_port), Some(destination_port)) => {
-            Says::Ip {
+            ProxiedClient::Ip {
                 source: address(source, source_port),
                 destination: address(destination, destination_port),
             }
         }
-        _ => Says::Unix,
+        _ => ProxiedClient::Unix,
     }
 }
 
@@ -300,24 +304,24 @@ mod tests {
         let whole = parse(bytes);
         let first = (0..=bytes.len())
             .map(|len| parse(&bytes[..len]))
-            .find(|step| *step != Ok(Step::More))
-            .unwrap_or(Ok(Step::More));
+            .find(|step| *step != Ok(ProxyHeader::Incomplete))
+            .unwrap_or(Ok(ProxyHeader::Incomplete));
         assert_eq!(first, whole, "byte by byte");
         for at in splits(bytes.len()) {
             let early = parse(&bytes[..at]);
-            assert!(early == Ok(Step::More) || early == whole, "split at {at}");
+            assert!(early == Ok(ProxyHeader::Incomplete) || early == whole, "split at {at}");
         }
         match whole {
-            Ok(Step::More) => Err("incomplete".to_owned()),
-            Ok(Step::NoHeader) => Err("no_header".to_owned()),
+            Ok(ProxyHeader::Incomplete) => Err("incomplete".to_owned()),
+            Ok(ProxyHeader::Absent) => Err("no_header".to_owned()),
             Err(fault) => Err(fault.token().to_owned()),
-            Ok(Step::Header { len, says }) => {
-                let (source, destination) = match says {
-                    Says::Ip { source, destination } => {
+            Ok(ProxyHeader::Complete { len, client }) => {
+                let (source, destination) = match client {
+                    ProxiedClient::Ip { source, destination } => {
                         (source.to_string(), destination.to_string())
                     }
-                    Says::Unix => ("unix".to_owned(), "unix".to_owned()),
-                    Says::Nothing => ("-".to_owned(), "-".to_owned()),
+                    ProxiedClient::Unix => ("unix".to_owned(), "unix".to_owned()),
+                    ProxiedClient::Unknown => ("-".to_owned(), "-".to_owned()),
                 };
                 Ok(facts([
                     ("source", source.into_bytes()),
@@ -368,11 +372,11 @@ mod tests {
             bit in 0u8..8,
         ) {
             let mut header = summed(&vectors);
-            let says = Says::Ip {
+            let client = ProxiedClient::Ip {
                 source: "192.0.2.1:4660".parse().unwrap(),
                 destination: "192.0.2.2:80".parse().unwrap(),
             };
-            prop_assert_eq!(parse(&header), Ok(Step::Header { len: header.len(), says }));
+            prop_assert_eq!(parse(&header), Ok(ProxyHeader::Complete { len: header.len(), client }));
             // In the addresses, or in the checksum itself.
             let last = header.len() - 4;
             header[if at < 12 { PREAMBLE_BYTES + at } else { last + at - 12 }] ^= 1 << bit;

@@ -23,7 +23,7 @@ const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
 
 /// What one call to [`BodyDecoder::decode`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct BodyStep {
     /// Where the body data is: moved together, if it came in several chunks.
     pub data: Range<usize>,
     /// Bytes of input used up, data and framing: all of them unless the body is done. From the end
@@ -97,16 +97,16 @@ impl BodyDecoder {
     /// The first violation of the chunked coding. The body is then lost: what `bytes` held before
     /// it is not handed out.
     #[inline]
-    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Step, Violation> {
+    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<BodyStep, Violation> {
         match self.state {
-            State::Done => Ok(Step { data: 0..0, consumed: 0, done: true }),
+            State::Done => Ok(BodyStep { data: 0..0, consumed: 0, done: true }),
             State::UntilClose => {
-                Ok(Step { data: 0..bytes.len(), consumed: bytes.len(), done: false })
+                Ok(BodyStep { data: 0..bytes.len(), consumed: bytes.len(), done: false })
             }
             State::Length(missing) => {
                 let (taken, missing) = take(missing, bytes.len());
                 self.state = if missing == 0 { State::Done } else { State::Length(missing) };
-                Ok(Step { data: 0..taken, consumed: taken, done: missing == 0 })
+                Ok(BodyStep { data: 0..taken, consumed: taken, done: missing == 0 })
             }
             _ => self.decode_chunked(bytes),
         }
@@ -144,7 +144,7 @@ impl BodyDecoder {
         self.trailers.take().map(|trailers| *trailers)
     }
 
-    fn decode_chunked(&mut self, bytes: &mut [u8]) -> Result<Step, Violation> {
+    fn decode_chunked(&mut self, bytes: &mut [u8]) -> Result<BodyStep, Violation> {
         let mut data = 0..0;
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -184,7 +184,7 @@ impl BodyDecoder {
                 State::EndLf if byte == b'\n' => {
                     self.end_trailers()?;
                     self.state = State::Done;
-                    return Ok(Step { data, consumed: at, done: true });
+                    return Ok(BodyStep { data, consumed: at, done: true });
                 }
                 State::EndLf => return Err(Violation::BareCr),
                 // Handled above, or not a state of a chunked body.
@@ -195,7 +195,7 @@ impl BodyDecoder {
                 | State::UntilClose) => state,
             };
         }
-        Ok(Step { data, consumed: at, done: false })
+        Ok(BodyStep { data, consumed: at, done: false })
     }
 }
 

@@ -20,7 +20,7 @@ pub const CONNECTION_OPTIONS_MAX: usize = 32;
 
 /// What the fields that govern a message say, RFC 9112 6 and 9, RFC 9110 7 and 10.1.1.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(super) struct ControlFields {
     /// The value of Host.
     pub(super) host: Option<Span>,
     /// The value of Upgrade.
@@ -57,7 +57,7 @@ pub(super) enum Codings {
     UnknownChunked,
 }
 
-/// The ids of the fields that [`Notes`] reads.
+/// The ids of the fields that [`ControlFields`] reads.
 const NOTED: IdSet = IdSet::of([
     HeaderId::Host,
     HeaderId::ContentLength,
@@ -85,7 +85,7 @@ pub(super) fn read(
     at: usize,
     headers_max: usize,
     headers: &mut Headers,
-) -> Option<(usize, Notes)> {
+) -> Option<(usize, ControlFields)> {
     let read = lines(bytes, at, headers_max, headers);
     if read.is_none() {
         headers.clear();
@@ -99,8 +99,8 @@ fn lines(
     mut at: usize,
     headers_max: usize,
     headers: &mut Headers,
-) -> Option<(usize, Notes)> {
-    let mut notes = Notes::default();
+) -> Option<(usize, ControlFields)> {
+    let mut notes = ControlFields::default();
     let mut left = headers_max.min(HEADERS_LIMIT);
     while bytes.get(at)? != &b'\r' {
         left = left.checked_sub(1)?;
@@ -140,7 +140,7 @@ pub(super) fn text_end(bytes: &[u8], mut from: usize) -> Option<usize> {
     }
 }
 
-impl Notes {
+impl ControlFields {
     fn take(&mut self, id: HeaderId, value: &[u8], span: Span) {
         let verdict = self.read(id, value, span);
         self.fault = self.fault.or(verdict.err());

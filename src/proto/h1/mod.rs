@@ -22,7 +22,7 @@ mod trailers;
 #[cfg(test)]
 pub(crate) mod vectors;
 
-pub use body::{BodyDecoder, CHUNK_EXTENSION_BYTES_MAX, CHUNK_OVERHEAD_BYTES_MAX, Step};
+pub use body::{BodyDecoder, BodyStep, CHUNK_EXTENSION_BYTES_MAX, CHUNK_OVERHEAD_BYTES_MAX};
 pub use diagnose::early_fault;
 pub use encode::{
     CHUNK_SIZE_LINE_BYTES, Persist, chunk_size_line, encode_last_chunk, encode_request,

@@ -271,22 +271,22 @@ fn bodies_with_a_length_are_taken_and_no_more() {
     let mut decoder = BodyDecoder::new(BodyLength::Length(5), MessageKind::Request);
     assert_eq!(decoder.missing(), Some(5));
     let step = decoder.decode(&mut b"abc".to_vec()).unwrap();
-    assert_eq!(step, Step { data: 0..3, consumed: 3, done: false });
+    assert_eq!(step, BodyStep { data: 0..3, consumed: 3, done: false });
     assert_eq!((decoder.on_end(), decoder.missing()), (Err(Violation::Truncated), Some(2)));
     let step = decoder.decode(&mut []).unwrap();
-    assert_eq!(step, Step { data: 0..0, consumed: 0, done: false });
+    assert_eq!(step, BodyStep { data: 0..0, consumed: 0, done: false });
     let step = decoder.decode(&mut b"deGET".to_vec()).unwrap();
-    assert_eq!(step, Step { data: 0..2, consumed: 2, done: true });
+    assert_eq!(step, BodyStep { data: 0..2, consumed: 2, done: true });
     assert_eq!((decoder.on_end(), decoder.is_done()), (Ok(()), true));
     let step = decoder.decode(&mut b"GET".to_vec()).unwrap();
-    assert_eq!(step, Step { data: 0..0, consumed: 0, done: true });
+    assert_eq!(step, BodyStep { data: 0..0, consumed: 0, done: true });
 
     for length in [BodyLength::None, BodyLength::Length(0)] {
         assert!(BodyDecoder::new(length, MessageKind::Request).is_done() && length.is_empty());
     }
     let mut decoder = BodyDecoder::new(BodyLength::UntilClose, MessageKind::Request);
     let step = decoder.decode(&mut b"abc".to_vec()).unwrap();
-    assert_eq!(step, Step { data: 0..3, consumed: 3, done: false });
+    assert_eq!(step, BodyStep { data: 0..3, consumed: 3, done: false });
     assert_eq!((decoder.on_end(), decoder.is_done(), decoder.missing()), (Ok(()), false, None));
 }
 
@@ -295,7 +295,7 @@ fn chunks_that_come_together_are_moved_together() {
     let mut decoder = BodyDecoder::new(BodyLength::Chunked, MessageKind::Request);
     let mut bytes = *b"3\r\nabc\r\n2;x\r\nde\r\n0\r\nA: b\r\n\r\nGET";
     let step = decoder.decode(&mut bytes).unwrap();
-    assert_eq!(step, Step { data: 3..8, consumed: bytes.len() - 3, done: true });
+    assert_eq!(step, BodyStep { data: 3..8, consumed: bytes.len() - 3, done: true });
     assert_eq!(&bytes[step.data], b"abcde");
     let trailers = decoder.take_trailers().unwrap();
     assert_eq!(trailers.find(b"a"), Some(&b"b"[..]));

@@ -12,7 +12,7 @@ use engine::reason::Reason;
 use engine::snapshot::ProxyProtocol;
 use engine::stage::Stage;
 use engine::time::Instant;
-use proto::proxy_protocol::{Says, Step, parse};
+use proto::proxy_protocol::{ProxiedClient, ProxyHeader, parse};
 
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
@@ -49,21 +49,21 @@ pub(super) async fn run<N: Net>(
             let now = wire.net.now();
             let began = *began.get_or_insert(now);
             match parse(buf.filled()) {
-                Ok(Step::More) => {}
-                Ok(Step::Header { len, says }) => {
+                Ok(ProxyHeader::Incomplete) => {}
+                Ok(ProxyHeader::Complete { len, client }) => {
                     buf.consume(len);
-                    return match says {
-                        Says::Nothing => Handshake::Unchanged(buf),
-                        Says::Unix => Handshake::Client(ClientAddress::Unix, None, buf),
-                        Says::Ip { source, destination } => {
+                    return match client {
+                        ProxiedClient::Unknown => Handshake::Unchanged(buf),
+                        ProxiedClient::Unix => Handshake::Client(ClientAddress::Unix, None, buf),
+                        ProxiedClient::Ip { source, destination } => {
                             Handshake::Client(source.into(), Some(destination.port()), buf)
                         }
                     };
                 }
-                Ok(Step::NoHeader) if mode != ProxyProtocol::Required => {
+                Ok(ProxyHeader::Absent) if mode != ProxyProtocol::Required => {
                     return Handshake::Unchanged(buf);
                 }
-                Ok(Step::NoHeader) => {
+                Ok(ProxyHeader::Absent) => {
                     return Handshake::Refused(Reason::ProxyHeaderMissing, began);
                 }
                 Err(_) => return Handshake::Refused(Reason::ProxyHeaderMalformed, began),

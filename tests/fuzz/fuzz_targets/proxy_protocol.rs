@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use proto::proxy_protocol::{HEADER_BYTES_MAX, Says, Step, parse};
+use proto::proxy_protocol::{HEADER_BYTES_MAX, ProxiedClient, ProxyHeader, parse};
 
 fuzz_target!(|input: &[u8]| {
     let whole = parse(input);
@@ -15,7 +15,7 @@ fuzz_target!(|input: &[u8]| {
     for len in 0..=input.len() {
         let step = parse(&input[..len]);
         match verdict {
-            None if step == Ok(Step::More) => {
+            None if step == Ok(ProxyHeader::Incomplete) => {
                 assert!(len < HEADER_BYTES_MAX, "a header without end");
             }
             None => verdict = Some(step),
@@ -25,15 +25,15 @@ fuzz_target!(|input: &[u8]| {
             }
         }
     }
-    assert_eq!(verdict.unwrap_or(Ok(Step::More)), whole, "the verdict depends on the pieces");
-    let Ok(Step::Header { len, says }) = whole else { return };
+    assert_eq!(verdict.unwrap_or(Ok(ProxyHeader::Incomplete)), whole, "the verdict depends on the pieces");
+    let Ok(ProxyHeader::Complete { len, client }) = whole else { return };
     assert!((8..=HEADER_BYTES_MAX).contains(&len) && len <= input.len());
-    if let (Says::Ip { source, destination }, true) = (says, input.starts_with(b"PROXY ")) {
+    if let (ProxiedClient::Ip { source, destination }, true) = (client, input.starts_with(b"PROXY ")) {
         // Written again it says the same.
         let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
         let (from, to) = (source.ip(), destination.ip());
         let line =
             format!("PROXY {family} {from} {to} {} {}\r\n", source.port(), destination.port());
-        assert_eq!(parse(line.as_bytes()), Ok(Step::Header { len: line.len(), says }));
+        assert_eq!(parse(line.as_bytes()), Ok(ProxyHeader::Complete { len: line.len(), client }));
     }
 });
