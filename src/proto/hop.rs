@@ -2,13 +2,13 @@
 //! 9110 7.6.1 and 10.1.4.
 //!
 //! Call these before the gateway and its filters add their own fields: then no client can take away
-//! `x-forwarded-for`, or what a filter says about it, by naming the field in Connection. An upgrade
+//! `x-forwarded-for`, or a field that a filter wrote about it, by naming it in Connection. An upgrade
 //! is asked for and agreed to anew, see [`switch_to`]; framing is written by encoding.
 //!
 //! Content-Length stays in the table, so that filters can read it and a response to HEAD keeps it.
 //! That does no harm: encoding writes the framing that it is told, and skips the field wherever the
-//! two could meet. What the head says about persistence, upgrade and the body's length survives in
-//! its own fields. In the same way encoding skips Trailer where the framing has no trailers.
+//! two could meet. Persistence, upgrade and the body's length are facts of the head, and survive the
+//! removal of the fields. In the same way encoding skips Trailer where the framing has no trailers.
 
 use crate::head::{HeaderId, Headers, IdSet, RequestHead, ResponseHead, Version, trimmed};
 

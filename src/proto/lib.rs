@@ -1,10 +1,10 @@
-//! What the bytes mean: HTTP/1.x messages as tables of spans, and back to bytes.
+//! The meaning of the bytes: HTTP/1.x messages as tables of spans, and back to bytes.
 //!
 //! Everything here is a function of its arguments: no I/O, no clock, no randomness, no async. The
-//! worker reads and writes; the engine decides; this crate only says what a head asks, where a body
-//! ends, and which messages are not HTTP.
+//! worker reads and writes; the engine decides; this crate reads a head, finds the end of a body,
+//! and refuses messages that are not HTTP.
 //!
-//! Invariant: what comes from the network is accepted as RFC 9110 and RFC 9112 write it or refused
+//! Invariant: a message from the network is accepted as RFC 9110 and RFC 9112 write it or refused
 //! with a [`violation::Violation`]. It is never repaired: a gateway that reads a message in a kind
 //! way and passes it on in another is how requests are smuggled. Nothing in here panics on any
 //! input.

@@ -3,10 +3,10 @@
 //! The same resource can be written in many ways. Where a gateway matches one of them and an
 //! endpoint reads another, a route that guards `/admin` is passed by `/x/../admin`, `//admin` or
 //! `/%61dmin`. So a path is brought into its *normal form* before anything looks at it, and that
-//! form is what routes match, redirects repeat, logs say and endpoints get:
+//! form is the one that routes match, redirects repeat, logs show and endpoints get:
 //!
-//! - Percent-encoded unreserved bytes (letters, digits, `-._~`) are decoded, once; what stays
-//!   encoded is written with upper-case digits (RFC 3986 6.2.2.1, 6.2.2.2).
+//! - Percent-encoded unreserved bytes (letters, digits, `-._~`) are decoded, once; the others
+//!   stay encoded, with upper-case digits (RFC 3986 6.2.2.1, 6.2.2.2).
 //! - Slashes that follow each other become one. RFC 3986 tells them apart; file systems and most
 //!   frameworks do not.
 //! - `.` and `..` segments are resolved (RFC 3986 5.2.4), after both of the above. A path that
@@ -18,7 +18,7 @@
 //! A raw byte that browsers encode (`"`, `<`, `>`, and all beyond ASCII) has no normal form that
 //! everybody agrees on: it is refused, unless the path is kept.
 //!
-//! In either form what no path means is refused: `%` without two hex digits, and `%00`, at which
+//! Two things are refused in either form, since no path means them: `%` without two hex digits, and `%00`, at which
 //! programs written in C end a path. For `%2F` and `%5C` see [`EncodedSlash`].
 //!
 //! Invariant: the normal form of a path in normal form is that path. It holds no `//` and no `.` or
@@ -39,7 +39,7 @@ pub enum Form {
     Keep,
 }
 
-/// What becomes of a path with an encoded slash: `%2F`, or `%5C`, the backslash that some endpoints
+/// The treatment of a path with an encoded slash: `%2F`, or `%5C`, the backslash that some endpoints
 /// take for one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EncodedSlash {
@@ -53,12 +53,12 @@ pub enum EncodedSlash {
     Reject,
 }
 
-/// What a listener makes of paths.
+/// How a listener treats paths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// The form in which they are matched and sent on.
     pub form: Form,
-    /// What becomes of encoded slashes.
+    /// The treatment of encoded slashes.
     pub encoded_slash: EncodedSlash,
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn settle(
     Ok(())
 }
 
-/// Looks at what is percent-encoded.
+/// Checks the bytes that are percent-encoded.
 fn check_encoding(path: &[u8], encoded_slash: EncodedSlash) -> Result<(), Violation> {
     for at in memchr::memchr_iter(b'%', path) {
         match octet(path, at) {
@@ -112,7 +112,7 @@ fn check_encoding(path: &[u8], encoded_slash: EncodedSlash) -> Result<(), Violat
     Ok(())
 }
 
-/// Appends the normal form of a path whose encoding is sound.
+/// Appends the normal form of a path. Its encoding is sound.
 fn append_normal(bytes: &mut Vec<u8>, path: Range<usize>) -> Result<(), Violation> {
     // Once: the normal form is never longer.
     bytes.reserve(path.len());

@@ -1,37 +1,37 @@
-//! The PROXY protocol, versions 1 and 2: what a load balancer says at the beginning of a connection
-//! of the client that it stands for.
+//! The PROXY protocol, versions 1 and 2: the header in which a load balancer names the client, at the
+//! beginning of a connection.
 //!
-//! [`parse`] looks at what has come so far and is asked again when more has come; a header is at
-//! most [`HEADER_BYTES_MAX`] long, so that costs little. It says when the bytes cannot become a
-//! header any more as soon as that is so. Whether one is expected, and who may send one, is for the
-//! caller.
+//! [`parse`] looks at all bytes that have come so far; call it again when more have come. A header is
+//! at most [`HEADER_BYTES_MAX`] long, so that costs little. Bytes that cannot become a header any more
+//! are refused at once. The caller decides whether to expect a header, and from which peers.
 //!
-//! Invariant: what is taken is exactly what the specification lets a sender write; the answer does
-//! not depend on how the bytes arrive. "The PROXY protocol", versions 1 and 2, sections 2.1 and 2.2.
+//! Invariant: a header is accepted exactly if the specification lets a sender write it; the answer
+//! does not depend on how the bytes arrive. "The PROXY protocol", versions 1 and 2, sections 2.1 and
+//! 2.2.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The longest header of either version. Version 2 could have 64 KiB; what balancers write (names
-/// of endpoints, of TLS clients) stays far below, and nginx takes no more either.
+/// The longest header of either version. Version 2 could have 64 KiB; the headers that balancers
+/// write (with names of endpoints, of TLS clients) are far shorter, and nginx takes no more either.
 pub const HEADER_BYTES_MAX: usize = 4096;
 
 /// The longest line of version 1, with its CRLF (section 2.1).
 const LINE_BYTES_MAX: usize = 107;
 
-/// What version 1 begins with.
+/// The first bytes of version 1.
 const LINE_START: &[u8] = b"PROXY ";
 
-/// What version 2 begins with (section 2.2).
+/// The first bytes of version 2 (section 2.2).
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Signature, version and command, family, length.
 const PREAMBLE_BYTES: usize = 16;
 
-/// What a header says.
+/// The client that a header names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxiedClient {
-    /// Nothing of a client: the balancer speaks for itself, or does not know (`LOCAL`, `UNKNOWN`,
-    /// `UNSPEC`). The connection's own addresses stand.
+    /// None: the balancer speaks for itself, or does not know (`LOCAL`, `UNKNOWN`, `UNSPEC`). The
+    /// connection's own addresses stand.
     Unknown,
     /// The client connected from `source` to `destination`.
     Ip {
@@ -44,7 +44,7 @@ pub enum ProxiedClient {
     Unix,
 }
 
-/// What bytes are so far.
+/// Whether a connection begins with a header, judged by the bytes that have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// They may become a header.
@@ -53,16 +53,16 @@ pub enum ProxyHeader {
     Absent,
     /// They begin with a header.
     Complete {
-        /// Bytes of it; what the client sent follows.
+        /// Bytes of it. The client's own bytes follow.
         len: usize,
-        /// What it says.
+        /// The client that it names.
         client: ProxiedClient,
     },
 }
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $variant:ident $token:literal,)*) => {
-        /// What is wrong with bytes that begin as a header does.
+        /// The fault of bytes that begin as a header does.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Fault {
             $($(#[$doc])* $variant,)*
@@ -101,7 +101,7 @@ faults! {
     Checksum "checksum",
 }
 
-/// What `bytes`, the first of a connection, are.
+/// Judges `bytes`, the first of a connection.
 ///
 /// # Errors
 /// They begin as a header does, and cannot become one.
@@ -115,12 +115,14 @@ pub fn parse(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
     Ok(ProxyHeader::Absent)
 }
 
-/// Whether what is there of `start` is as it must be.
+/// Whether `bytes` begin with `start`, as far as they go.
 fn begins(bytes: &[u8], start: &[u8]) -> bool {
     bytes.iter().zip(start).all(|(byte, expected)| byte == expected)
 }
 
+/// Reads a line of version 1, section 2.1: `PROXY TCP4 192.0.2.1 192.0.2.2 4660 443 CRLF`.
 fn version_1(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
+    // Look for the end first: a line that is too long is refused before all of it is here.
     let within = bytes.get(..LINE_BYTES_MAX).unwrap_or(bytes);
     let Some(end) = within.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
         return if bytes.len() < LINE_BYTES_MAX {
@@ -130,6 +132,7 @@ fn version_1(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
         };
     };
     match bytes.get(end..end + 2) {
+        // The CR may be within the bound and its LF beyond.
         Some(b"\r\n") if end + 2 <= LINE_BYTES_MAX => {}
         Some(b"\r\n") => return Err(Fault::LineTooLong),
         None if bytes.get(end) == Some(&b'\r') => return Ok(ProxyHeader::Incomplete),
@@ -139,10 +142,10 @@ fn version_1(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
     Ok(ProxyHeader::Complete { len: end + 2, client: client_of_line(line)? })
 }
 
-/// What is behind `PROXY `, without its end.
+/// Reads the words behind `PROXY `, without the line end.
 fn client_of_line(line: &[u8]) -> Result<ProxiedClient, Fault> {
     let line = str::from_utf8(line).map_err(|_| Fault::Line)?;
-    // What follows is ignored, whatever it is.
+    // The rest of such a line is to be ignored.
     if line == "UNKNOWN" || line.starts_with("UNKNOWN ") {
         return Ok(ProxiedClient::Unknown);
     }
@@ -165,13 +168,17 @@ fn client_of_line(line: &[u8]) -> Result<ProxiedClient, Fault> {
     })
 }
 
+/// Reads a port: plain digits, and no leading zeros.
 fn port(text: &str) -> Result<u16, Fault> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let padded = text.len() > 1 && text.starts_with('0');
     text.parse().ok().filter(|_| plain && !padded).ok_or(Fault::Port)
 }
 
+/// Reads a header of version 2, section 2.2: signature, version and command, family, length, then
+/// addresses and vectors.
 fn version_2(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
+    // Each byte is judged as soon as it is here, so that a bad one is refused without the rest.
     let [command, family] = match bytes.get(SIGNATURE.len()..) {
         None | Some([]) => return Ok(ProxyHeader::Incomplete),
         Some([command]) => return is_command(*command).map(|_| ProxyHeader::Incomplete),
@@ -183,6 +190,7 @@ fn version_2(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
     let Some(&[_, _, high, low]) = bytes.get(SIGNATURE.len()..PREAMBLE_BYTES) else {
         return Ok(ProxyHeader::Incomplete);
     };
+    // The length counts everything behind itself.
     let len = PREAMBLE_BYTES + usize::from(u16::from_be_bytes([high, low]));
     if len < PREAMBLE_BYTES + addresses_len {
         return Err(Fault::Short);
@@ -199,7 +207,7 @@ fn version_2(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
         [] => ProxiedClient::Unknown,
         _ => client_of_addresses(addresses),
     };
-    // Where nothing is known of the addresses, nobody knows where they end.
+    // Without a family nobody knows where the addresses end and the vectors begin.
     if addresses_len > 0 {
         check_vectors(header, vectors)?;
     }
@@ -262,7 +270,7 @@ fn check_vectors(header: &[u8], mut vectors: &[u8]) -> Result<(), Fault> {
         let (value, rest) = rest.split_at_checked(len).ok_or(Fault::Vector)?;
         if kind == CRC32C {
             let value = <[u8; 4]>::try_from(value).map_err(|_| Fault::Vector)?;
-            // What is left behind it tells where it stands.
+            // Its place: counted from the end, since `rest` is all that follows it.
             let at = header.len() - rest.len() - value.len();
             if sum.replace((at, u32::from_be_bytes(value))).is_some() {
                 return Err(Fault::Vector);

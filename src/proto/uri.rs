@@ -1,6 +1,6 @@
 //! Request targets and authorities: RFC 9112 3.2, RFC 9110 4.2, RFC 3986.
 //!
-//! This says whether bytes are a target and where its parts are. What a path means (dot segments,
+//! This decides whether bytes are a target, and finds its parts. The meaning of a path (dot segments,
 //! slashes, percent-encoding) is in [`path`](crate::path).
 
 use std::net::Ipv6Addr;
@@ -26,7 +26,7 @@ pub fn check_path_and_query(target: &[u8]) -> Result<usize, Violation> {
     }
 }
 
-/// What one look at a target in origin form tells.
+/// The facts from one look at a target in origin form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PathAndQuery {
     /// Bytes that are the path.
@@ -69,7 +69,7 @@ const ILLEGAL: u8 = 1;
 const BACKSLASH: u8 = 1 << 1;
 const PERCENT: u8 = 1 << 2;
 const SLASH: u8 = 1 << 3;
-/// What makes a path suspect behind a slash; one bit above it.
+/// Bytes that make a path suspect behind a slash. One bit above it.
 const AT_SLASH: u8 = SLASH << 1;
 /// Bytes that the name of a host may have.
 const HOST: u8 = 1 << 5;
@@ -117,7 +117,7 @@ fn kind(byte: u8) -> u8 {
 ///
 /// A host is an IPv6 address in brackets, or of letters, digits and `-._~`. The grammar of a
 /// reg-name has more (percent-encoding, `,`, `;`, `=` and the like); no name in DNS has, and
-/// programs do not agree what they mean, so they are refused. So are an empty host (RFC 9110
+/// programs do not agree on their meaning, so they are refused. So are an empty host (RFC 9110
 /// 4.2.1), userinfo (RFC 9110 4.2.4) and a port beyond 65535. An empty port is legal, and means that
 /// of the scheme (RFC 3986 3.2.3).
 ///
@@ -146,7 +146,7 @@ pub struct Absolute<'a> {
     pub authority: &'a [u8],
     /// Bytes of the authority that are the host.
     pub host_len: usize,
-    /// What follows the authority: empty, or starts with `/` or `?`. Not checked.
+    /// The bytes behind the authority: none, or they start with `/` or `?`. Not checked.
     pub rest: &'a [u8],
 }
 

@@ -1,7 +1,7 @@
 //! How a peer broke the protocol: one variant per cause.
 //!
-//! A violation carries no bytes of the message, so it is `Copy` and safe to log. What the gateway
-//! answers is decided by the engine; [`Violation::status`] is what the RFC asks for when the cause
+//! A violation carries no bytes of the message, so it is `Copy` and safe to log. The engine decides
+//! the answer of the gateway; [`Violation::status`] is the one that the RFC asks for when the cause
 //! is in a request. The same causes in a response are the endpoint's fault and answered with 502.
 
 use std::fmt;
@@ -61,11 +61,11 @@ violations! {
     /// A path with a `%` that two hex digits do not follow, RFC 3986 2.1, or with `%00`, which ends
     /// the path for programs that count on it. Answer 400.
     PathEncoding "path_encoding" 400 "malformed percent-encoding in the path, or a nul byte",
-    /// A path that leaves the root by `..` segments. RFC 3986 5.2.4 would stay there; nobody who
-    /// means well asks for it. Answer 400.
+    /// A path that leaves the root by `..` segments. RFC 3986 5.2.4 would stay there; no
+    /// honest client asks for it. Answer 400.
     PathAboveRoot "path_above_root" 400 "path leaves the root",
     /// An encoded slash or backslash in the path where the listener refuses it, or one beside a dot
-    /// segment: endpoints do not agree on what that path is. Answer 400.
+    /// segment: endpoints do not agree on the meaning of that path. Answer 400.
     EncodedSlash "encoded_slash" 400 "encoded slash in the path where it is not taken",
     /// The asterisk form with a method other than OPTIONS, RFC 9112 3.2.4. Answer 400.
     AsteriskWithoutOptions "asterisk_without_options" 400

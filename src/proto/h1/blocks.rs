@@ -1,7 +1,7 @@
 //! Looking at sixteen bytes at once.
 //!
 //! A mask has a bit for each byte of a block, the lowest for the first; it is set where that byte is
-//! what was looked for.
+//! one of those in question.
 
 use wide::u8x16;
 
@@ -21,7 +21,7 @@ pub(super) fn position(bytes: &[u8], from: usize, mask: impl Fn(u8x16) -> u32) -
         at += BLOCK_BYTES;
     }
     let found = match bytes.last_chunk() {
-        // What is left is the end of this block.
+        // The bytes that are left are the end of this block.
         Some(last) => mask(u8x16::new(*last)) >> (BLOCK_BYTES - rest.len()),
         None => {
             let mut block = [0; BLOCK_BYTES];
@@ -44,13 +44,13 @@ pub(super) fn equal(block: u8x16, byte: u8) -> u32 {
     block.simd_eq(u8x16::splat(byte)).to_bitmask()
 }
 
-/// Control bytes: what ends a text (HTAB does not, but is found), RFC 5234 B.1.
+/// Control bytes, which end a text (HTAB does not, but is found), RFC 5234 B.1.
 #[inline]
 pub(super) fn control(block: u8x16) -> u32 {
     (up_to(block, 0x1f) | block.simd_eq(u8x16::splat(0x7f))).to_bitmask()
 }
 
-/// Space and control bytes: what ends a word.
+/// Space and control bytes, which end a word.
 #[inline]
 pub(super) fn space_or_control(block: u8x16) -> u32 {
     (up_to(block, b' ') | block.simd_eq(u8x16::splat(0x7f))).to_bitmask()

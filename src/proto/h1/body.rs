@@ -10,9 +10,9 @@ use crate::violation::Violation;
 /// them but for signatures, of some 90 bytes (`chunk-signature` of S3).
 pub const CHUNK_EXTENSION_BYTES_MAX: usize = 256;
 
-/// The most bytes of extensions that a body may have beyond what its data justifies, which is 16
-/// for each chunk and 2 for each byte: who sends a byte of data per 250 of extensions wants to keep
-/// us busy. The numbers are those of Go's net/http (CVE-2023-39326).
+/// The most bytes of extensions that a body may have beyond its allowance, which is 16 for
+/// each chunk and 2 for each byte of data: a peer that sends a byte of data per 250 of extensions
+/// wants to keep us busy. The numbers are those of Go's net/http (CVE-2023-39326).
 pub const CHUNK_OVERHEAD_BYTES_MAX: u64 = 16 << 10;
 
 /// Bytes of extensions of one chunk that are justified without data.
@@ -21,7 +21,7 @@ const EXTENSION_BYTES_FREE: u64 = 16;
 /// The most digits of a chunk size: those of a `u64`.
 const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
 
-/// What one call to [`BodyDecoder::decode`] found.
+/// The result of one call to [`BodyDecoder::decode`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyStep {
     /// Where the body data is: moved together, if it came in several chunks.
@@ -29,7 +29,7 @@ pub struct BodyStep {
     /// Bytes of input used up, data and framing: all of them unless the body is done. From the end
     /// of `data` to here the bytes are of no use.
     pub consumed: usize,
-    /// Whether the body is complete. What follows `consumed` belongs to the next message.
+    /// Whether the body is complete. The bytes behind `consumed` belong to the next message.
     pub done: bool,
 }
 
@@ -41,7 +41,7 @@ pub struct BodyStep {
 pub struct BodyDecoder {
     state: State,
     kind: MessageKind,
-    /// Bytes of extensions beyond what data justifies.
+    /// Bytes of extensions beyond the allowance.
     overhead: u64,
     /// Lines of the trailer section so far.
     section: Vec<u8>,
@@ -91,11 +91,11 @@ impl BodyDecoder {
         Self { state, kind, overhead: 0, section: Vec::new(), trailers: None }
     }
 
-    /// Decodes what has arrived. When the body is done before the bytes are, the rest is left.
+    /// Decodes the bytes that have arrived. When the body ends before they do, the rest is left.
     ///
     /// # Errors
-    /// The first violation of the chunked coding. The body is then lost: what `bytes` held before
-    /// it is not handed out.
+    /// The first violation of the chunked coding. The body is then lost: data in front of it
+    /// is not handed out.
     #[inline]
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<BodyStep, Violation> {
         match self.state {
@@ -145,9 +145,12 @@ impl BodyDecoder {
     }
 
     fn decode_chunked(&mut self, bytes: &mut [u8]) -> Result<BodyStep, Violation> {
+        // Data is moved together at the front of the first chunk's data: `data` never overtakes `at`,
+        // because each chunk has framing in front of it.
         let mut data = 0..0;
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
+            // Data and trailer lines are taken as runs of bytes, the framing byte by byte.
             if let State::Data(missing) = self.state {
                 let (taken, missing) = take(missing, bytes.len() - at);
                 self.state = if missing == 0 { State::DataCr } else { State::Data(missing) };
@@ -164,11 +167,15 @@ impl BodyDecoder {
                 at += self.trailer_bytes(bytes.get(at..).unwrap_or_default())?;
                 continue;
             }
+            // A CR here begins the empty line that ends the section. Any other byte begins a line,
+            // and is looked at again as a part of it.
             if self.state == State::TrailerStart && byte != b'\r' {
                 self.state = State::TrailerLine;
                 continue;
             }
             at += 1;
+            // Each arm judges one byte and names the next state. A byte that is not expected is a
+            // violation: nothing is skipped to find the next chunk.
             self.state = match self.state {
                 State::Size { digits, size } => size_byte(byte, digits, size, self.kind)?,
                 State::SizeSpace { size, bytes } => size_space_byte(byte, size, bytes)?,
@@ -202,6 +209,8 @@ impl BodyDecoder {
 impl BodyDecoder {
     /// Behind a size line.
     fn size_end(&mut self, size: u64, extension: usize) -> Result<State, Violation> {
+        // A chunk pays for its own extensions first, with an allowance for each byte of data. Only the
+        // excess adds up, so that a long body may have many short extensions.
         let justified = size.saturating_mul(2).saturating_add(EXTENSION_BYTES_FREE);
         let extension = u64::try_from(extension).unwrap_or(u64::MAX);
         self.overhead = self.overhead.saturating_add(extension).saturating_sub(justified);
@@ -211,7 +220,7 @@ impl BodyDecoder {
         Ok(if size == 0 { State::TrailerStart } else { State::Data(size) })
     }
 
-    /// Keeps what there is of a line of the trailer section; says how many bytes that was.
+    /// Keeps the bytes of one line of the trailer section; gives their number.
     fn trailer_bytes(&mut self, rest: &[u8]) -> Result<usize, Violation> {
         let line_end = memchr::memchr(b'\n', rest);
         let taken = line_end.map_or(rest.len(), |at| at + 1);
@@ -239,7 +248,7 @@ impl BodyDecoder {
     }
 }
 
-/// Splits what is missing into what is there and what then is still missing.
+/// The part of the missing bytes that is there, and the number that is missing behind it.
 fn take(missing: u64, there: usize) -> (usize, u64) {
     let taken = usize::try_from(missing).map_or(there, |missing| missing.min(there));
     (taken, missing.saturating_sub(taken as u64))

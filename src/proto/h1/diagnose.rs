@@ -1,6 +1,6 @@
 //! Naming the fault of a head that its parser refused.
 //!
-//! The parser is made to be fast on what is sound; reason tokens shall say what is wrong. This runs
+//! The parser is made for sound heads, and fast on them; reason tokens shall name the fault. This runs
 //! once, for a message that is refused anyway: it need not be fast, and it does not decide anything.
 
 use super::fields::{HEAD_BYTES_LIMIT, HEADERS_LIMIT};
@@ -14,7 +14,7 @@ pub(super) fn request(bytes: &[u8], headers_max: usize) -> Violation {
 }
 
 /// The fault of a request head of which more has to come, if its request line shows one already: the
-/// bytes can begin no request, whatever follows. A TLS client on a plain port, say, begins with
+/// bytes can begin no request, and no byte that follows changes that. A TLS client on a plain port, say, begins with
 /// 0x16, and would wait for an answer until the head's time is over.
 ///
 /// `bytes` are not the empty line that [`leading_blank`](super::leading_blank) finds.
@@ -136,7 +136,7 @@ fn field_line(line: &[u8]) -> Option<Violation> {
     }
 }
 
-/// The first line with its end, and what follows.
+/// The first line with its end, and the rest.
 fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
     bytes.split_at_checked(end).unwrap_or((bytes, &[]))

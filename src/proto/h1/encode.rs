@@ -27,7 +27,7 @@ pub const CHUNK_SIZE_LINE_BYTES: usize = 20;
 /// the line ends come to less than 110.
 const EXTRA_BYTES_MAX: usize = 128;
 
-/// An upper bound of what [`encode_request`] or [`encode_response`] needs for a head with these
+/// An upper bound of the bytes that [`encode_request`] or [`encode_response`] needs for these
 /// headers. Costs nothing; counts removed fields too.
 #[inline]
 #[must_use]
@@ -40,8 +40,8 @@ pub fn encoded_len_max(headers: &Headers) -> usize {
 ///
 /// Always HTTP/1.1, the target in origin form or `*`, `host` with the authority first (RFC 9110
 /// 7.2), then the fields in order with their names as they came, then the framing for `length`.
-/// Host, Content-Length and Transfer-Encoding of the table are skipped whatever they say: there is
-/// one source for each. Trailer is skipped where no trailers can follow.
+/// Host, Content-Length and Transfer-Encoding of the table are always skipped: there is one
+/// source for each. Trailer is skipped where no trailers can follow.
 #[inline]
 #[must_use]
 pub fn encode_request(head: &RequestHead, length: BodyLength, out: &mut [u8]) -> Option<usize> {
@@ -94,7 +94,7 @@ pub fn encode_request(head: &RequestHead, length: BodyLength, out: &mut [u8]) ->
 /// body that ends with the connection closes it. A chunked body is not for an HTTP/1.0 client.
 ///
 /// Trailer is skipped where no trailers can follow: only chunks have them (RFC 9112 7.1.2). Without a
-/// body it stays: a response to HEAD says what GET would have got.
+/// body it stays: a response to HEAD describes that to GET.
 #[inline]
 #[must_use]
 pub fn encode_response(
@@ -175,7 +175,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Writes pieces one behind the other; spans of the source that touch are copied together.
 struct Writer<'a> {
     source: &'a [u8],
-    /// What is to be copied from the source.
+    /// The range of the source that is to be copied next.
     run: (usize, usize),
     out: &'a mut [u8],
     /// Bytes written.
@@ -207,7 +207,7 @@ impl<'a> Writer<'a> {
     #[inline]
     fn flush(&mut self) -> Option<()> {
         let (start, end) = self.run;
-        // What follows starts a new run, wherever it is.
+        // The next piece starts a new run, wherever it is.
         self.run = (end, end);
         if start == end {
             return Some(());
@@ -254,7 +254,7 @@ impl<'a> Writer<'a> {
         self.put(b"\r\n")
     }
 
-    /// Writes the fields of a table but those whose id is in the set.
+    /// Writes the fields of a table without those that the set holds.
     #[inline]
     fn fields(&mut self, fields: &[Field], skipped: IdSet) -> Option<()> {
         let skipped = skipped.and(IdSet::of([HeaderId::Removed]));

@@ -1,5 +1,5 @@
-//! What the parsers of requests and responses share: the walk over the fields of a head, and what
-//! the fields that govern the message say.
+//! The part that the parsers of requests and responses share: the walk over the fields of a head, and
+//! the meaning of the fields that control the message.
 
 use super::blocks::{self, position};
 use crate::head::{
@@ -8,17 +8,17 @@ use crate::head::{
 };
 use crate::violation::Violation;
 
-/// The most fields of a head, whatever `headers_max` says: bounds the walks over the table.
+/// The most fields of a head, even if `headers_max` is larger: bounds the walks over the table.
 pub const HEADERS_LIMIT: usize = 256;
 
-/// The most bytes of a head, whatever the caller's own limit: keeps offsets far from `u32::MAX`.
+/// The most bytes of a head, even if the caller allows more: keeps offsets far from `u32::MAX`.
 pub const HEAD_BYTES_LIMIT: usize = 16 << 20;
 
 /// The most options in the Connection fields of a head. Each may cost a walk over the fields when
 /// they are removed; real messages have three at most (`keep-alive, upgrade, http2-settings`).
 pub const CONNECTION_OPTIONS_MAX: usize = 32;
 
-/// What the fields that govern a message say, RFC 9112 6 and 9, RFC 9110 7 and 10.1.1.
+/// The meaning of the fields that control a message, RFC 9112 6 and 9, RFC 9110 7 and 10.1.1.
 #[derive(Debug, Default)]
 pub(super) struct ControlFields {
     /// The value of Host.
@@ -67,14 +67,14 @@ const NOTED: IdSet = IdSet::of([
     HeaderId::Expect,
 ]);
 
-/// What may be a head of these bytes.
+/// The bytes among which a head must end.
 #[inline]
 pub(super) fn within_limit(bytes: &[u8]) -> &[u8] {
     bytes.get(..HEAD_BYTES_LIMIT).unwrap_or(bytes)
 }
 
 /// Reads field lines from `at` on, up to the empty line, and enters them in the table, which is
-/// empty. Gives the index behind the empty line, and what the fields say.
+/// empty. Gives the index behind the empty line, and the control fields.
 ///
 /// `None`, and the table stays empty, if a line is not `name ":" OWS value OWS CRLF` (RFC 9112 5),
 /// if there are more than `headers_max`, or if the empty line is not there: the caller finds out
@@ -102,6 +102,8 @@ fn lines(
 ) -> Option<(usize, ControlFields)> {
     let mut notes = ControlFields::default();
     let mut left = headers_max.min(HEADERS_LIMIT);
+    // One pass: each line is found, judged and entered before the next one is looked at. Any doubt
+    // ends the walk with `None`; [`diagnose`] finds the name of the fault, at leisure.
     while bytes.get(at)? != &b'\r' {
         left = left.checked_sub(1)?;
         let colon = position(bytes, at, |block| blocks::equal(block, b':'))?;
@@ -111,12 +113,14 @@ fn lines(
         if id == HeaderId::Other && !is_token(name) {
             return None;
         }
+        // A name that holds a control byte is no token, so this line cannot end in front of its colon.
         let line_end = text_end(bytes, colon + 1)?;
         let text = bytes.get(colon + 1..line_end)?;
         let value = trimmed_start(text);
         let value_start = line_end - value.len();
         let value = trimmed_end(value);
         let span = Span::within_head(value_start, value.len());
+        // As encoding would write it: `name: value CRLF`, with one space and no other white space.
         let whole = text.first() == Some(&b' ') && value.len() + 1 == text.len();
         headers.add(Field { id, name: Span::within_head(at, name.len()), value: span, whole });
         if NOTED.has(id) {
@@ -124,6 +128,7 @@ fn lines(
         }
         at = line_end + 2;
     }
+    // No line starts with a CR, so this one must be the empty line.
     (bytes.get(at + 1)? == &b'\n').then_some((at + 2, notes))
 }
 
@@ -187,8 +192,8 @@ impl ControlFields {
         }
     }
 
-    /// Whether the sender wishes to keep the connection, RFC 9112 9.3. Who says both things gets
-    /// the safe one.
+    /// Whether the sender wishes to keep the connection, RFC 9112 9.3. A sender that says both
+    /// things gets the safe one.
     pub(super) const fn persists(&self, version: Version) -> bool {
         match version {
             Version::Http11 => !self.close,
@@ -204,8 +209,8 @@ impl ControlFields {
         }
     }
 
-    /// What Content-Length and Transfer-Encoding say together, RFC 9112 6.3; `None` if neither is
-    /// there.
+    /// The length that Content-Length and Transfer-Encoding give together, RFC 9112 6.3; `None` if
+    /// neither is there.
     #[inline]
     pub(super) fn framing(&self, version: Version) -> Result<BodyLength, Violation> {
         match (self.codings, self.content_length) {

@@ -1,12 +1,12 @@
-//! HTTP/1.x on the wire, RFC 9112: where a head ends, what it says, where a body ends, and back.
+//! HTTP/1.x on the wire, RFC 9112: heads and bodies from bytes, and back.
 //!
 //! The order of calls for a message that comes in: [`leading_blank`] (requests), [`parse_request`]
-//! or [`parse_response`] on what is there first; if that is not all or not sound, [`Scanner::scan`]
+//! or [`parse_response`] on the bytes that are there; if they are not a whole and sound head, [`Scanner::scan`]
 //! until the end of the head is there, and the parser again; then a [`BodyDecoder`] for its body. For
 //! one that goes out: a function of [`hop`](crate::hop), then the gateway's own edits, then [`encode_request`] or
 //! [`encode_response`].
 //!
-//! Invariant: what `encode_*` writes is read back by `parse_*` as the same message.
+//! Invariant: `parse_*` reads the bytes that `encode_*` writes as the same message.
 
 mod blocks;
 mod body;

@@ -14,7 +14,7 @@ use crate::violation::Violation;
 ///
 /// # Errors
 /// The first violation found; [`Violation::HeadEnd`] while there is none and the empty line is not
-/// there. `into` is then empty, or has what was found so far.
+/// there. `into` is then empty, or has the part found so far.
 pub fn parse_request(
     bytes: &[u8],
     headers_max: usize,

@@ -17,7 +17,7 @@ const REASON_START: usize = 13;
 ///
 /// # Errors
 /// The first violation found; [`Violation::HeadEnd`] while there is none and the empty line is not
-/// there. `into` is then empty, or has what was found so far.
+/// there. `into` is then empty, or has the part found so far.
 pub fn parse_response(
     bytes: &[u8],
     headers_max: usize,
@@ -47,7 +47,7 @@ pub fn parse_response(
     if never_has_length(status) {
         // Not even a length of zero may be sent on.
         into.headers.remove(HeaderId::ContentLength);
-        // The head ends a 204 whatever it says (RFC 9112 6.3). An endpoint that announces a body may
+        // A 204 ends with its head, even if that says otherwise (RFC 9112 6.3). An endpoint that announces a body may
         // well send it, and that would be read as the next response: there is none.
         into.keep_alive &= !announces_a_body(framing);
     }
@@ -98,7 +98,7 @@ const fn body_length(
         _ if matches!(status, 100..=199) && announces_a_body(framing) => {
             Err(Violation::BodyForbidden)
         }
-        // What these announce is what a GET would have got.
+        // These announce the length of another response: the one to GET, or the full one.
         _ if never_has_length(status) || status == 304 => Ok(BodyLength::None),
         _ if matches!(request_method, Method::Head) => Ok(BodyLength::None),
         BodyLength::None => Ok(BodyLength::UntilClose),

@@ -19,8 +19,8 @@ impl Scanner {
         Self { seen: 0 }
     }
 
-    /// The length of the head with its empty line, once it is all there. `bytes` is what there is
-    /// of the head, from its start: at each call those of the call before, and more.
+    /// The length of the head with its empty line, once it is all there. `bytes` are those of
+    /// the head so far, from its start: at each call those of the call before, and more.
     #[inline]
     pub fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
         let rest = bytes.get(self.seen..)?;

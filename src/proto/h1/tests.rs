@@ -439,7 +439,7 @@ proptest! {
         prop_assert_eq!(again.authority(), host.as_bytes());
         prop_assert_eq!(again.body_length(), length);
         prop_assert!(same_fields(&again.headers, &fields));
-        // What has been through once does not change any more.
+        // A head that has been through once does not change any more.
         let mut twice = vec![0; encoded_len_max(&again.headers)];
         let len_twice = encode_request(&again, length, &mut twice).expect("the bound holds");
         prop_assert_eq!(&twice[..len_twice], &out[..len]);

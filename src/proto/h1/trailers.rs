@@ -54,7 +54,7 @@ pub(super) fn parse(section: &[u8], kind: MessageKind) -> Result<Headers, Violat
         // In a response, the fields that could be at fault here are dropped below.
         Some((len, _)) if len == section.len() && kind == MessageKind::Response => {}
         Some((len, notes)) if len == section.len() => notes.checked().map(drop)?,
-        // Line ends keep their names, and so does what is too many. The rest is one cause.
+        // Faults of line ends and of the number keep their names. The others are one cause.
         _ => match diagnose::fields(section, TRAILERS_MAX) {
             fault @ (Violation::BareCr | Violation::BareLf | Violation::TooManyHeaders) => {
                 return Err(fault);

@@ -1,4 +1,4 @@
-//! Runs the vectors of `tests/vectors/h1`, whose format is described in the README there.
+//! Runs the vectors of `tests/vectors/h1`. The README there describes their format.
 
 use std::collections::BTreeMap;
 
@@ -141,7 +141,7 @@ fn scanned(bytes: &[u8]) -> Option<usize> {
     whole
 }
 
-/// What is behind a head changes nothing, and no part of one is taken for the whole.
+/// Bytes behind a head change nothing, and no part of a head passes for the whole.
 fn as_if_alone(
     bytes: &[u8],
     len: usize,
@@ -155,7 +155,7 @@ fn as_if_alone(
     }
 }
 
-/// What a body comes to when it arrives in these pieces.
+/// The data and the facts of a body that arrives in these pieces.
 fn decoded(kind: MessageKind, pieces: &[&[u8]]) -> Result<Facts, String> {
     let mut decoder = BodyDecoder::new(BodyLength::Chunked, kind);
     let (mut data, mut rest) = (Vec::new(), 0);
@@ -207,7 +207,7 @@ fn response_facts(head: &ResponseHead) -> Facts {
     ])
 }
 
-/// What the words in front of a request ask for.
+/// The rules for which the words in front of a request stand.
 fn rules(words: &str) -> Rules {
     let mut rules = Rules::default();
     for word in words.split_whitespace() {

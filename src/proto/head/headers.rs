@@ -5,15 +5,15 @@
 //! added, has the form that goes on the wire, so that encoding copies runs of lines at once.
 //!
 //! Invariants: no name or value in the table holds a line end or another control byte (RFC 9110
-//! 5.5), whoever put it there; the bytes are never more than [`BYTES_MAX`]. Once the two vectors
+//! 5.5), not even one that a filter put there; the bytes are never more than [`BYTES_MAX`]. Once the two vectors
 //! have their capacity, nothing in here allocates.
 
 use super::{HeaderId, IdSet};
 use crate::path::{self, Rules};
 use crate::violation::Violation;
 
-/// The most bytes that a table owns; what would go beyond is not added. Far above any head limit
-/// (`head_bytes_max` and what a gateway adds), and low enough for the sums of spans to fit a `u32`.
+/// The most bytes that a table owns; a field that would go beyond is not added. Far above any head
+/// limit (`head_bytes_max` and the gateway's own fields), and low enough for the sums of spans to fit a `u32`.
 pub const BYTES_MAX: usize = 1 << 30;
 
 /// A piece of the bytes that a [`Headers`] owns.
@@ -186,8 +186,8 @@ impl Headers {
 
     /// Appends a field of a known header.
     ///
-    /// White space around the value goes, and a control byte in it becomes a space (RFC 9110 5.5):
-    /// whatever a filter made of a client's bytes, it cannot end the line. Does nothing for
+    /// White space around the value goes, and a control byte in it becomes a space (RFC 9110 5.5): no
+    /// value that a filter makes of a client's bytes can end the line. Does nothing for
     /// [`HeaderId::Other`] and [`HeaderId::Removed`].
     #[inline]
     pub fn push(&mut self, id: HeaderId, value: &[u8]) {
@@ -239,7 +239,7 @@ impl Headers {
         self.finish_line(id, start, value_start);
     }
 
-    /// Appends all that `lines` holds, at the price of one copy: for what is put on many heads.
+    /// Appends all that `lines` holds, at the price of one copy: for fields that many heads get.
     pub fn append_all(&mut self, lines: &Self) {
         if !self.has_room(lines.bytes.len()) {
             return;
@@ -311,7 +311,7 @@ impl Headers {
         self.bytes.extend_from_slice(head);
     }
 
-    /// Appends a field whose spans lie in the bytes that are loaded, or will be next.
+    /// Appends a field. Its spans lie in the bytes that are loaded, or will be next.
     #[inline]
     pub(crate) fn add(&mut self, field: Field) {
         self.present.insert(field.id);
@@ -371,7 +371,7 @@ impl Headers {
         Ok(Some((Span::new(start, self.bytes.len() - start), path_len)))
     }
 
-    /// Removes the fields whose id is in the set; says how many there were.
+    /// Removes the fields that the set holds; gives their number.
     #[inline]
     pub(crate) fn remove_all(&mut self, ids: IdSet) -> usize {
         if !self.present.has_any(ids) {
@@ -400,8 +400,8 @@ impl Headers {
         count > 0
     }
 
-    /// Removes the fields that the values of `list`, comma-separated, name; those whose id is in
-    /// `kept` stay. The work is bounded by the number of names times that of fields.
+    /// Removes the fields that the values of `list`, comma-separated, name; those
+    /// in `kept` stay. The work is bounded by the number of names times that of fields.
     pub(crate) fn remove_listed(&mut self, list: HeaderId, kept: IdSet) {
         let mut known = IdSet::EMPTY;
         for at in 0..self.fields.len() {

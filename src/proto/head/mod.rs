@@ -1,9 +1,9 @@
-//! The head of a message: what is asked or answered, apart from how it travels.
+//! The head of a message: the request or the response itself, apart from how it travels.
 //!
 //! A head is owned bytes and a table of spans (see [`Headers`]), independent of the socket and of
-//! the wire: h1 parses into it and encodes from it, h2 will do the same. What a parser learns while
-//! it checks a head (framing, persistence, upgrade) is kept here, so that it survives the removal
-//! of the fields that said so.
+//! the wire: h1 parses into it and encodes from it, h2 will do the same. A parser learns facts while
+//! it checks a head (framing, persistence, upgrade). They are kept here, and survive the removal of
+//! the fields that they came from.
 
 mod headers;
 mod id;
@@ -65,7 +65,7 @@ impl BodyLength {
         matches!(self, Self::None | Self::Length(0))
     }
 
-    /// How much body follows, for those who do not care how its end is known.
+    /// How much body follows, for code that does not care how its end is known.
     #[must_use]
     pub const fn size(self) -> BodySize {
         match self {

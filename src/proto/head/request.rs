@@ -91,11 +91,11 @@ pub struct RequestHead {
     pub headers: Headers,
     /// How the end of the body is known: never `UntilClose`.
     pub length: BodyLength,
-    /// Everything else that the request line and the checks have told.
+    /// All other facts from the request line and from the checks.
     pub(crate) line: RequestLine,
 }
 
-/// What the request line and the checks have told; all spans are of the bytes of the headers.
+/// The facts from the request line and from the checks. All spans are of the bytes of the headers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestLine {
     /// The method's name, for `Other`.
@@ -123,7 +123,7 @@ pub(crate) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Takes over what was found out about `path_and_query`.
+    /// Takes over the facts about `path_and_query`.
     #[inline]
     pub(crate) fn note_path(&mut self, found: uri::PathAndQuery) {
         self.path_len = Span::new(0, found.path_len).len;
@@ -179,7 +179,7 @@ impl RequestHead {
         whole.get(..self.line.path_len as usize).unwrap_or(whole)
     }
 
-    /// What follows the first `?`, if there is one.
+    /// The bytes behind the first `?`, if there is one.
     #[inline]
     #[must_use]
     pub fn query(&self) -> Option<&[u8]> {
@@ -262,8 +262,8 @@ impl RequestHead {
         Ok(())
     }
 
-    /// Sets `x-forwarded-host` to the authority that the client asked for, in place of what it may
-    /// have said there itself. Without an authority there is no such field.
+    /// Sets `x-forwarded-host` to the authority that the client asked for, in place of its own
+    /// such field. Without an authority there is no such field.
     pub fn set_forwarded_host(&mut self) {
         if self.line.authority.len == 0 {
             self.headers.remove(HeaderId::XForwardedHost);
