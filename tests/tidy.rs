@@ -18,6 +18,7 @@ mod tidy {
 
     pub(crate) mod circles;
     mod english;
+    mod keys;
     pub(crate) mod ledger;
     mod links;
     mod names;

@@ -80,7 +80,12 @@ impl Warnings<'_> {
                     Entry::Occupied(_) => {
                         let what = format!("{shown} stands twice in upstream `{}`", **upstream);
                         let cure = "leave one out, or give one a `weight`".to_owned();
-                        self.warn(span, what, "its limits hold for each of the two", cure);
+                        self.warn(
+                            span,
+                            what,
+                            "the two are one endpoint with the sum of their weights",
+                            cure,
+                        );
                     }
                 }
                 if let Some(ip) = address.ip().filter(|it| it.ip().is_unspecified()) {

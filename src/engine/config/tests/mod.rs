@@ -6,6 +6,7 @@ use proto::path::{EncodedSlash, Form, Rules};
 
 mod broken;
 mod cures;
+mod forgotten;
 mod hostile;
 mod merge;
 mod round;
