@@ -3,7 +3,7 @@
 #
 # Needed: Linux, rustup (https://rustup.rs), which takes the compiler that rust-toolchain.toml names, and the network for
 # what is missing. As root on a machine with apt this installs all else; elsewhere it says what is missing.
-# It takes about 15 minutes on two CPUs from a clean clone. Parts can be made longer: SEEDS=100000 FUZZ_SECONDS=60.
+# It takes 10 to 20 minutes on two CPUs from a clean clone. Parts can be made longer: SEEDS=100000 FUZZ_SECONDS=60.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

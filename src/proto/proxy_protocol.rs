@@ -169,6 +169,7 @@ fn client_of_line(line: &[u8]) -> Result<ProxiedClient, Fault> {
 }
 
 /// Reads a port: plain digits, and no leading zeros.
+/// Reads a port: plain digits, and no leading zeros.
 fn port(text: &str) -> Result<u16, Fault> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let padded = text.len() > 1 && text.starts_with('0');
@@ -190,6 +191,7 @@ fn version_2(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
     let Some(&[_, _, high, low]) = bytes.get(SIGNATURE.len()..PREAMBLE_BYTES) else {
         return Ok(ProxyHeader::Incomplete);
     };
+    // The length counts everything behind itself.
     // The length counts everything behind itself.
     let len = PREAMBLE_BYTES + usize::from(u16::from_be_bytes([high, low]));
     if len < PREAMBLE_BYTES + addresses_len {

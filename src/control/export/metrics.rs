@@ -331,7 +331,7 @@ workers have reported, once a second; it touches no data core. Counters start at
 and never go backwards, not for routes that are gone either.
 
 Labels are bounded: {ROUTES_MAX} routes have series of their own, with {ROUTE_ENDED_MAX} combinations of listener,
-status and reason each and {ENDED_MAX} in all; {ENDPOINTS_MAX} endpoints have. What comes later is counted under `{OTHER}`. A request that no route
+status and reason each and {ENDED_MAX} in all; {ENDPOINTS_MAX} endpoints have series too. Later ones count under `{OTHER}`. A request that no route
 took has the empty route, a response of an endpoint the empty reason; other reasons are those of
 [reasons.md](reasons.md). Status 499 means that nobody was left to answer.
 

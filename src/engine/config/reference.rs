@@ -35,7 +35,7 @@ most 64 KiB.
 "#;
 
 const SAMPLE: &str = "\
-# Every key of the configuration, with what it does. Values are the defaults. Behind a # without a
+# Every key of the configuration, with its meaning. Values are the defaults. Behind a # without a
 # space are examples of keys that have no default. Start from minimal.toml, and take from here what
 # you need: what is left out keeps its default.
 #

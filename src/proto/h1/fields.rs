@@ -104,6 +104,8 @@ fn lines(
     let mut left = headers_max.min(HEADERS_LIMIT);
     // One pass: each line is found, judged and entered before the next one is looked at. Any doubt
     // ends the walk with `None`; [`diagnose`] finds the name of the fault, at leisure.
+    // One pass: each line is found, judged and entered before the next one is looked at. Any doubt
+    // ends the walk with `None`; [`diagnose`] finds the name of the fault, at leisure.
     while bytes.get(at)? != &b'\r' {
         left = left.checked_sub(1)?;
         let colon = position(bytes, at, |block| blocks::equal(block, b':'))?;
@@ -114,12 +116,14 @@ fn lines(
             return None;
         }
         // A name that holds a control byte is no token, so this line cannot end in front of its colon.
+        // A name that holds a control byte is no token, so this line cannot end in front of its colon.
         let line_end = text_end(bytes, colon + 1)?;
         let text = bytes.get(colon + 1..line_end)?;
         let value = trimmed_start(text);
         let value_start = line_end - value.len();
         let value = trimmed_end(value);
         let span = Span::within_head(value_start, value.len());
+        // As encoding would write it: `name: value CRLF`, with one space and no other white space.
         // As encoding would write it: `name: value CRLF`, with one space and no other white space.
         let whole = text.first() == Some(&b' ') && value.len() + 1 == text.len();
         headers.add(Field { id, name: Span::within_head(at, name.len()), value: span, whole });
@@ -128,6 +132,7 @@ fn lines(
         }
         at = line_end + 2;
     }
+    // No line starts with a CR, so this one must be the empty line.
     // No line starts with a CR, so this one must be the empty line.
     (bytes.get(at + 1)? == &b'\n').then_some((at + 2, notes))
 }

@@ -109,7 +109,7 @@ fn describe(text: &mut String, level: usize, heading: &str, path: &str, section:
 }
 
 fn table<'k>(text: &mut String, keys: impl Iterator<Item = &'k KeyShape>) {
-    text.push_str("| key | type | default | range | example | what it does |\n");
+    text.push_str("| key | type | default | range | example | meaning |\n");
     text.push_str("|---|---|---|---|---|---|\n");
     for key in keys {
         let code = |it: String| format!("`{}`", it.replace('|', "\\|"));
