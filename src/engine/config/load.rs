@@ -1,8 +1,7 @@
 //! From texts to one tree: decodes, parses, follows includes, merges.
 //!
-//! Invariants: a file is read once, however often and by which files it is included, so circles
-//! end; what
-//! is defined in two files is an error that names both places.
+//! Invariants: a file is read once, whichever files include it, so circles end; an object that two
+//! files define is an error that names both places.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};

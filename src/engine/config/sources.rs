@@ -1,8 +1,8 @@
 //! The input of a configuration: texts by name, and the values of variables.
 //!
-//! Control reads files, environment and patterns, and puts what it found in here; what it could
-//! not find too, so that [`parse`](super::parse) can say so at the place that asks for it. Which
-//! things are asked for is told by [`references`](super::references).
+//! The control crate reads files, environment and patterns, and adds the results here. It adds the
+//! failures too, so that [`parse`](super::parse) can report each at the place that needs it.
+//! [`references`](super::references) names the files and variables that a text needs.
 //!
 //! ```text
 //! sources = Sources::new("ringway.toml", bytes)

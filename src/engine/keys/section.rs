@@ -158,7 +158,12 @@ pub fn expected_section<T: SectionValue>() -> String {
     let required: Vec<_> = section.keys.iter().filter_map(|key| key.entry(true)).collect();
     let first = || section.keys.iter().find_map(|key| key.entry(false));
     let entries = if required.is_empty() { Vec::from_iter(first()) } else { required };
-    format!("a table such as {{ {} }}", entries.join(", "))
+    let table = format!("a table such as {{ {} }}", entries.join(", "));
+    let short = section.keys.iter().find(|key| T::SHORT.contains(&key.name));
+    match short.and_then(|key| key.example) {
+        Some(example) => format!("{example}, or {table}"),
+        None => table,
+    }
 }
 
 /// The item as the table of a section, or as its short form.

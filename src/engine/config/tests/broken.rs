@@ -1,8 +1,8 @@
-//! A table of mistakes: what is written, where it is found, what is said.
+//! A table of mistakes: the text, the place, the message.
 
 use super::*;
 
-/// What is done to the sound text.
+/// A change of the sound text.
 enum Edit {
     /// Lines at its end, from line 9 on.
     Add(&'static str),
@@ -27,7 +27,7 @@ impl Edit {
     }
 }
 
-/// The edit, the place of the first mistake, and a part of what is said about it.
+/// The edit, the place of the first mistake, and a part of its message.
 type Row = (Edit, &'static str, &'static str);
 
 /// Not TOML.
@@ -120,7 +120,7 @@ const VALUES: &[Row] = &[
     (Swap("upstream = \"users\"", ""), "7:1", "has none of `upstream`"),
 ];
 
-/// What a route may not say.
+/// Mistakes in a route.
 const ROUTES: &[Row] = &[
     (Add("redirect = { to = \"/x\" }"), "9:1", "has both `upstream` and `redirect`"),
     (Add("reply = { status = 200 }"), "9:1", "has both `upstream` and `reply`"),

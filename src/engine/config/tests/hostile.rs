@@ -1,4 +1,4 @@
-//! Texts that are no configuration at all, or try what a parser can bear.
+//! Texts that are no configuration at all, or that strain a parser.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ fn bytes_that_are_not_utf_8_are_found_in_their_place() {
 #[test]
 fn every_beginning_of_a_text_is_parsed_without_a_panic() {
     let text = include_str!("../../../../config/ringway.toml");
-    // What is said about half of a file may be anything, but it must be said.
+    // Half of a file may be wrong in any way, but never without a message.
     for end in (0..text.len()).step_by(37) {
         if let Some(text) = text.get(..end)
             && let Err(diagnostics) = parse(&sources(text))

@@ -1,4 +1,4 @@
-//! Whole configurations: what parses, and what is said about what does not.
+//! Whole configurations: those that parse, and the messages about those that do not.
 
 use std::net::SocketAddr;
 
@@ -50,7 +50,7 @@ fn render(diagnostics: &[Diagnostic]) -> String {
     diagnostics.iter().map(|it| format!("{it}\n")).collect()
 }
 
-/// What is said about a text, all of it.
+/// All messages about a text.
 fn said(text: &str) -> String {
     render(&parse(&sources(text)).expect_err("the text is not sound"))
 }

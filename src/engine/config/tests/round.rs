@@ -1,4 +1,4 @@
-//! Properties: what is written back is read as the same; nothing makes the parser panic.
+//! Properties: a configuration that is written back reads the same; nothing makes the parser panic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -170,7 +170,7 @@ timeouts = {}
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What is done to a text.
+/// A change of a text.
 #[derive(Clone, Debug)]
 enum Mutation {
     Cut(Range<usize>),
