@@ -186,9 +186,11 @@ fn configuration(status: &StatusView) -> String {
     let late = status.cores.iter().filter(|core| core.config_version != version);
     let late: Vec<_> =
         late.map(|core| format!("core {} has {}", core.core, core.config_version)).collect();
+    let posted =
+        if status.config_posted { "; posted, not in the file: a restart forgets it" } else { "" };
     match &*late {
-        [] => format!("version {version} on every core"),
-        late => format!("version {version}, but {}", late.join(", ")),
+        [] => format!("version {version} on every core{posted}"),
+        late => format!("version {version}, but {}{posted}", late.join(", ")),
     }
 }
 
@@ -336,6 +338,7 @@ mod tests {
         StatusView {
             ringway: "0.1.0".to_owned(),
             config_version: 7,
+            config_posted: false,
             driver: "io_uring".to_owned(),
             started_unix: 1_700_000_000,
             uptime_seconds: 11_525.3,
@@ -416,6 +419,9 @@ ringway 0.1.0 at 127.0.0.1:9901: ready
         assert!(text.contains("not ready: core 1 lags\n"), "{text}");
         assert!(text.contains("version 7, but core 1 has 6\n"), "{text}");
         assert!(!text.contains("CPU"), "{text}");
+        let posted = StatusView { config_posted: true, ..status() };
+        let text = screen(&posted, false);
+        assert!(text.contains("on every core; posted, not in the file"), "{text}");
         let text = screen(&StatusView { draining: true, ..lagging }, false);
         assert!(text.contains("9901: draining\n"), "{text}");
     }

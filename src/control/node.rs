@@ -102,6 +102,9 @@ pub(crate) struct Status {
     /// The last change that was taken or refused: when, in seconds since 1970, and the version that
     /// it made or the reason.
     pub(crate) last_reload: Option<(u64, Result<u64, String>)>,
+    /// The live version was posted and the file does not say the same: a restart goes back to the
+    /// file.
+    pub(crate) is_posted: bool,
     /// Changes that were taken.
     pub(crate) reloads_ok: u64,
     /// Changes that were live already.

@@ -19,6 +19,7 @@ use worker::telemetry::report::CoreBlock;
 
 use crate::listen::Place;
 use crate::node::{CoreStatus, Status};
+use crate::source::POSTED;
 use crate::unix_socket::SharedSocket;
 use crate::version::{Listening, Live};
 
@@ -374,6 +375,7 @@ impl State {
             cores: self.cores.iter().enumerate().map(core).collect(),
             listeners: self.live.listeners.iter().map(listener).collect(),
             last_reload: self.last_reload.clone(),
+            is_posted: self.is_posted(),
             reloads_ok: self.reloads.ok,
             reloads_unchanged: self.reloads.unchanged,
             reloads_refused: self.reloads.refused,
@@ -392,6 +394,16 @@ impl State {
                 })
                 .collect(),
         }
+    }
+
+    /// Whether the live version was posted and the file, when it was last read, said something else.
+    fn is_posted(&self) -> bool {
+        let live = &self.live.sources;
+        let is_same = |file: &Arc<Sources>| {
+            **file == *live
+                || file.files().count() == 1 && file.bytes(file.main()) == live.bytes(live.main())
+        };
+        live.main() == POSTED && !self.file.as_ref().is_some_and(is_same)
     }
 
     /// One line for people.

@@ -254,3 +254,24 @@ fn a_posted_secret_is_in_no_answer_and_in_no_log() {
     assert_eq!(refusals, 4);
     assert!(!log.text().contains(SECRET), "{}", log.text());
 }
+
+#[test]
+fn status_tells_a_posted_configuration_from_the_one_in_the_file() {
+    let endpoint = Endpoint::ok();
+    let builder = Gateway::in_front_of(&[&endpoint]).admin();
+    let gateway = builder.start();
+    let admin = gateway.admin_address().to_string();
+    let is_posted = || status(&admin, &[]).1.contains("posted, not in the file");
+    assert!(!is_posted());
+    let changed = format!("{}# changed\n", builder.text());
+    assert_eq!(gateway.admin("POST", "/v1/config", &changed).status, 200);
+    assert!(is_posted());
+    // Now the file says the same.
+    gateway.save(&changed);
+    eventually("the file is read", || !is_posted());
+    assert_eq!(gateway.admin("POST", "/v1/config", &builder.text()).status, 200);
+    assert!(is_posted());
+    assert_eq!(gateway.admin("POST", "/v1/config?reload=1", "").status, 200);
+    assert!(!is_posted());
+    gateway.stop();
+}

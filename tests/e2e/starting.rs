@@ -293,3 +293,16 @@ fn too_few_descriptors_are_said_with_the_cure() {
     }
     panic!("31 descriptors are not enough");
 }
+
+#[test]
+fn help_is_wrapped_at_words_for_a_narrow_terminal() {
+    for arguments in
+        [&["--help"][..], &["run", "--help"], &["status", "--help"], &["check", "--help"]]
+    {
+        let output = ringway().args(arguments).env("COLUMNS", "60").output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 60, "{arguments:?}: {line}");
+        }
+    }
+}

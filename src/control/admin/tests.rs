@@ -67,6 +67,7 @@ impl Node for FakeNode {
             }],
             listeners: vec![("web".to_owned(), "127.0.0.1:8080".to_owned())],
             last_reload: Some((1_700_000_001, Err("no".to_owned()))),
+            is_posted: false,
             reloads_ok: 6,
             reloads_unchanged: 0,
             reloads_refused: 1,

@@ -11,6 +11,9 @@ pub struct StatusView {
     pub ringway: String,
     /// The version of the configuration that is live, counted from 1 at each start.
     pub config_version: u64,
+    /// The live configuration was posted, and the file does not say the same: a restart goes back to
+    /// the file.
+    pub config_posted: bool,
     /// How it does its I/O.
     pub driver: String,
     /// When it started, in seconds since 1970.

@@ -55,13 +55,16 @@ pub fn read_with(name: &str, text: Vec<u8>) -> Sources {
     reader.all(name.to_owned(), text)
 }
 
+/// The name of a text that somebody has sent.
+pub(crate) const POSTED: &str = "posted";
+
 /// A configuration that somebody has sent as one text. Environment variables are put in; it can
 /// name no files, or whoever may send one could read what the gateway may read.
 #[must_use]
 pub fn posted(text: impl Into<Vec<u8>>) -> Sources {
     let text = text.into();
     let wanted = references(&text);
-    let mut sources = Sources::new("posted", text);
+    let mut sources = Sources::new(POSTED, text);
     add_environment(&mut sources, &wanted);
     sources
 }

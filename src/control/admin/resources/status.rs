@@ -58,6 +58,7 @@ fn view<N: Node>(context: &AdminContext<N>) -> StatusView {
     StatusView {
         ringway: env!("CARGO_PKG_VERSION").to_owned(),
         config_version: status.version,
+        config_posted: status.is_posted,
         driver: status.driver.clone(),
         started_unix: status.started_unix,
         uptime_seconds: status.uptime_seconds,

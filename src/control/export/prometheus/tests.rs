@@ -150,6 +150,7 @@ fn status() -> Status {
         cores: vec![core(0), core(1)],
         listeners: vec![("web".to_owned(), "127.0.0.1:8080".to_owned())],
         last_reload: None,
+        is_posted: false,
         reloads_ok: 6,
         reloads_unchanged: 1,
         reloads_refused: 2,
