@@ -13,7 +13,7 @@ use proto::head::{BodyLength, MessageKind};
 
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
-use crate::net::buffer::{Buf, BufferPool, HEADROOM, Size};
+use crate::net::buffer::{Buf, HEADROOM, Size};
 use crate::side::{Chunk, empty};
 use crate::wire::Wire;
 
@@ -139,7 +139,9 @@ const BULK: u64 = 16 << 10;
 pub mod outgoing {
     use proto::h1::{CHUNK_SIZE_LINE_BYTES, chunk_size_line, encode_last_chunk, encoded_len_max};
 
-    use super::{Buf, BufferPool, Chunk, HEADROOM, LAST_CHUNK};
+    use crate::h1::LAST_CHUNK;
+    use crate::net::buffer::{Buf, BufferPool, HEADROOM};
+    use crate::side::Chunk;
 
     /// Frames `chunk` as it goes out under `Transfer-Encoding: chunked`, in place.
     #[must_use]

@@ -11,30 +11,27 @@ use super::source::{Source, folder_of, sources, words};
 /// The circles that exist, with the reason. A circle may lose files from its entry; no file may join one.
 const CIRCLES: &[(&str, &[&str])] = &[
     (
-        "`Core` holds facilities and slots, and the slots import it for the facilities. \
-         To be opened.",
+        "A connection starts the protocol that its client speaks, and the protocol uses the \
+         connection.",
+        &["src/worker/conn/h1/mod.rs", "src/worker/conn/h1/side.rs", "src/worker/conn/mod.rs"],
+    ),
+    (
+        "The stages of an exchange that answer and finish are methods of the exchange.",
         &[
-            "src/worker/accept.rs",
-            "src/worker/conn/h1/mod.rs",
-            "src/worker/conn/h1/side.rs",
-            "src/worker/conn/mod.rs",
-            "src/worker/exchange/admit.rs",
-            "src/worker/exchange/caller.rs",
             "src/worker/exchange/finish.rs",
             "src/worker/exchange/mod.rs",
             "src/worker/exchange/reply.rs",
-            "src/worker/exchange/tunnel.rs",
-            "src/worker/exchange/upgrade.rs",
-            "src/worker/lib.rs",
-            "src/worker/snapshot.rs",
-            "src/worker/state.rs",
-            "src/worker/upstream/call.rs",
+        ],
+    ),
+    (
+        "A pool lends connections, a lease goes back to its pool, and each try ends in an \
+         outcome of its endpoint, which owns the pool.",
+        &[
             "src/worker/upstream/endpoint.rs",
             "src/worker/upstream/h1.rs",
             "src/worker/upstream/lease.rs",
             "src/worker/upstream/outcome.rs",
             "src/worker/upstream/pool.rs",
-            "src/worker/h1.rs",
         ],
     ),
     (
