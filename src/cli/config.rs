@@ -1,4 +1,4 @@
-//! Reading a configuration file for a command, and saying what is wrong with it.
+//! Reads a configuration file for a command, and reports its mistakes.
 
 use std::fs::File;
 use std::io::{self, Read, stdin};

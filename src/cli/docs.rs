@@ -1,4 +1,4 @@
-//! `ringway docs`: what every key of the configuration does.
+//! `ringway docs`: the reference of every key of the configuration.
 
 use std::process::ExitCode;
 

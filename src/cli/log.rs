@@ -108,7 +108,7 @@ pub(super) fn last_words(text: &str) {
     }
 }
 
-/// Says what is wrong. A standard error that is closed ends nothing.
+/// Prints a complaint. A standard error that is closed ends nothing.
 pub(super) fn complain(text: &str) {
     match LOG.get() {
         // In its turn, behind the events before it.

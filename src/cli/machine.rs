@@ -40,7 +40,7 @@ pub(super) fn no_log(error: &io::Error) -> ExitCode {
     ExitCode::from(CANNOT_START)
 }
 
-/// What a gateway's end means for the caller.
+/// The exit code for the end of a gateway.
 pub(super) fn ended(outcome: Result<Outcome, control::Error>) -> ExitCode {
     match outcome {
         Ok(Outcome::Drained) => ExitCode::SUCCESS,

@@ -33,7 +33,7 @@ struct Arguments {
 enum Command {
     /// Run the gateway
     Run(run::Arguments),
-    /// Say what is wrong with a configuration, all of it; starts nothing
+    /// Find every mistake in a configuration; starts nothing
     Check(check::Arguments),
     /// Start two endpoints and a gateway in front of them, to try it; needs no file
     Demo(demo::Arguments),
@@ -47,7 +47,7 @@ enum Command {
     Bench(bench::cli::Args),
 }
 
-/// Reads the arguments and does what they ask. Wrong usage ends the process in here, with 2.
+/// Reads the arguments and runs the command. Wrong usage ends the process in here, with 2.
 pub(crate) fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(arguments) => run::run(arguments),

@@ -14,7 +14,7 @@ pub(super) fn answer(text: &str, code: ExitCode) -> ExitCode {
     ended(print(text), code)
 }
 
-/// The exit code of a command whose answer was `printed`, and would be `code`.
+/// The exit code of a command after it `printed` its answer; `code` if that went well.
 pub(super) fn ended(printed: io::Result<()>, code: ExitCode) -> ExitCode {
     match printed {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

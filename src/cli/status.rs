@@ -86,7 +86,7 @@ fn show(client: &Client, arguments: &Arguments) -> Result<String, Unreachable> {
         .to_string())
 }
 
-/// What people see.
+/// The text for people.
 struct Screen<'a> {
     status: &'a StatusView,
     address: &'a NodeAddress,

@@ -1,6 +1,6 @@
 //! A change: read, parse, check, compile, bind, and only then switch, on every core.
 //!
-//! What can fail or takes long is done by [`Job::run`] on a helper thread, so that the control
+//! All that can fail or takes long is done by [`Job::run`] on a helper thread, so that the control
 //! thread answers meanwhile. The cores hear of a change when nothing can fail any more.
 //!
 //! Invariant: one change at a time, in the order in which they were asked for; at most
@@ -33,14 +33,14 @@ pub(crate) const CHANGES_MAX: usize = 8;
 /// milliseconds, whatever its load.
 pub(crate) const SWITCH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a change is made of.
+/// The origin of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// This text.
     Text(String),
-    /// What the file holds.
+    /// The content of the file.
     File,
-    /// What the file holds, if that is not what it held when it was read last.
+    /// The content of the file, if it differs from the last reading.
     FileIfChanged,
 }
 
@@ -97,7 +97,7 @@ pub(crate) async fn apply(
     if let Some(seen) = seen {
         shared.state.borrow_mut().file = Some(seen);
     }
-    // Nobody has asked for what the watch finds, and most of it is nothing new.
+    // Nobody asked for a reading by the watch, and most of them find nothing new.
     let is_news = match &made {
         Ok(Made::Seen) => false,
         Ok(Made::Same) => asked || shared.state.borrow().was_refused(),
@@ -116,14 +116,14 @@ pub(crate) async fn apply(
     result
 }
 
-/// Says that a reload has begun. Who is starting or stopping says only that.
+/// Says that a reload has begun, unless the gateway is starting or stopping.
 fn announce(control: &Control) {
     if control.shared.state.borrow().serves() {
         systemd::reloading();
     }
 }
 
-/// What is asked of the helper, unless the change is out of the question.
+/// The job for the helper, unless the change is out of the question.
 fn job(
     control: &Control,
     wish: Wish,
@@ -281,11 +281,11 @@ fn refuse(control: &Control, refused: &Refused) {
     control.shared.state.borrow_mut().refused(unix_seconds(), short);
 }
 
-/// What the helper works on, all of it its own.
+/// The job of the helper. It owns all of it.
 struct Job {
     wish: Wish,
     file: Option<Arc<Watched>>,
-    /// What the file held when it was read last.
+    /// The content of the file at the last reading.
     seen: Option<Arc<Sources>>,
     live: Arc<Live>,
     options: Options,
@@ -295,19 +295,19 @@ struct Job {
     dry_run: bool,
 }
 
-/// What the helper made.
+/// The result of the helper.
 enum Made {
-    /// The file says what it said when it was read last, whatever came of it then.
+    /// The file is as at the last reading, taken or refused then.
     Seen,
     /// The live version says the same.
     Same,
     /// It is sound; the diagnostics are warnings.
     Sound(Vec<Diagnostic>),
-    /// Compiled and bound; and what it changes.
+    /// Compiled and bound; and the differences.
     Prepared(Box<Prepared>, Changes),
 }
 
-/// What the file held, if it was read; and what came of it.
+/// The content of the file, if it was read; and the result.
 type Done = (Option<Arc<Sources>>, Result<Made, Refused>);
 
 async fn on_helper(job: Job) -> Done {
@@ -343,7 +343,7 @@ impl Job {
         (seen, self.prepare(sources))
     }
 
-    /// What the file holds. From here on it is watched where it was found.
+    /// The content of the file. From here on, the places of the reading are watched.
     fn read(&self) -> Result<Sources, Refused> {
         let Some(file) = &self.file else {
             let why = "there is no configuration file to read: this gateway was started \

@@ -1,4 +1,4 @@
-//! What a change changes: in numbers for the log, and the keys that a running gateway cannot change.
+//! The differences that a change makes: numbers for the log, and the keys that need a restart.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// What a person has to be told before the process ends.
+/// The message to a person before the process ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     what: String,
@@ -13,7 +13,7 @@ pub struct Error {
 /// "Cannot start or cannot reach the node".
 const CANNOT_START: u8 = 3;
 
-/// What a Rust program that panics ends with.
+/// The exit code of a Rust program that panics.
 const PANICKED: u8 = 101;
 
 impl Error {
@@ -41,7 +41,7 @@ impl Error {
         Self { what: what.into(), cure: None, exit_code: PANICKED }
     }
 
-    /// What the process ends with.
+    /// The exit code of the process.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         self.exit_code

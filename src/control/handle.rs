@@ -1,6 +1,6 @@
-//! The control thread's handle: what tasks on it share, and the answers to the workers' reports.
+//! The control thread's handle: the things that its tasks share, and the handling of reports.
 //!
-//! How a change is made is `apply`'s part, what is known is `state`'s.
+//! `apply` makes changes, `state` keeps the book.
 //!
 //! Invariant: a handle is used on the control thread only, and no borrow of it lives across an
 //! await.
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Vec<Mailbox<ToWorker>>,
     /// The configuration file; none when there is none to read again.
     pub(crate) file: Option<Arc<Watched>>,
-    /// What the command line overrides.
+    /// The settings of the command line.
     pub(crate) options: Options,
     /// One change at a time; those that wait have their turn in the order in which they came.
     pub(crate) turn: Mutex<()>,
@@ -67,7 +67,7 @@ impl Control {
         Self { shared: Rc::new(shared) }
     }
 
-    /// Takes in what a worker says, and sends its boxes back.
+    /// Takes in a report, and sends its boxes back.
     pub(crate) fn report(&self, report: Report) {
         let now = Instant::now();
         let Shared { state, sink, switched, learned, .. } = &*self.shared;
@@ -81,7 +81,7 @@ impl Control {
                 state.borrow_mut().learned(core, number, now);
                 learned.notify_waiters();
             }
-            // To free what thousands of routes hold takes milliseconds: here nobody waits for it.
+            // To free thousands of routes takes milliseconds: here nobody waits for it.
             Report::Retired { core: _, table } => drop(table),
             Report::Counts(block) => {
                 let core = block.core;
@@ -127,7 +127,7 @@ impl Control {
         self.shared.sink.borrow_mut().reopen();
     }
 
-    /// Writes out what came from the workers, at most for `timeout`.
+    /// Writes out the records of the workers, at most for `timeout`.
     pub(crate) fn finish(&self, timeout: std::time::Duration) {
         if !self.shared.sink.borrow_mut().finish(timeout) {
             tracing::warn!("the end of the access log could not be written in time");

@@ -33,7 +33,7 @@ const PREDECESSOR_GONE: Duration = Duration::from_millis(500);
 /// Listeners, bound.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    /// What each listener has, in their order.
+    /// The address and socket of each listener, in their order.
     pub(crate) places: Vec<Place>,
     /// For each core one socket per listener, in the same order.
     pub(crate) per_core: Vec<Vec<BoundSocket>>,
@@ -127,7 +127,7 @@ fn bind_tcp(address: SocketAddr, cores: usize, ours: &[Place]) -> io::Result<Hal
 }
 
 fn bind_unix(name: &str, ours: &[Place]) -> Result<Half, Problem> {
-    // A listener that goes leaves its queue, and who waits in it, to the one that comes.
+    // A listener that goes leaves its queue, with the clients in it, to the one that comes.
     let same = |it: &&Place| matches!(&it.address, Address::Unix(other) if **other == *name);
     let shared = ours.iter().filter(same).find_map(|it| it.shared.clone());
     if let Some(shared) = shared.filter(|it| it.duplicate().is_some()) {

@@ -1,8 +1,8 @@
-//! What the node lets itself be asked and told: the one interface behind the admin API.
+//! The questions and orders that a node accepts: the one interface behind the admin API.
 //!
 //! Whoever serves it (HTTP, a test) sees this trait and nothing of workers, mailboxes or files.
 //!
-//! Invariant: answers are taken from what the workers have reported; no method waits for a data
+//! Invariant: answers come from the reports of the workers; no method waits for a data
 //! core, except [`Node::apply`] and [`Node::set_endpoint`], which have a deadline.
 
 use engine::address::Address;
@@ -61,7 +61,7 @@ pub(crate) struct Applied {
     /// Cores that had not switched by the deadline. They will, and [`Node::ready`] names them until
     /// then.
     pub(crate) lagging: Vec<usize>,
-    /// What is probably not meant so.
+    /// Values that are probably not meant as they are written.
     pub(crate) warnings: Vec<Diagnostic>,
     /// From the beginning of reading to the last core's word, in microseconds.
     pub(crate) micros: u64,
@@ -134,7 +134,7 @@ pub(crate) struct CoreStatus {
 }
 
 impl Status {
-    /// What all cores have counted.
+    /// The counts of all cores.
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         self.cores.iter().for_each(|core| totals += core.block.totals);

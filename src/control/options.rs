@@ -1,4 +1,4 @@
-//! What a gateway is started with.
+//! The settings with which a gateway is started.
 
 use std::path::PathBuf;
 
@@ -20,9 +20,9 @@ pub struct Options {
 /// A configuration to start with.
 #[derive(Clone, Debug)]
 pub struct Configuration {
-    /// What it was read from.
+    /// The texts.
     pub sources: Sources,
-    /// What that says.
+    /// Their content.
     pub model: Model,
     /// The file to read again when it changes or a reload is asked for; none when there is none.
     pub file: Option<PathBuf>,

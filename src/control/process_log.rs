@@ -212,7 +212,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// A log whose writes are answered by the test, one by one.
+    /// A log of which the test answers the writes, one by one.
     struct Slow {
         log: ProcessLog,
         written: Receiver<String>,

@@ -8,7 +8,7 @@ use tokio::task::coop::consume_budget;
 use worker::mailbox::Inbox;
 use worker::message::Report;
 
-/// What workers say, in the order in which it was said. Needs a tokio runtime.
+/// The reports of the workers, in their order. Needs a tokio runtime.
 #[derive(Debug)]
 pub(crate) struct Reports {
     queue: Inbox<Report>,
@@ -25,7 +25,7 @@ impl Reports {
     /// The next report; none when every worker has ended. Nothing is lost when it is dropped.
     pub(crate) async fn next(&mut self) -> Option<Report> {
         loop {
-            // However many there are, others on this thread have their turn.
+            // However many there are, other tasks of this thread have their turn.
             consume_budget().await;
             match self.queue.next() {
                 Ok(report) => return Some(report),

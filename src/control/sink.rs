@@ -1,8 +1,8 @@
 //! Where counts and access records go.
 //!
-//! The control thread hands over what workers report, then empties the boxes and sends them back.
+//! The control thread hands the reports of workers over, then empties the boxes and sends them back.
 //!
-//! Invariant: nothing here waits. What cannot be written at once is dropped and counted.
+//! Invariant: nothing here waits. Lines that cannot be written at once are dropped and counted.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use engine::snapshot::ListenerId;
 use worker::telemetry::record::Records;
 use worker::telemetry::report::CoreBlock;
 
-/// Takes in what the workers report. Lives on the control thread.
+/// Takes in the reports of the workers. Lives on the control thread.
 pub(crate) trait Sink {
-    /// What a core has counted, and how it stands.
+    /// The counts and gauges of a core.
     fn counts(&mut self, block: &CoreBlock);
 
     /// Access records of one core.
     fn records(&mut self, records: &Records);
 
     /// A version is about to go live, at the start too. This is the last that can refuse it, with
-    /// what and the cure; after `Ok` it goes live. Ids of listeners are not used again, so the
+    /// the reason and the cure; after `Ok` it goes live. Ids of listeners are not used again, so the
     /// names of earlier ones stay good for counts that still come.
     fn adopt(
         &mut self,
@@ -31,14 +31,14 @@ pub(crate) trait Sink {
     /// Opens its files anew: somebody has renamed them.
     fn reopen(&mut self);
 
-    /// Nothing more comes. Waits until what came is written, at most for `timeout`; the one call
+    /// Nothing more comes. Waits until all records are written, at most for `timeout`; the one call
     /// that waits, at the end of the process. Returns whether it is written.
     fn finish(&mut self, _timeout: Duration) -> bool {
         true
     }
 }
 
-/// Takes nothing in: what [`Status`](crate::node::Status) shows is kept by `state`.
+/// Takes nothing in: [`Status`](crate::node::Status) shows the counts of `state`.
 #[cfg(test)]
 pub(crate) struct Discard;
 

@@ -1,4 +1,4 @@
-//! What is known about the node: which version is live, which core is how far, what it counted.
+//! The book about the node: the live version, the progress of each core, and its counts.
 //!
 //! Pure bookkeeping: `control` feeds it and acts. Times are arguments.
 //!
@@ -30,7 +30,7 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// grow further.
 pub(crate) const LAG_MAX: u64 = 4;
 
-/// What is known about the node.
+/// The book about the node.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) live: Arc<Live>,
@@ -38,7 +38,7 @@ pub(crate) struct State {
     driver: String,
     started: Instant,
     started_unix: u64,
-    /// What the file held when it was last read, taken or not.
+    /// The content of the file at the last reading, taken or not.
     pub(crate) file: Option<Arc<Sources>>,
     /// Places of listeners that went, and the version that they went with: a core that lags
     /// still listens there.
@@ -53,7 +53,7 @@ pub(crate) struct State {
     facts: u64,
 }
 
-/// What changes came to.
+/// The number of changes by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Reloads {
     ok: u64,
@@ -92,7 +92,7 @@ enum Phase {
 }
 
 impl State {
-    /// A node whose workers are about to be started, one on each of `cpus`.
+    /// A node of which the workers are about to be started, one on each of `cpus`.
     pub(crate) fn new(live: Live, cpus: &[usize], driver: String, now: Instant, unix: u64) -> Self {
         let core = |&cpu: &usize| Core {
             cpu,

@@ -1,6 +1,6 @@
-//! What the service manager is told: ready, reloading, stopping, alive.
+//! Messages to the service manager: ready, reloading, stopping, alive.
 //!
-//! Without `NOTIFY_SOCKET` in the environment nobody is told anything.
+//! Without `NOTIFY_SOCKET` in the environment there is no manager and no message.
 //!
 //! Invariants: a status is one line. The protocol has one assignment a line, and a status may quote
 //! a text that somebody has posted. A manager that does not read stalls nobody: a message for which
@@ -24,7 +24,7 @@ pub(crate) fn ready(status: &str) {
 
 /// A reload begins.
 pub(crate) fn reloading() {
-    // By the time the manager tells this reload from one that it has not asked for yet.
+    // By the time, the manager tells this reload from one that it asks for later.
     match NotifyState::monotonic_usec_now() {
         Ok(MonotonicUsec(now)) => tell(&[Reloading, MonotonicUsec(now)]),
         Ok(_) => {}
@@ -42,12 +42,12 @@ pub(crate) fn alive() {
     tell(&[Watchdog]);
 }
 
-/// How often the manager wants to hear [`alive`], at the least; none when it does not.
+/// How often the manager expects [`alive`], at the least; none when it does not expect it.
 pub(crate) fn watchdog() -> Option<Duration> {
     watchdog_enabled().filter(|it| !it.is_zero())
 }
 
-/// What fits on a line of `systemctl status`.
+/// The part that fits on a line of `systemctl status`.
 const STATUS_CHARS_MAX: usize = 200;
 
 fn one_line(status: &str) -> String {

@@ -20,7 +20,7 @@ pub(crate) enum Problem {
     NoSocket,
     /// Another process listens there.
     Answers,
-    /// What the kernel said.
+    /// The error of the kernel.
     Io(io::Error),
 }
 
@@ -33,7 +33,7 @@ impl From<io::Error> for Problem {
 /// A socket that is bound and does not listen yet, non-blocking, and its file if it has one.
 ///
 /// # Errors
-/// What is in the way.
+/// The obstacle.
 pub(crate) fn bind(name: &str, mode: Option<u32>) -> Result<(Socket, Option<SocketFile>), Problem> {
     let address = SockAddr::unix(&*Address::kernel_name(name))?;
     let socket = || Socket::new(Domain::UNIX, Type::STREAM, None);
@@ -119,7 +119,7 @@ impl SharedSocket {
     }
 
     /// Lets go of it. Its file goes, so that nobody finds it any more; it is closed when the last
-    /// core has taken what waits in the queue, and has let go of it too.
+    /// core has accepted the clients in the queue, and has let go of it too.
     pub(crate) fn close(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

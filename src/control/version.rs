@@ -1,7 +1,7 @@
-//! One version of the configuration: from texts to what the cores are sent.
+//! One version of the configuration: from texts to the messages for the cores.
 //!
 //! [`Draft`] is compiled and asks for nothing of the machine, [`Prepared`] has its sockets, [`Live`]
-//! is what the control thread keeps once the cores have theirs. When to go from one to the next is
+//! is kept by the control thread once the cores have theirs. When to go from one to the next is
 //! decided by `apply` and `launch`.
 //!
 //! Invariant: a listener keeps its sockets for as long as it keeps its id.
@@ -24,9 +24,9 @@ use crate::unix_socket::SharedSocket;
 pub(crate) struct Live {
     /// Its number, counted from 1.
     pub(crate) number: u64,
-    /// What it was read from.
+    /// The texts.
     pub(crate) sources: Sources,
-    /// What they say.
+    /// Their content.
     pub(crate) model: Model,
     /// Which ids its objects have, and which are spent.
     pub(crate) identities: Identities,
@@ -64,11 +64,11 @@ pub(crate) struct Draft {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) live: Live,
-    /// What each core gets.
+    /// The part of each core.
     pub(crate) parts: Vec<Part>,
 }
 
-/// What one core gets of a version.
+/// One core's part of a version.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) table: Box<Snapshot>,

@@ -12,17 +12,17 @@ use crate::source::{Folders, Watch};
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) path: PathBuf,
-    /// None: the kernel has none to give, so changes take a SIGHUP. Helpers use it one at a time,
+    /// None: the kernel gives no watch, so a change takes a SIGHUP. Helpers use it one at a time,
     /// since there is one change at a time.
     watch: Option<Mutex<Watching>>,
-    /// It may have changed.
+    /// Notified when the file may have changed.
     pub(crate) changed: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct Watching {
     watch: Watch,
-    /// What could not be watched last time, to be said once.
+    /// The problems of the last time. Each is logged once.
     problems: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl Watched {
         Self { path, watch, changed }
     }
 
-    /// Watches what a reading has found. May wait for a disk.
+    /// Watches the places that a reading has found. May wait for a disk.
     pub(crate) fn watch(&self, folders: &Folders) {
         let Some(watching) = &self.watch else { return };
         let mut watching = watching.lock().unwrap_or_else(PoisonError::into_inner);

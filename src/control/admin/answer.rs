@@ -65,7 +65,7 @@ pub(super) fn answer(status: StatusCode, content_type: &'static str, body: Body)
 
 /// An answer in JSON.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
-    // What is serialised here are structs of texts and numbers.
+    // Only structs of texts and numbers are serialised here.
     let mut bytes = serde_json::to_vec(body).unwrap_or_default();
     bytes.push(b'\n');
     answer(status, "application/json", Body::Whole(Some(bytes.into())))
@@ -93,7 +93,7 @@ struct Details {
 }
 
 impl Problem {
-    /// A problem: its status, a token that programs can compare, and what people should know.
+    /// A problem: its status, a token that programs can compare, and a text for people.
     pub(super) fn new(status: StatusCode, error: &'static str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self(Box::new(Details { status, error, detail, further: Map::new(), header: None }))

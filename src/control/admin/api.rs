@@ -1,4 +1,4 @@
-//! From a request to its answer: finds the resource by the path, and what to do by the method.
+//! From a request to its answer: finds the resource by the path, and the action by the method.
 //!
 //! Invariant: only a request for a change waits.
 
@@ -17,7 +17,7 @@ use super::slots::Slot;
 use crate::export::Counted;
 use crate::node::Node;
 
-/// The resources, and who may ask for them.
+/// The resources, and the guard before them.
 pub(super) struct Api<N> {
     context: AdminContext<N>,
     guard: Guard,

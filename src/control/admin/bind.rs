@@ -17,10 +17,10 @@ use crate::{Error, unix_socket};
 /// Connections that wait to be accepted. More than there can be at once.
 const BACKLOG: i32 = 128;
 
-/// Who may connect to a socket file: its owner.
+/// Only the owner of a socket file may connect to it.
 const MODE: u32 = 0o600;
 
-/// What the admin API listens on.
+/// The socket of the admin API.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     listener: Listener,
@@ -42,7 +42,7 @@ impl Endpoint {
     /// Binds the address; none if the admin API is off.
     ///
     /// # Errors
-    /// What is in the way, and the cure.
+    /// The obstacle, and the cure.
     pub(crate) fn bind(address: &AdminAddress) -> Result<Option<Self>, Error> {
         let bound = match address {
             AdminAddress::Off => return Ok(None),

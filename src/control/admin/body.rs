@@ -21,7 +21,7 @@ const BODIES_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
 /// From the head to the last byte.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What bodies take at this moment.
+/// The bytes of all bodies at this moment.
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
     bytes: Cell<usize>,
@@ -54,7 +54,7 @@ impl Bodies {
     }
 }
 
-/// What has come of a body, and is counted until it is dropped or complete.
+/// The part of a body that is here; it counts until it is dropped or complete.
 struct Held<'a> {
     bytes: Vec<u8>,
     counted: usize,

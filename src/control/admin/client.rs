@@ -68,9 +68,9 @@ impl fmt::Display for NodeAddress {
 /// Why a node did not answer as it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {
-    /// What happened.
+    /// The event.
     pub what: String,
-    /// What to do about it.
+    /// The cure.
     pub cure: &'static str,
 }
 
@@ -193,7 +193,7 @@ async fn collect(response: Response<Incoming>) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// What the details of a problem say.
+/// The details of a problem.
 fn detail(body: &[u8]) -> Option<String> {
     let problem: Value = serde_json::from_slice(body).ok()?;
     Some(problem.get("detail")?.as_str()?.to_owned())

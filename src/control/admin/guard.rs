@@ -1,4 +1,4 @@
-//! Who may ask: the token, and that no web page of somebody else asks through a browser.
+//! The right to ask: the token, and that no foreign web page asks through a browser.
 //!
 //! A browser on the same host can reach a loopback address, and a page can make its own name point
 //! there (DNS rebinding). So a request over TCP must name the node by an IP address or `localhost`,
@@ -25,7 +25,7 @@ pub(super) const TOML: &str = "application/toml";
 /// The media type of every other body.
 pub(super) const JSON: &str = "application/json";
 
-/// What every request must pass.
+/// The checks that every request must pass.
 #[derive(Debug)]
 pub(super) struct Guard {
     token: Option<String>,

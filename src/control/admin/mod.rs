@@ -1,7 +1,7 @@
 //! The admin API: health, metrics, status, and the configuration, over HTTP/1.1.
 //!
 //! It runs on the control thread and knows the node by the [`Node`] trait and the counts by
-//! [`Counted`]. `bind` opens the address, `guard` refuses those who may not ask, `api` finds the
+//! [`Counted`]. `bind` opens the address, `guard` refuses requests that may not be made, `api` finds the
 //! resource (`resources` has a file for each), `answer` makes the response, `slots` and `socket`
 //! bound the cost of clients; `client` is the other side.
 //!

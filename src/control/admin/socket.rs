@@ -1,4 +1,4 @@
-//! What hyper asks of sockets and timers, from tokio's.
+//! The sockets and timers that hyper wants, made of tokio's.
 //!
 //! Written here because it is small: the usual adapter needs `unsafe` to spare a copy of a few
 //! kilobytes, and knows nothing of stalled writes.

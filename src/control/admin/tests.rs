@@ -1,4 +1,4 @@
-//! The API over real sockets, with a node that says what it is told to say.
+//! The API over real sockets, with a node that answers as the test wants.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ use crate::node::{Applied, Change, CoreStatus, Refused, Status};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Takes every change until it is told what to say.
+/// Takes every change until it has another answer.
 /// A report of a core.
 fn block() -> CoreBlock {
     let mut block = CoreBlock {
@@ -485,7 +485,7 @@ fn clients_that_wait_for_a_change_are_not_closed_for_others() {
         let mut bytes = Vec::new();
         let _ = late.read_to_end(&mut bytes).await;
         assert_eq!(bytes, b"", "no place for one more");
-        // Those who leave make room.
+        // Connections that close make room.
         drop(waiting);
         while it.try_get("/livez").await.is_none() {}
     });

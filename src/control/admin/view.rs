@@ -138,7 +138,7 @@ pub struct ReasonView {
 /// A count that should be 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TroubleView {
-    /// What went wrong.
+    /// The trouble.
     pub trouble: String,
     /// How often.
     pub count: u64,

@@ -49,7 +49,7 @@ pub(super) fn choose(
     })
 }
 
-/// What permits `io_uring`.
+/// The cure where `io_uring` is not permitted.
 fn cure(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::PermissionDenied => {

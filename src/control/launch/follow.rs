@@ -6,11 +6,11 @@ use crate::apply::{Wish, apply};
 use crate::handle::Control;
 use crate::watched::Watched;
 
-/// Takes what the file says when it has changed, for as long as this thread runs. Changes that come
+/// Reads the file when it has changed, for as long as this thread runs. Changes that come
 /// while one is taken are one.
 pub(crate) async fn follow(control: Control, file: Arc<Watched>) {
     loop {
-        // The first time it is read in order to be watched. What came of it is in the log.
+        // The first time it is read in order to be watched. The log has the result.
         let _ = apply(&control, Wish::FileIfChanged, false, None).await;
         file.changed.notified().await;
     }

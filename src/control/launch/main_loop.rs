@@ -22,7 +22,7 @@ use crate::{Error, systemd};
 /// sockets, milliseconds even on a loaded machine.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What workers get on top of the drain deadline, to cut what is left and to report.
+/// The time that workers get on top of the drain deadline, to cut connections and to report.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
 /// How the gateway ended.
@@ -34,7 +34,7 @@ pub enum Outcome {
     Stopped(i32),
 }
 
-/// What the control thread hears of.
+/// The events for the control thread.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A worker says something.
@@ -55,7 +55,7 @@ pub(super) enum End {
     Panicked,
 }
 
-/// What follows from an event.
+/// The consequence of an event.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Wait,

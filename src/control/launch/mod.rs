@@ -80,7 +80,7 @@ pub struct Plan {
 /// Decides where the configuration runs and binds its listeners.
 ///
 /// # Errors
-/// What is refused, with the cure: CPUs, driver, addresses, memory.
+/// A refusal with its cure: CPUs, driver, addresses, memory, descriptors.
 pub fn plan(configuration: Configuration, options: Options) -> Result<Plan, Error> {
     let Configuration { sources, model, file } = configuration;
     let runtime = model.document.runtime.clone();
@@ -191,7 +191,7 @@ impl Plan {
         outcome
     }
 
-    /// What is said when it is ready.
+    /// The message when it is ready.
     fn listening(&self) -> String {
         let listeners = &self.prepared.live.listeners;
         let places: Vec<_> =
@@ -210,7 +210,7 @@ impl Plan {
     }
 }
 
-/// What every worker is started with.
+/// The things with which every worker is started.
 struct Start<'a> {
     cpus: &'a [usize],
     driver: Driver,
@@ -255,7 +255,7 @@ impl Start<'_> {
 
 /// Starts the helper thread, with the priority that this thread has now and will not have again.
 ///
-/// What a change costs is the same at any priority, and a worker that has to wait waits for the same
+/// A change costs the same at any priority, and a worker that has to wait waits for the same
 /// slice of time; a low one would only make it last ten times as long. A change is rare, and ends.
 async fn call_helper() {
     // The runtime gives work to this thread from now on, and starts another one only while it hangs.
@@ -282,7 +282,7 @@ async fn keep_alive(control: Control, period: Duration) {
     }
 }
 
-/// Says how a worker ended, whatever way it ends.
+/// Reports the end of a worker's thread, whichever end it is.
 struct LastWill {
     core: usize,
     end: End,

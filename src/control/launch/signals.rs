@@ -67,7 +67,7 @@ impl Signals {
         let (mut reload, at_reload) = (self.reload, control.clone());
         spawn_local(async move {
             while reload.recv().await.is_some() {
-                // What came of it is in the log.
+                // The log has the result.
                 let _ = apply(&at_reload, Wish::File, false, None).await;
             }
         });

@@ -57,7 +57,7 @@ impl Disk {
         Ok(bytes)
     }
 
-    /// The names in a folder, sorted, for somebody who looks for names like `wanted`.
+    /// The names in a folder, sorted, in search of names like `wanted`.
     pub(super) fn list(&mut self, folder: &Path, wanted: &Pattern) -> io::Result<Vec<OsString>> {
         self.folders.listing(folder, wanted);
         self.step()?;
@@ -83,7 +83,7 @@ impl Disk {
     }
 }
 
-/// Opens a file for reading, without ever waiting for somebody who writes.
+/// Opens a file for reading, without ever waiting for a writer.
 fn open(path: &Path) -> io::Result<File> {
     let file =
         OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;

@@ -1,8 +1,8 @@
 //! Where a change makes a configuration read differently: folders, and names in them.
 //!
 //! A file is watched through the folder that it is in, because a watch on the file itself would
-//! stay with what a rename has replaced. A link counts twice: where the link is, and where it leads.
-//! Of what does not exist, the last folder on the way that does is watched.
+//! stay with the old file after a rename. A link counts twice: where the link is, and where it leads.
+//! Where a path leads nowhere, the last folder on the way that exists is watched.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -13,7 +13,7 @@ use glob::{MatchOptions, Pattern};
 /// Links that are followed on one way. The kernel follows 40.
 const LINKS_MAX: usize = 40;
 
-/// Folders, and what in them matters.
+/// Folders, and the names in them that matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folders(BTreeMap<PathBuf, Names>);
 
@@ -37,7 +37,7 @@ impl Folders {
         self.0.keys().map(PathBuf::as_path)
     }
 
-    /// Whether a change of `path` matters: an absolute path, whose folder is without links.
+    /// Whether a change of `path` matters: an absolute path without links before its last name.
     #[must_use]
     pub fn concerns(&self, path: &Path) -> bool {
         if self.0.contains_key(path) {
@@ -47,12 +47,12 @@ impl Folders {
         self.0.get(folder).is_some_and(|names| names.contains(name))
     }
 
-    /// Adds what decides which file `path` is, and what is in it.
+    /// Adds all that decides which file `path` is, and its content.
     pub(super) fn file(&mut self, path: &Path) {
         self.follow(path, None);
     }
 
-    /// Adds what decides which names like `wanted` are in the folder `path`.
+    /// Adds all that decides which names like `wanted` are in the folder `path`.
     pub(super) fn listing(&mut self, path: &Path, wanted: &Pattern) {
         self.follow(path, Some(wanted));
     }

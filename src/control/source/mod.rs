@@ -1,10 +1,10 @@
-//! Where a configuration comes from: a file, what it includes, and the values of its variables.
+//! The sources of a configuration: a file, the files that it includes, the values of its variables.
 //!
-//! [`read`] gathers [`Sources`] for [`engine::config::parse`], which says what is wrong with them,
+//! [`read`] gathers [`Sources`] for [`engine::config::parse`], which finds the mistakes in them,
 //! at the place that asks. [`Watch`] tells when to read again.
 //!
 //! Invariants: reading ends, whatever the files are: it opens nothing that blocks, and files,
-//! bytes and folders are counted against bounds. It says too what must change before another
+//! bytes and folders are counted against bounds. It also names the places that must change before another
 //! reading says something else, also when it fails.
 
 mod disk;
@@ -25,17 +25,17 @@ use disk::Disk;
 pub use folders::Folders;
 pub use watch::Watch;
 
-/// What one reading found.
+/// The result of one reading.
 #[derive(Debug)]
 pub struct Reading {
-    /// The texts and values; or why the main file cannot be read. What else cannot be read is said
+    /// The texts and values; or why the main file cannot be read. Other unreadable files are noted
     /// in the texts.
     pub sources: io::Result<Sources>,
-    /// Where it was found, or would have been: what [`Watch`] is to watch.
+    /// Where it was found, or would have been: the places for [`Watch`].
     pub folders: Folders,
 }
 
-/// Reads the configuration in `file`: the file itself, what it includes, environment variables and
+/// Reads the configuration in `file`: the file itself, its includes, environment variables and
 /// files that are values. Blocks on nothing but disks.
 #[must_use]
 pub fn read(file: &Path) -> Reading {
@@ -59,7 +59,7 @@ pub fn read_with(name: &str, text: Vec<u8>) -> Sources {
 pub(crate) const POSTED: &str = "posted";
 
 /// A configuration that somebody has sent as one text. Environment variables are put in; it can
-/// name no files, or whoever may send one could read what the gateway may read.
+/// name no files: otherwise its sender could read all that the gateway may read.
 #[must_use]
 pub fn posted(text: impl Into<Vec<u8>>) -> Sources {
     let text = text.into();
@@ -156,7 +156,7 @@ impl Reader {
         folder.unwrap_or(Path::new("")).join(written)
     }
 
-    /// What a file is called in messages: as it was first asked for.
+    /// The name of a file in messages: the path by which it was first asked for.
     fn name(&mut self, path: &Path) -> String {
         let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if let Some(name) = self.names.get(&place) {

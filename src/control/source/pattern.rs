@@ -1,7 +1,7 @@
-//! What a path with stars in it means.
+//! The files that a path with stars in it stands for.
 //!
 //! Stars stand for parts of a name, never for a slash. As in a shell, none stands for a dot at the
-//! front of a name, so what editors and Kubernetes put beside a file is not included.
+//! front of a name, so files that editors and Kubernetes put beside a file are not included.
 
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
@@ -40,7 +40,7 @@ pub(super) fn expand(pattern: &Path, disk: &mut Disk) -> io::Result<Vec<PathBuf>
         matching.retain(|path| path.is_dir() != is_last);
         found = matching;
     }
-    // What is there but cannot be opened is said when it is read.
+    // A file that cannot be opened is reported when it is read.
     found.retain(|path| {
         disk.folders.file(path);
         path.symlink_metadata().is_ok()

@@ -1,4 +1,4 @@
-//! Reading real files: what is found, what is said about the rest, and that it ends.
+//! Reading real files: the texts, the mistakes, and that it ends.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -23,7 +23,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     dir
 }
 
-/// What is said about `main.toml` in `dir`, without the folder's own name.
+/// The mistakes of `main.toml` in `dir`, without the folder's own name.
 fn said(dir: &TempDir) -> String {
     let sources = read(&dir.path().join("main.toml")).sources.unwrap();
     let said = match parse(&sources) {

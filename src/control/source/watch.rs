@@ -79,8 +79,8 @@ impl Watch {
         lock(&self.files).complete_at(Instant::now()).is_some()
     }
 
-    /// Watches these folders from now on, and no others. To be called after each reading with what
-    /// it found. Returns what cannot be watched, a message each.
+    /// Watches these folders from now on, and no others. To be called after each reading with the
+    /// folders that it found. Returns a message for each one that cannot be watched.
     pub fn replace(&mut self, folders: &Folders) -> Vec<String> {
         folders.clone_into(&mut lock(&self.files).folders);
         let gone = self.watched.keys().filter(|it| !folders.iter().any(|folder| folder == *it));
@@ -330,7 +330,7 @@ mod tests {
             self.dir.path().join(name)
         }
 
-        /// Reads and watches what was read.
+        /// Reads, and watches the places of the reading.
         fn read(&mut self) -> io::Result<Sources> {
             let Reading { sources, folders } = read(&self.file);
             assert_eq!(self.watch.replace(&folders), [""; 0]);

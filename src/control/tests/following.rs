@@ -14,7 +14,7 @@ async fn the_file_is_read_again_when_it_changes_or_somebody_asks() {
         assert_eq!(reload(Wish::FileIfChanged).await.unwrap().version, 2);
         assert!(reload(Wish::FileIfChanged).await.unwrap().unchanged);
 
-        // What is posted is live until the file changes ..
+        // A posted text is live until the file changes ..
         assert_eq!(node.post(&with_route(2)).await.unwrap().version, 3);
         assert!(reload(Wish::FileIfChanged).await.unwrap().unchanged);
         assert!(node.control.config().contains("r2"));
@@ -61,7 +61,7 @@ async fn a_file_that_is_followed_is_taken_when_it_changes() {
         std::fs::write(folder.path().join("more.toml"), route).unwrap();
         std::fs::write(&path, include).unwrap();
         becomes(2).await;
-        // What it includes is followed too.
+        // An included file is followed too.
         let route = with_route(2).replace(TEXT, "");
         std::fs::write(folder.path().join("more.toml"), route).unwrap();
         becomes(3).await;

@@ -1,4 +1,4 @@
-//! Changes on a node whose workers are tasks of the test: they say that they have switched, or wait
+//! Changes on a node with tasks of the test as its workers: they say that they have switched, or wait
 //! until they may.
 
 /// Runs a test with a set of local tasks around it.
@@ -73,7 +73,7 @@ fn node(
     (control, inboxes, parts.into_iter().map(|it| it.listeners).collect())
 }
 
-/// A node, and what its workers have been sent.
+/// A node, and the messages to its workers.
 struct Fake {
     control: Control,
     cores: Vec<Rc<FakeCore>>,
@@ -198,7 +198,7 @@ impl FakeCore {
     }
 }
 
-/// Polls until `is_so`; what is waited for takes no time, only turns.
+/// Polls until `is_so`; the wait takes no time, only turns.
 async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..10_000 {
         if is_so() {

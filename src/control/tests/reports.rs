@@ -1,8 +1,8 @@
-//! What workers say: counts and records handed on, boxes sent back, silence.
+//! Reports of workers: counts and records handed on, boxes sent back, silence.
 
 use super::*;
 
-/// Counts what it is given, and refuses versions when it should.
+/// Counts its calls, and refuses versions when it should.
 #[derive(Clone, Default)]
 struct Tally(Rc<Tallied>);
 

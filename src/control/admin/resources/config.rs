@@ -27,7 +27,7 @@ fn read<N: Node>(context: &AdminContext<N>) -> Answer {
     answer::with(answer, ETAG, &tag(context.node.status().version))
 }
 
-/// What a change came to.
+/// The result of a change.
 #[derive(Serialize)]
 struct Changed {
     version: u64,
