@@ -119,8 +119,8 @@ fn what_a_request_says_survives_the_strip() {
 
 #[test]
 fn a_listed_name_goes_whether_or_not_it_has_a_bit_of_its_own() {
-    let text = "GET / HTTP/1.1\r\nHost: a\r\nConnection: referer, cookie, x-own\r\n\
-                Referer: r\r\nUser-Agent: u\r\nCookie: c\r\nX-Own: o\r\nAccept: a\r\nOrigin: n\r\n\r\n";
+    let text = "GET / HTTP/1.1\r\nHost: a\r\nConnection: accept-language, cookie, x-own\r\n\
+                Accept-Language: r\r\nUser-Agent: u\r\nCookie: c\r\nX-Own: o\r\nAccept: a\r\nOrigin: n\r\n\r\n";
     let mut head = RequestHead::new();
     parse_request(text.as_bytes(), 100, &mut head).unwrap();
     hop::pass_request(&mut head);

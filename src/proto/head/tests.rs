@@ -164,8 +164,8 @@ const NAMES: [&str; 8] = [
     "x-forwarded-for",
     "cookie",
     // These two share a bit in a set of names.
-    "user-agent",
     "accept",
+    "access-control-allow-credentials",
     "x-other",
     "x-another",
     "x-othes",
