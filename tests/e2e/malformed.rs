@@ -242,6 +242,7 @@ fn bytes_that_can_begin_no_request_are_refused_at_once() {
         // A TLS ClientHello, the beginning of one, and other protocols.
         (&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..], "method"),
         (b"\x16", "method"),
+        (b"\x16\x03\n\x01\r\r\n\r\n", "method"),
         (b"\0", "method"),
         (b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0", "method"),
         (b"{\"a\":1}", "method"),

@@ -10,7 +10,7 @@ use crate::violation::Violation;
 /// The fault of a request head.
 #[cold]
 pub(super) fn request(bytes: &[u8], headers_max: usize) -> Violation {
-    head(bytes, headers_max, request_line)
+    first_byte_fault(bytes).unwrap_or_else(|| head(bytes, headers_max, request_line))
 }
 
 /// The fault of a request head of which more has to come, if its request line shows one already: the
@@ -21,6 +21,9 @@ pub(super) fn request(bytes: &[u8], headers_max: usize) -> Violation {
 #[cold]
 #[must_use]
 pub fn early_fault(bytes: &[u8]) -> Option<Violation> {
+    if let Some(fault) = first_byte_fault(bytes) {
+        return Some(fault);
+    }
     match bytes {
         // Perhaps the first half of an empty line that is skipped.
         [] | [b'\r'] => return None,
@@ -60,6 +63,13 @@ fn head(
         Violation::HeadEnd if bytes.len() >= HEAD_BYTES_LIMIT => Violation::HeadTooLarge,
         fault => fault,
     }
+}
+
+/// A first byte that can begin no method is the fault, before any line end: the rest may be binary, and
+/// has line ends by chance.
+fn first_byte_fault(bytes: &[u8]) -> Option<Violation> {
+    let first = bytes.get(..1).filter(|first| !matches!(first, [b'\r' | b'\n']))?;
+    (!is_token(first)).then_some(Violation::Method)
 }
 
 fn request_line(line: &[u8]) -> Option<Violation> {
