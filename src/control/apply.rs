@@ -16,7 +16,7 @@ use worker::message::{Switch, ToWorker};
 
 use crate::changes::{Changes, fixed_keys};
 use crate::handle::Control;
-use crate::listen::Place;
+use crate::listen::ListenAddress;
 use crate::node::{Applied, Refused};
 use crate::options::Options;
 use crate::source::Reading;
@@ -35,7 +35,7 @@ pub(crate) const SWITCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The origin of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum ChangeFrom {
     /// This text.
     Text(String),
     /// The content of the file.
@@ -47,7 +47,7 @@ pub(crate) enum Wish {
 /// Makes a change that somebody waits for.
 pub(crate) async fn queue(
     control: &Control,
-    wish: Wish,
+    from: ChangeFrom,
     dry_run: bool,
     if_match: Option<u64>,
 ) -> Result<Applied, Refused> {
@@ -60,7 +60,7 @@ pub(crate) async fn queue(
         let control = control.clone();
         // A task of its own: whoever has asked may leave.
         spawn_local(async move {
-            let result = apply(&control, wish, dry_run, if_match).await;
+            let result = apply(&control, from, dry_run, if_match).await;
             let changes = &control.shared.changes;
             changes.set(changes.get() - 1);
             result
@@ -72,35 +72,40 @@ pub(crate) async fn queue(
 /// Makes a change when those before it are made.
 pub(crate) async fn apply(
     control: &Control,
-    wish: Wish,
+    from: ChangeFrom,
     dry_run: bool,
     if_match: Option<u64>,
 ) -> Result<Applied, Refused> {
     let shared = &control.shared;
+    // Held to the end of the switch: the next change compiles against the version of this one.
     let _turn = shared.turn.lock().await;
     let begun = Instant::now();
-    let job = job(control, wish, dry_run, if_match)?;
+    let job = job(control, from, dry_run, if_match)?;
     if dry_run {
         return on_helper(job).await.1.map(|made| match made {
-            Made::Seen | Made::Same => {
+            HelperResult::AsLastRead | HelperResult::AsLive => {
                 Applied { unchanged: true, ..applied(control, Vec::new(), begun) }
             }
-            Made::Sound(warnings) => applied(control, warnings, begun),
-            Made::Prepared(it, _) => applied(control, it.live.model.warnings.clone(), begun),
+            HelperResult::Sound(warnings) => applied(control, warnings, begun),
+            HelperResult::Prepared(it, _) => {
+                applied(control, it.live.model.warnings.clone(), begun)
+            }
         });
     }
-    let asked = job.wish != Wish::FileIfChanged;
+    let asked = job.from != ChangeFrom::FileIfChanged;
     if asked {
         announce(control);
     }
+    // The control thread serves the admin API and reports meanwhile, so the state may have changed
+    // when the helper is back: `admit` looks at it again.
     let (seen, made) = on_helper(job).await;
     if let Some(seen) = seen {
         shared.state.borrow_mut().file = Some(seen);
     }
     // Nobody asked for a reading by the watch, and most of them find nothing new.
     let is_news = match &made {
-        Ok(Made::Seen) => false,
-        Ok(Made::Same) => asked || shared.state.borrow().was_refused(),
+        Ok(HelperResult::AsLastRead) => false,
+        Ok(HelperResult::AsLive) => asked || shared.state.borrow().was_refused(),
         _ => true,
     };
     if !is_news {
@@ -126,7 +131,7 @@ fn announce(control: &Control) {
 /// The job for the helper, unless the change is out of the question.
 fn job(
     control: &Control,
-    wish: Wish,
+    from: ChangeFrom,
     dry_run: bool,
     if_match: Option<u64>,
 ) -> Result<Job, Refused> {
@@ -140,7 +145,7 @@ fn job(
         return Err(Refused::Cannot("the gateway is stopping".to_owned()));
     }
     Ok(Job {
-        wish,
+        from,
         file: shared.file.clone(),
         seen: state.file.clone(),
         live: Arc::clone(&state.live),
@@ -153,7 +158,7 @@ fn job(
 
 async fn make(
     control: &Control,
-    made: Result<Made, Refused>,
+    made: Result<HelperResult, Refused>,
     begun: Instant,
 ) -> Result<Applied, Refused> {
     let shared = &control.shared;
@@ -170,6 +175,7 @@ async fn make(
         }
     };
     let warnings = prepared.live.model.warnings.clone();
+    // The point of no return. A core that does not keep up switches later; the answer names it.
     let before = switch(control, prepared);
     wait(control).await;
     let answer = applied(control, warnings, begun);
@@ -180,8 +186,8 @@ async fn make(
 }
 
 /// The last that can fail. None: there is nothing to change.
-fn admit(control: &Control, made: Made) -> Result<Option<(Prepared, Changes)>, Refused> {
-    let Made::Prepared(prepared, changes) = made else { return Ok(None) };
+fn admit(control: &Control, made: HelperResult) -> Result<Option<(Prepared, Changes)>, Refused> {
+    let HelperResult::Prepared(prepared, changes) = made else { return Ok(None) };
     let shared = &control.shared;
     let state = shared.state.borrow();
     if state.draining {
@@ -194,6 +200,8 @@ fn admit(control: &Control, made: Made) -> Result<Option<(Prepared, Changes)>, R
         )));
     }
     let live = &prepared.live;
+    // Opens the access log of the new version. As the last step that can fail, because a file that
+    // was opened for a version that is refused would be left behind.
     let adopted = shared.sink.borrow_mut().adopt(&live.model.document, &live.listener_names());
     adopted.map_err(Refused::Cannot)?;
     Ok(Some((*prepared, changes)))
@@ -283,24 +291,24 @@ fn refuse(control: &Control, refused: &Refused) {
 
 /// The job of the helper. It owns all of it.
 struct Job {
-    wish: Wish,
+    from: ChangeFrom,
     file: Option<Arc<Watched>>,
     /// The content of the file at the last reading.
     seen: Option<Arc<Sources>>,
     live: Arc<Live>,
     options: Options,
     /// Where this process listens.
-    places: Vec<Place>,
+    places: Vec<ListenAddress>,
     cores: usize,
     dry_run: bool,
 }
 
 /// The result of the helper.
-enum Made {
+enum HelperResult {
     /// The file is as at the last reading, taken or refused then.
-    Seen,
+    AsLastRead,
     /// The live version says the same.
-    Same,
+    AsLive,
     /// It is sound; the diagnostics are warnings.
     Sound(Vec<Diagnostic>),
     /// Compiled and bound; and the differences.
@@ -308,7 +316,7 @@ enum Made {
 }
 
 /// The content of the file, if it was read; and the result.
-type Done = (Option<Arc<Sources>>, Result<Made, Refused>);
+type Done = (Option<Arc<Sources>>, Result<HelperResult, Refused>);
 
 async fn on_helper(job: Job) -> Done {
     spawn_blocking(move || job.run()).await.unwrap_or_else(|_| {
@@ -320,25 +328,25 @@ async fn on_helper(job: Job) -> Done {
 impl Job {
     /// Everything that can be done without the cores.
     fn run(self) -> Done {
-        let (sources, seen) = match &self.wish {
-            Wish::Text(text) => (source::posted(text.as_str()), None),
-            Wish::File | Wish::FileIfChanged => match self.read() {
+        let (sources, seen) = match &self.from {
+            ChangeFrom::Text(text) => (source::posted(text.as_str()), None),
+            ChangeFrom::File | ChangeFrom::FileIfChanged => match self.read() {
                 Ok(sources) => (sources.clone(), Some(Arc::new(sources))),
                 Err(refused) => return (None, Err(refused)),
             },
         };
-        if self.wish == Wish::FileIfChanged {
+        if self.from == ChangeFrom::FileIfChanged {
             // A writer may have begun after the change was told: then this is half of the next
             // change, and another reading follows when the writer closes the file.
             if self.file.as_ref().is_some_and(|it| it.is_being_written()) {
-                return (None, Ok(Made::Seen));
+                return (None, Ok(HelperResult::AsLastRead));
             }
             if seen == self.seen {
-                return (seen, Ok(Made::Seen));
+                return (seen, Ok(HelperResult::AsLastRead));
             }
         }
         if self.is_live(&sources) {
-            return (seen, Ok(Made::Same));
+            return (seen, Ok(HelperResult::AsLive));
         }
         (seen, self.prepare(sources))
     }
@@ -363,10 +371,10 @@ impl Job {
         let alone = || {
             live.files().count() == 1 && live.bytes(live.main()) == sources.bytes(sources.main())
         };
-        live == sources || matches!(self.wish, Wish::Text(_)) && alone()
+        live == sources || matches!(self.from, ChangeFrom::Text(_)) && alone()
     }
 
-    fn prepare(&self, sources: Sources) -> Result<Made, Refused> {
+    fn prepare(&self, sources: Sources) -> Result<HelperResult, Refused> {
         let live = &self.live;
         let model = parse(&sources).map_err(Refused::Diagnostics)?;
         let keys = fixed_keys(&live.model.document, &model.document, &self.options);
@@ -380,10 +388,10 @@ impl Job {
         let changes = Changes::between(&live.model.document, &model.document);
         let draft = Draft::compile(sources, model, live.number + 1, live.identities.clone());
         if self.dry_run {
-            return Ok(Made::Sound(warnings));
+            return Ok(HelperResult::Sound(warnings));
         }
         let prepared = draft.bind(&live.listeners, &self.places, self.cores);
         let prepared = prepared.map_err(|error| Refused::Cannot(error.to_string()))?;
-        Ok(Made::Prepared(Box::new(prepared), changes))
+        Ok(HelperResult::Prepared(Box::new(prepared), changes))
     }
 }

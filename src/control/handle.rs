@@ -104,8 +104,12 @@ impl Control {
     /// Begins the drain: no change is taken any more. For how long it may take.
     pub(crate) fn drain(&self) -> std::time::Duration {
         let mut state = self.shared.state.borrow_mut();
+        // Before the workers hear of it: a change that is being made must not send them a version
+        // after the order to drain.
         state.draining = true;
         let deadline = state.live.drain_timeout();
+        // This thread has a share of each Unix socket. The workers close theirs when they have taken
+        // the clients that wait in the queue.
         state.close_sockets();
         for mailbox in &self.shared.mailboxes {
             mailbox.send(ToWorker::Drain { deadline });

@@ -32,16 +32,16 @@ const PREDECESSOR_GONE: Duration = Duration::from_millis(500);
 
 /// Listeners, bound.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct BoundListeners {
     /// The address and socket of each listener, in their order.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<ListenAddress>,
     /// For each core one socket per listener, in the same order.
     pub(crate) per_core: Vec<Vec<BoundSocket>>,
 }
 
 /// Where a listener listens.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct ListenAddress {
     /// With the port that the kernel chose for port 0.
     pub(crate) address: Address,
     /// The socket that all cores have, where it is a Unix socket.
@@ -49,7 +49,7 @@ pub(crate) struct Place {
 }
 
 /// A socket that is bound, or one that listens already.
-enum Half {
+enum NewSocket {
     Tcp(Vec<Socket>, SocketAddr),
     Unix(Socket, Option<unix_socket::SocketFile>),
     Ours(Arc<SharedSocket>),
@@ -60,8 +60,8 @@ enum Half {
 pub(crate) fn bind(
     listeners: &[&ListenerSettings],
     cores: usize,
-    ours: &[Place],
-) -> Result<Bound, Error> {
+    ours: &[ListenAddress],
+) -> Result<BoundListeners, Error> {
     let halves = listeners
         .iter()
         .map(|listener| match &listener.address {
@@ -83,12 +83,16 @@ pub(crate) fn bind(
             of_core.push(socket);
         }
     }
-    Ok(Bound { places, per_core })
+    Ok(BoundListeners { places, per_core })
 }
 
-impl Half {
+impl NewSocket {
     /// From here on clients may come.
-    fn listen(self, address: &Address, cores: usize) -> io::Result<(Place, Vec<BoundSocket>)> {
+    fn listen(
+        self,
+        address: &Address,
+        cores: usize,
+    ) -> io::Result<(ListenAddress, Vec<BoundSocket>)> {
         let shared = match self {
             Self::Tcp(sockets, address) => {
                 let listen = |socket: Socket| {
@@ -96,7 +100,7 @@ impl Half {
                     Ok(BoundSocket::Tcp(TcpListener::from(socket)))
                 };
                 let sockets = sockets.into_iter().map(listen).collect::<io::Result<_>>()?;
-                return Ok((Place { address: address.into(), shared: None }, sockets));
+                return Ok((ListenAddress { address: address.into(), shared: None }, sockets));
             }
             Self::Unix(socket, file) => {
                 socket.listen(BACKLOG)?;
@@ -107,11 +111,11 @@ impl Half {
         let duplicate = |_| shared.duplicate().unwrap_or(Err(ErrorKind::NotConnected.into()));
         let sockets = (0..cores).map(duplicate).map(|it| it.map(BoundSocket::Unix));
         let sockets = sockets.collect::<io::Result<_>>()?;
-        Ok((Place { address: address.clone(), shared: Some(shared) }, sockets))
+        Ok((ListenAddress { address: address.clone(), shared: Some(shared) }, sockets))
     }
 }
 
-fn bind_tcp(address: SocketAddr, cores: usize, ours: &[Place]) -> io::Result<Half> {
+fn bind_tcp(address: SocketAddr, cores: usize, ours: &[ListenAddress]) -> io::Result<NewSocket> {
     let mut address = address;
     if !ours.iter().filter_map(|it| it.address.ip()).any(|it| overlap(it, address)) {
         alone(address)?;
@@ -123,17 +127,18 @@ fn bind_tcp(address: SocketAddr, cores: usize, ours: &[Place]) -> io::Result<Hal
         address = socket.local_addr()?.as_socket().unwrap_or(address);
         sockets.push(socket);
     }
-    Ok(Half::Tcp(sockets, address))
+    Ok(NewSocket::Tcp(sockets, address))
 }
 
-fn bind_unix(name: &str, ours: &[Place]) -> Result<Half, Problem> {
+fn bind_unix(name: &str, ours: &[ListenAddress]) -> Result<NewSocket, Problem> {
     // A listener that goes leaves its queue, with the clients in it, to the one that comes.
-    let same = |it: &&Place| matches!(&it.address, Address::Unix(other) if **other == *name);
+    let same =
+        |it: &&ListenAddress| matches!(&it.address, Address::Unix(other) if **other == *name);
     let shared = ours.iter().filter(same).find_map(|it| it.shared.clone());
     if let Some(shared) = shared.filter(|it| it.duplicate().is_some()) {
-        return Ok(Half::Ours(shared));
+        return Ok(NewSocket::Ours(shared));
     }
-    unix_socket::bind(name, None).map(|(socket, file)| Half::Unix(socket, file))
+    unix_socket::bind(name, None).map(|(socket, file)| NewSocket::Unix(socket, file))
 }
 
 /// Whether the kernel takes a socket at one address for a rival of one at the other. "[::]" takes
@@ -254,7 +259,7 @@ mod tests {
     use super::*;
 
     /// As at the start: nothing is ours yet.
-    fn bind_first(listeners: &[ListenerSettings], cores: usize) -> Result<Bound, Error> {
+    fn bind_first(listeners: &[ListenerSettings], cores: usize) -> Result<BoundListeners, Error> {
         bind(&listeners.iter().collect::<Vec<_>>(), cores, &[])
     }
 
@@ -263,7 +268,7 @@ mod tests {
         socket
     }
 
-    fn address(bound: &Bound, number: usize) -> SocketAddr {
+    fn address(bound: &BoundListeners, number: usize) -> SocketAddr {
         bound.places[number].address.ip().unwrap()
     }
 

@@ -5,7 +5,7 @@ use engine::balance::EndpointState;
 use tokio::time::{Instant, timeout_at};
 use worker::message::Fact;
 
-use crate::apply::{self, SWITCH_TIMEOUT, Wish};
+use crate::apply::{self, ChangeFrom, SWITCH_TIMEOUT};
 use crate::handle::Control;
 use crate::node::{Applied, Change, Node, Refused, Status};
 
@@ -24,8 +24,8 @@ impl Node for Control {
 
     async fn apply(&self, change: Change) -> Result<Applied, Refused> {
         let Change { text, dry_run, if_match } = change;
-        let wish = text.map_or(Wish::File, Wish::Text);
-        apply::queue(self, wish, dry_run, if_match).await
+        let from = text.map_or(ChangeFrom::File, ChangeFrom::Text);
+        apply::queue(self, from, dry_run, if_match).await
     }
 
     async fn set_endpoint(

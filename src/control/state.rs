@@ -17,7 +17,7 @@ use worker::message::Fact;
 use worker::telemetry::Totals;
 use worker::telemetry::report::CoreBlock;
 
-use crate::listen::Place;
+use crate::listen::ListenAddress;
 use crate::node::{CoreStatus, Status};
 use crate::source::POSTED;
 use crate::unix_socket::SharedSocket;
@@ -42,7 +42,7 @@ pub(crate) struct State {
     pub(crate) file: Option<Arc<Sources>>,
     /// Places of listeners that went, and the version that they went with: a core that lags
     /// still listens there.
-    leaving: Vec<(u64, Place)>,
+    leaving: Vec<(u64, ListenAddress)>,
     /// The last change, and when: the version that is live since, or why it was refused.
     last_reload: Option<(u64, Result<u64, String>)>,
     reloads: Reloads,
@@ -145,6 +145,7 @@ impl State {
     #[must_use]
     pub(crate) fn sent(&mut self, live: Live, now: Instant) -> Arc<Live> {
         for core in &mut self.cores {
+            // A core that lags already lags since the first version that it has missed.
             core.lags_since.get_or_insert(now);
         }
         let stays = |old: &&Listening| live.listeners.iter().any(|it| it.id == old.id);
@@ -288,7 +289,7 @@ impl State {
     }
 
     /// Where this process listens, on any core.
-    pub(crate) fn places(&self) -> Vec<Place> {
+    pub(crate) fn places(&self) -> Vec<ListenAddress> {
         let live = self.live.listeners.iter().map(Listening::place);
         live.chain(self.leaving.iter().map(|(_, place)| place.clone())).collect()
     }

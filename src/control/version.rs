@@ -16,7 +16,7 @@ use engine::snapshot::{Identities, ListenerId, ListenerSettings, Snapshot, compi
 use worker::net::monoio::BoundSocket;
 
 use crate::Error;
-use crate::listen::{Place, bind};
+use crate::listen::{ListenAddress, bind};
 use crate::unix_socket::SharedSocket;
 
 /// A version that is live, or about to be.
@@ -46,8 +46,8 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    pub(crate) fn place(&self) -> Place {
-        Place { address: self.address.clone(), shared: self.shared.clone() }
+    pub(crate) fn place(&self) -> ListenAddress {
+        ListenAddress { address: self.address.clone(), shared: self.shared.clone() }
     }
 }
 
@@ -95,7 +95,7 @@ impl Draft {
     pub(crate) fn bind(
         self,
         before: &[Listening],
-        ours: &[Place],
+        ours: &[ListenAddress],
         cores: usize,
     ) -> Result<Prepared, Error> {
         let Self { sources, model, identities, table } = self;
@@ -105,8 +105,8 @@ impl Draft {
         let mut places = bound.places.into_iter();
         let listening = |it: &ListenerSettings| {
             let place = known(it.id).map(Listening::place).or_else(|| places.next());
-            let unbound = || Place { address: it.address.clone(), shared: None };
-            let Place { address, shared } = place.unwrap_or_else(unbound);
+            let unbound = || ListenAddress { address: it.address.clone(), shared: None };
+            let ListenAddress { address, shared } = place.unwrap_or_else(unbound);
             Listening { id: it.id, name: it.name.clone(), address, shared }
         };
         let listeners = table.listeners.iter().map(listening).collect();

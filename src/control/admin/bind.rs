@@ -22,8 +22,8 @@ const MODE: u32 = 0o600;
 
 /// The socket of the admin API.
 #[derive(Debug)]
-pub(crate) struct Endpoint {
-    listener: Listener,
+pub(crate) struct AdminListener {
+    listener: AdminSocket,
     address: AdminAddress,
     /// Goes away with the endpoint.
     _file: Option<SocketFile>,
@@ -31,14 +31,14 @@ pub(crate) struct Endpoint {
 
 /// A bound socket, not yet known to a runtime.
 #[derive(Debug)]
-pub(super) enum Listener {
+pub(super) enum AdminSocket {
     /// An address and port.
     Tcp(TcpListener),
     /// A socket in the file system.
     Unix(UnixListener),
 }
 
-impl Endpoint {
+impl AdminListener {
     /// Binds the address; none if the admin API is off.
     ///
     /// # Errors
@@ -60,20 +60,20 @@ impl Endpoint {
     }
 
     /// The socket of its own; it is closed when both are dropped.
-    pub(super) fn listener(&self) -> io::Result<Listener> {
+    pub(super) fn listener(&self) -> io::Result<AdminSocket> {
         Ok(match &self.listener {
-            Listener::Tcp(listener) => Listener::Tcp(listener.try_clone()?),
-            Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
+            AdminSocket::Tcp(listener) => AdminSocket::Tcp(listener.try_clone()?),
+            AdminSocket::Unix(listener) => AdminSocket::Unix(listener.try_clone()?),
         })
     }
 
     /// Whether no browser can connect.
     pub(super) fn is_local(&self) -> bool {
-        matches!(self.listener, Listener::Unix(_))
+        matches!(self.listener, AdminSocket::Unix(_))
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Endpoint> {
+fn bind_tcp(address: SocketAddr) -> io::Result<AdminListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -81,7 +81,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Endpoint> {
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
     let address = AdminAddress::At(listener.local_addr()?.into());
-    Ok(Endpoint { listener: Listener::Tcp(listener), address, _file: None })
+    Ok(AdminListener { listener: AdminSocket::Tcp(listener), address, _file: None })
 }
 
 fn tcp_error(address: SocketAddr, error: &io::Error) -> Error {
@@ -101,7 +101,7 @@ fn tcp_error(address: SocketAddr, error: &io::Error) -> Error {
     Error::start(format!("the admin API cannot listen on {address}: {error}"), cure)
 }
 
-fn bind_unix(name: &str) -> Result<Endpoint, Error> {
+fn bind_unix(name: &str) -> Result<AdminListener, Error> {
     let wrong = |problem| match problem {
         Problem::NoSocket => Error::start(
             format!("{name} is there and is no socket"),
@@ -119,8 +119,8 @@ fn bind_unix(name: &str) -> Result<Endpoint, Error> {
     };
     let (socket, file) = unix_socket::bind(name, Some(MODE)).map_err(wrong)?;
     socket.listen(BACKLOG).map_err(|error| wrong(error.into()))?;
-    Ok(Endpoint {
-        listener: Listener::Unix(socket.into()),
+    Ok(AdminListener {
+        listener: AdminSocket::Unix(socket.into()),
         address: AdminAddress::At(Address::Unix(name.into())),
         _file: file,
     })
@@ -134,19 +134,19 @@ mod tests {
 
     use super::*;
 
-    fn bind(path: &Path) -> Result<Endpoint, Error> {
+    fn bind(path: &Path) -> Result<AdminListener, Error> {
         let address = Address::Unix(path.to_str().unwrap().into());
-        Endpoint::bind(&AdminAddress::At(address)).map(Option::unwrap)
+        AdminListener::bind(&AdminAddress::At(address)).map(Option::unwrap)
     }
 
     #[test]
     fn a_port_that_is_taken_says_what_to_do() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = AdminAddress::At(taken.local_addr().unwrap().into());
-        let error = Endpoint::bind(&address).unwrap_err();
+        let error = AdminListener::bind(&address).unwrap_err();
         assert!(error.to_string().contains("`admin.address`, or \"off\""), "{error}");
         assert_eq!(error.exit_code(), 3);
-        assert!(Endpoint::bind(&AdminAddress::Off).unwrap().is_none());
+        assert!(AdminListener::bind(&AdminAddress::Off).unwrap().is_none());
     }
 
     #[test]

@@ -33,12 +33,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::spawn_local;
 
-pub(crate) use bind::Endpoint;
+pub(crate) use bind::AdminListener;
 
 use crate::export::Counted;
 use crate::node::Node;
 use api::Api;
-use bind::Listener;
+use bind::AdminSocket;
 use guard::Guard;
 use slots::Slots;
 use socket::{Io, Timer};
@@ -53,7 +53,7 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 /// How long accepting pauses after an error: most of them say that descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-impl Endpoint {
+impl AdminListener {
     /// Serves the node to clients. With a token they must send it. Does not end by itself; runs in
     /// a `LocalSet`.
     pub(crate) async fn serve(
@@ -98,10 +98,10 @@ enum Accept {
 }
 
 impl Accept {
-    fn new(listener: Listener) -> io::Result<Self> {
+    fn new(listener: AdminSocket) -> io::Result<Self> {
         Ok(match listener {
-            Listener::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
-            Listener::Unix(listener) => Self::Unix(UnixListener::from_std(listener)?),
+            AdminSocket::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
+            AdminSocket::Unix(listener) => Self::Unix(UnixListener::from_std(listener)?),
         })
     }
 }

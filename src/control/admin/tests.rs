@@ -164,7 +164,7 @@ fn served<F: Future<Output = ()>>(token: Option<&str>, test: impl FnOnce(Served)
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let token = token.map(str::to_owned);
     LocalSet::new().block_on(&runtime, async {
-        let endpoint = Endpoint::bind(&on_loopback()).unwrap().unwrap();
+        let endpoint = AdminListener::bind(&on_loopback()).unwrap().unwrap();
         let AdminAddress::At(Address::Ip(address)) = *endpoint.address() else {
             panic!("no address")
         };
@@ -511,7 +511,7 @@ fn the_client_asks_over_tcp_and_over_a_socket() {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             LocalSet::new().block_on(&runtime, async move {
-                let endpoint = Endpoint::bind(&address).unwrap().unwrap();
+                let endpoint = AdminListener::bind(&address).unwrap().unwrap();
                 let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
                 tell.send((endpoint.address().to_string(), stop)).unwrap();
                 let token = Some("0123456789abcdef".to_owned());

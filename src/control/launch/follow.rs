@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::apply::{Wish, apply};
+use crate::apply::{ChangeFrom, apply};
 use crate::handle::Control;
 use crate::watched::Watched;
 
@@ -11,7 +11,7 @@ use crate::watched::Watched;
 pub(crate) async fn follow(control: Control, file: Arc<Watched>) {
     loop {
         // The first time it is read in order to be watched. The log has the result.
-        let _ = apply(&control, Wish::FileIfChanged, false, None).await;
+        let _ = apply(&control, ChangeFrom::FileIfChanged, false, None).await;
         file.changed.notified().await;
     }
 }

@@ -31,7 +31,7 @@ use worker::mailbox::{self, Mailbox};
 use worker::message::{Report, ToWorker};
 use worker::net::monoio::{Driver, probe};
 
-use crate::admin::Endpoint;
+use crate::admin::AdminListener;
 use crate::error::DESCRIPTORS_CURE;
 use crate::export::Export;
 use crate::handle::Control;
@@ -73,7 +73,7 @@ pub struct Plan {
     file: Option<PathBuf>,
     options: Options,
     /// Where the admin API listens; none: it is off.
-    admin: Option<Endpoint>,
+    admin: Option<AdminListener>,
     export: Export,
 }
 
@@ -98,7 +98,7 @@ pub fn plan(configuration: Configuration, options: Options) -> Result<Plan, Erro
     let prepared = draft.bind(&[], &[], cpus.len())?;
     let addresses = prepared.live.listeners.iter().map(|it| it.address.clone()).collect();
     let live = &prepared.live;
-    let admin = Endpoint::bind(&live.model.document.admin.address)?;
+    let admin = AdminListener::bind(&live.model.document.admin.address)?;
     let mut export = Export::default();
     export.adopt(&live.model.document, &live.listener_names()).map_err(Error::fatal)?;
     let cpus_len = cpus.len();
@@ -134,7 +134,7 @@ impl Plan {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(HELPERS_MAX)
-            // The first one stays, see `call_helper`.
+            // The first one stays, see `start_helper`.
             .thread_keep_alive(HELPER_IDLE_MAX)
             .thread_name("helper")
             .build()
@@ -164,8 +164,8 @@ impl Plan {
             events: &events,
         };
         let mailboxes = start.workers(parts).map_err(cannot)?;
-        call_helper().await;
-        step_back();
+        start_helper().await;
+        lower_priority();
 
         let token = live.model.document.admin.token.as_ref().map(|it| it.secret().to_owned());
         let state = State::new(live, &cpus, driver.to_string(), Instant::now(), unix_seconds());
@@ -244,9 +244,10 @@ impl Start<'_> {
                 inbox,
                 reports: self.reports.clone(),
             };
-            let mut last_will = LastWill { core, end: End::Panicked, events: self.events.clone() };
+            let mut end_report =
+                EndReport { core, end: End::Panicked, events: self.events.clone() };
             thread::Builder::new().name(format!("ringway-{core}")).spawn(move || {
-                last_will.write(pin(cpu).and_then(|()| worker::run(setup)));
+                end_report.write(pin(cpu).and_then(|()| worker::run(setup)));
             })?;
         }
         Ok(mailboxes)
@@ -257,14 +258,14 @@ impl Start<'_> {
 ///
 /// A change costs the same at any priority, and a worker that has to wait waits for the same
 /// slice of time; a low one would only make it last ten times as long. A change is rare, and ends.
-async fn call_helper() {
+async fn start_helper() {
     // The runtime gives work to this thread from now on, and starts another one only while it hangs.
     let _ = spawn_blocking(|| ()).await;
 }
 
 /// Makes this thread yield to the workers. It has no CPU of its own, and nothing on it is urgent:
 /// a nice of 10 leaves it a tenth of a CPU that a worker keeps busy.
-fn step_back() {
+fn lower_priority() {
     const NICE: i32 = 10;
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::warn!("the control thread keeps its priority: {error}");
@@ -283,19 +284,19 @@ async fn keep_alive(control: Control, period: Duration) {
 }
 
 /// Reports the end of a worker's thread, whichever end it is.
-struct LastWill {
+struct EndReport {
     core: usize,
     end: End,
     events: UnboundedSender<Event>,
 }
 
-impl LastWill {
+impl EndReport {
     fn write(&mut self, result: io::Result<()>) {
         self.end = result.map_or_else(End::Failed, |()| End::Returned);
     }
 }
 
-impl Drop for LastWill {
+impl Drop for EndReport {
     fn drop(&mut self) {
         let end = std::mem::replace(&mut self.end, End::Returned);
         // Nobody listens when the process is ending already.

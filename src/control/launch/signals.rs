@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::spawn_local;
 
 use super::main_loop::Event;
-use crate::apply::{Wish, apply};
+use crate::apply::{ChangeFrom, apply};
 use crate::handle::Control;
 
 /// Signals that are caught from now on.
@@ -68,7 +68,7 @@ impl Signals {
         spawn_local(async move {
             while reload.recv().await.is_some() {
                 // The log has the result.
-                let _ = apply(&at_reload, Wish::File, false, None).await;
+                let _ = apply(&at_reload, ChangeFrom::File, false, None).await;
             }
         });
     }

@@ -8,32 +8,32 @@ async fn the_file_is_read_again_when_it_changes_or_somebody_asks() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), TEXT).unwrap();
         let node = Fake::with(1, Some(file.path().to_owned()), Box::new(Discard));
-        let reload = |wish| apply(&node.control, wish, false, None);
-        assert!(reload(Wish::File).await.unwrap().unchanged);
+        let reload = |from| apply(&node.control, from, false, None);
+        assert!(reload(ChangeFrom::File).await.unwrap().unchanged);
         std::fs::write(file.path(), with_route(1)).unwrap();
-        assert_eq!(reload(Wish::FileIfChanged).await.unwrap().version, 2);
-        assert!(reload(Wish::FileIfChanged).await.unwrap().unchanged);
+        assert_eq!(reload(ChangeFrom::FileIfChanged).await.unwrap().version, 2);
+        assert!(reload(ChangeFrom::FileIfChanged).await.unwrap().unchanged);
 
         // A posted text is live until the file changes ..
         assert_eq!(node.post(&with_route(2)).await.unwrap().version, 3);
-        assert!(reload(Wish::FileIfChanged).await.unwrap().unchanged);
+        assert!(reload(ChangeFrom::FileIfChanged).await.unwrap().unchanged);
         assert!(node.control.config().contains("r2"));
         // .. or somebody asks for the file.
-        assert_eq!(reload(Wish::File).await.unwrap().version, 4);
+        assert_eq!(reload(ChangeFrom::File).await.unwrap().version, 4);
         assert!(node.control.config().contains("r1"));
 
         // A mistake that is put right is not remembered.
         std::fs::write(file.path(), "version = 2").unwrap();
-        assert!(reload(Wish::FileIfChanged).await.is_err());
-        assert!(reload(Wish::FileIfChanged).await.unwrap().unchanged);
+        assert!(reload(ChangeFrom::FileIfChanged).await.is_err());
+        assert!(reload(ChangeFrom::FileIfChanged).await.unwrap().unchanged);
         let last = || node.control.status().last_reload.unwrap().1;
         assert!(last().is_err(), "the file is as bad as before");
         std::fs::write(file.path(), with_route(1)).unwrap();
-        assert!(reload(Wish::FileIfChanged).await.unwrap().unchanged);
+        assert!(reload(ChangeFrom::FileIfChanged).await.unwrap().unchanged);
         assert_eq!(last(), Ok(4));
 
         std::fs::remove_file(file.path()).unwrap();
-        let Err(Refused::Cannot(why)) = reload(Wish::FileIfChanged).await else { panic!() };
+        let Err(Refused::Cannot(why)) = reload(ChangeFrom::FileIfChanged).await else { panic!() };
         assert!(why.contains(&file.path().display().to_string()), "{why}");
         assert_eq!(node.versions(), [2, 3, 4]);
         std::fs::write(file.path(), TEXT).unwrap();

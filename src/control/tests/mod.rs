@@ -32,7 +32,7 @@ use worker::telemetry::Totals;
 use worker::telemetry::record::Records;
 use worker::telemetry::report::{CoreBlock, Gauges, RouteBlock};
 
-use crate::apply::{CHANGES_MAX, SWITCH_TIMEOUT, Wish, apply};
+use crate::apply::{CHANGES_MAX, ChangeFrom, SWITCH_TIMEOUT, apply};
 use crate::handle::Control;
 use crate::launch::follow::follow;
 use crate::node::{Applied, Change, Node, Refused};
