@@ -12,7 +12,7 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use engine::address::ClientAddress;
-use engine::hops::add_hop;
+use engine::hops;
 use engine::reason::Reason;
 use engine::snapshot::Route;
 use proto::head::{HeaderId, Headers, RequestHead};
@@ -26,7 +26,8 @@ use crate::net::Net;
 /// The fields that tell endpoints of a client's connection; written out once per connection.
 #[derive(Debug)]
 pub struct Forwarded {
-    /// `X-Forwarded-For`, `-Proto` and `-Port`; the first and the last where they are known.
+    /// `X-Forwarded-For`, `-Proto` and `-Port`, the first and the last where they are known; and the
+    /// gateway's member of `CDN-Loop`.
     lines: Headers,
 }
 
@@ -45,6 +46,7 @@ impl Forwarded {
         if let Some(port) = port {
             lines.push(HeaderId::XForwardedPort, port.to_string().as_bytes());
         }
+        lines.push(HeaderId::CdnLoop, hops::MEMBER);
         Self { lines }
     }
 
@@ -62,6 +64,9 @@ impl<N: Net> Exchange<'_, N> {
         route: &Route,
     ) -> Result<Option<Box<[u8]>>, End> {
         let switch_to = upgrade::wanted(head, &route.upgrades);
+        if !hops::may_go_on(&head.headers) {
+            return Err(End::Reply(Reason::LoopDetected));
+        }
         hop::pass_request(head);
         if self.caller.by_proxy {
             self.add_to_what_a_proxy_says(head);
@@ -69,9 +74,6 @@ impl<N: Net> Exchange<'_, N> {
             self.say_who_the_client_is(head);
         }
         self.put_request_id(head);
-        if !add_hop(&mut head.headers) {
-            return Err(End::Reply(Reason::LoopDetected));
-        }
         if let Some(protocol) = &switch_to {
             upgrade::ask(head, protocol);
         }
@@ -91,6 +93,7 @@ impl<N: Net> Exchange<'_, N> {
     }
 
     fn add_to_what_a_proxy_says(&self, head: &mut RequestHead) {
+        head.headers.push(HeaderId::CdnLoop, hops::MEMBER);
         let address = self.forwarded.of(HeaderId::XForwardedFor);
         let has_proto = all_sound(head, HeaderId::XForwardedProto, is_scheme);
         // Before our own element is added to `Forwarded`.

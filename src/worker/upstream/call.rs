@@ -23,7 +23,7 @@ use proto::head::{BodySize, RequestHead, ResponseHead};
 use proto::upgrade;
 use proto::violation::Violation;
 
-use super::endpoint::UpstreamSlot;
+use super::endpoint::{EndpointSlot, UpstreamSlot};
 use super::label::{EndpointId, EndpointLabel};
 use super::lease::Lease;
 use crate::core::{Core, Shed};
@@ -100,6 +100,8 @@ pub struct Call<'a, N: Net> {
     /// A pooled connection may be used: not after one turned out dead, when its neighbours have
     /// most likely died with it.
     pub(super) pooled: bool,
+    /// The endpoint whose turn has come, until the call makes use of it.
+    pub(super) picked: Option<Rc<EndpointSlot<N>>>,
     /// The body, or the first of it, while it can still be sent.
     held: Option<Chunk>,
 }
@@ -127,6 +129,7 @@ impl<'a, N: Net> Call<'a, N> {
             tried: Vec::new(),
             tried_anew: Vec::new(),
             pooled: true,
+            picked: None,
             held: None,
         }
     }
@@ -184,44 +187,42 @@ impl<'a, N: Net> Call<'a, N> {
         loop {
             self.ledger.begin_try();
             self.notes.tries.set(u8::try_from(self.ledger.tries).unwrap_or(u8::MAX));
-            let failure = match self.lease(still_waits).await {
-                Ok(lease) => match self.send_on(lease).await {
-                    Ok(lease) => return Ok(lease),
-                    Err(failure) => failure,
-                },
-                Err(failure) => failure,
+            let leased = match self.lease_pooled() {
+                Some(lease) => Ok(lease),
+                // Rare beside requests, and large.
+                None => Box::pin(self.lease(still_waits)).await,
             };
-            self.judge(failure)?;
-        }
-    }
-
-    /// Sends the head and the held part of the body on a connection.
-    async fn send_on(&mut self, mut lease: Lease<N>) -> Result<Lease<N>, Failure> {
-        if self.request.switch_to.is_some() {
-            lease.may_switch();
-        }
-        // A body that was empty is not held.
-        let first =
-            self.held.take().unwrap_or_else(|| Chunk::last(empty(&self.core.buffers, Size::Small)));
-        let body_bytes = first.buf.len() as u64;
-        let (mut sink, _, _) = lease.split(self.upload, self.download);
-        let sent = sink.head(self.request.head, self.request.size, first).await;
-        let (bytes_out, held, failure) = match sent {
-            Ok(sent) => (sent.bytes_out, sent.held, None),
-            Err(unsent) => (unsent.bytes_out, unsent.held, Some(unsent.failure)),
-        };
-        self.ledger.bytes_out = bytes_out;
-        // The bytes that are not held have left, and cannot be sent again.
-        if held.is_none() {
-            self.ledger.body_bytes_consumed += body_bytes;
-        }
-        self.held = held;
-        match failure {
-            None => Ok(lease),
-            Some(failure) => {
-                lease.attempt().failed(failure);
-                Err(failure)
+            let mut lease = match leased {
+                Ok(lease) => lease,
+                Err(failure) => {
+                    self.judge(failure)?;
+                    continue;
+                }
+            };
+            if self.request.switch_to.is_some() {
+                lease.may_switch();
             }
+            // A body that was empty is not held.
+            let first = self.held.take();
+            let first =
+                first.unwrap_or_else(|| Chunk::last(empty(&self.core.buffers, Size::Small)));
+            let body_bytes = first.buf.len() as u64;
+            let (mut sink, _, _) = lease.split(self.upload, self.download);
+            let sent = sink.head(self.request.head, self.request.size, first).await;
+            let (bytes_out, held, failure) = match sent {
+                Ok(sent) => (sent.bytes_out, sent.held, None),
+                Err(unsent) => (unsent.bytes_out, unsent.held, Some(unsent.failure)),
+            };
+            self.ledger.bytes_out = bytes_out;
+            // The bytes that are not held have left, and cannot be sent again.
+            if held.is_none() {
+                self.ledger.body_bytes_consumed += body_bytes;
+            }
+            self.held = held;
+            let Some(failure) = failure else { return Ok(lease) };
+            lease.attempt().failed(failure);
+            drop(lease);
+            self.judge(failure)?;
         }
     }
 

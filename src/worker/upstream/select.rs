@@ -26,6 +26,26 @@ const LOOK_AROUND_MICROS: u64 = 400_000;
 type Selected<N> = (Rc<EndpointSlot<N>>, Offer<N>);
 
 impl<N: Net> Call<'_, N> {
+    /// Leases a pooled connection of the endpoint whose turn it is: the way of nearly every request.
+    /// `None` on a further try, and where that endpoint has no idle connection; then its offer is
+    /// kept for [`Call::lease`], because its turn has passed.
+    pub(super) fn lease_pooled(&mut self) -> Option<Lease<N>> {
+        if !self.tried.is_empty() {
+            return None;
+        }
+        let endpoint = self.slot.pick(&[])?;
+        match endpoint.pool.checkout(self.core) {
+            Some(lent) => {
+                let attempt = self.begin_try(endpoint, true);
+                Some(self.lease_of(attempt, lent))
+            }
+            None => {
+                self.picked = Some(endpoint);
+                None
+            }
+        }
+    }
+
     /// Selects an endpoint and leases a connection to it: a pooled one, or a new one. `still_waits`
     /// says whether the requester does; it is asked now and then.
     pub(super) async fn lease(
@@ -34,40 +54,47 @@ impl<N: Net> Call<'_, N> {
     ) -> Result<Lease<N>, Failure> {
         let (endpoint, offer) = match self.select() {
             Err(Failure { kind: Kind::PoolFull, .. }) if self.slot.may_wait() => {
-                // Rare beside requests, and large.
-                Box::pin(self.wait(still_waits)).await?
+                self.wait(still_waits).await?
             }
             selected => selected?,
         };
-        self.ledger.reused = offer.is_lent();
-        self.notes.reused.set(self.ledger.reused);
-        self.notes.endpoint.replace(Some(Rc::clone(&endpoint.label)));
-        let attempt = Try::begin(endpoint);
+        let attempt = self.begin_try(endpoint, offer.is_lent());
         let lent = match offer {
             Offer::Lent(lent) => lent,
-            Offer::Room(counted) => {
-                // As above.
-                match Box::pin(self.connect(attempt.endpoint(), counted)).await {
-                    Ok(lent) => lent,
-                    Err(failure) => {
-                        attempt.failed(failure);
-                        return Err(failure);
-                    }
+            Offer::Room(counted) => match self.connect(attempt.endpoint(), counted).await {
+                Ok(lent) => lent,
+                Err(failure) => {
+                    attempt.failed(failure);
+                    return Err(failure);
                 }
-            }
+            },
         };
+        Ok(self.lease_of(attempt, lent))
+    }
+
+    /// Begins a try at `endpoint`, on a `reused` connection or on a new one.
+    fn begin_try(&mut self, endpoint: Rc<EndpointSlot<N>>, reused: bool) -> Try<N> {
+        self.ledger.reused = reused;
+        self.notes.reused.set(reused);
+        self.notes.endpoint.replace(Some(Rc::clone(&endpoint.label)));
+        Try::begin(endpoint)
+    }
+
+    fn lease_of(&self, attempt: Try<N>, lent: Lent<N>) -> Lease<N> {
         self.notes.connected_at.set(Some(self.core.net.now()));
         let mut lease = Lease::new(attempt, lent);
         lease.set_patience(&self.request.timeouts, self.give_up_at);
-        Ok(lease)
+        lease
     }
 
     /// An endpoint that has an idle connection, or room for another one.
-    fn select(&self) -> Result<Selected<N>, Failure> {
+    fn select(&mut self) -> Result<Selected<N>, Failure> {
         // Endpoints passed over because they may have no more connections.
         let mut full = Vec::new();
         loop {
-            let picked = if full.is_empty() {
+            let picked = if let Some(endpoint) = self.picked.take() {
+                Some(endpoint)
+            } else if full.is_empty() {
                 // First those not tried at all: a dead pooled connection may mean a dead endpoint.
                 self.slot.pick(&self.tried).or_else(|| self.slot.pick(&self.tried_anew))
             } else {
