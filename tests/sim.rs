@@ -19,6 +19,7 @@ mod sim {
     mod fixed;
     mod http;
     mod model;
+    mod mux;
     mod panics;
     mod scenario;
     mod seeds;

@@ -86,6 +86,9 @@ pub struct Core<N: Net> {
     /// The time of day at the zero of the core's clock, in microseconds since 1970. Looked up once a
     /// second, so that a record costs no look at the clock.
     pub(crate) unix_micros_at_zero: Cell<u64>,
+    /// Who speaks the test protocol.
+    #[cfg(feature = "mux")]
+    pub mux: crate::mux::MuxSwitch,
     /// The second since 1970 whose date was written out last, and that date.
     date: Cell<(u64, Date)>,
 }
@@ -113,6 +116,8 @@ impl<N: Net> Core<N> {
             draining: Cell::new(false),
             cut: Cell::new(false),
             unix_micros_at_zero: Cell::new(zero),
+            #[cfg(feature = "mux")]
+            mux: crate::mux::MuxSwitch::default(),
             date: Cell::new((0, imf_fixdate(0))),
         }
     }

@@ -23,6 +23,8 @@ pub mod h1;
 pub mod listener;
 pub mod mailbox;
 pub mod message;
+#[cfg(feature = "mux")]
+pub mod mux;
 #[expect(unsafe_code, reason = "the network layer talks to the kernel; listed in tests/tidy.rs")]
 pub mod net;
 pub mod pressure;

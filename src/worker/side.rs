@@ -132,8 +132,9 @@ pub trait EndpointSide {
     /// The connection or stream as bytes, once the endpoint has agreed to another protocol.
     type Raw: Stream;
 
-    /// Those bytes, and the first of them where they came right behind the head that agreed.
-    fn raw(&mut self) -> (&Self::Raw, Option<Buf>);
+    /// Those bytes, and the first of them where they came right behind the head that agreed. `None`
+    /// where the protocol of this side cannot be left.
+    fn raw(&mut self) -> Option<(&Self::Raw, Option<Buf>)>;
 }
 
 /// The lent connection or stream, beside its two directions.

@@ -67,6 +67,12 @@ impl Head {
     }
 }
 
+/// A head that is all of `bytes`.
+pub(crate) fn parse_head(bytes: &[u8]) -> Result<Head, String> {
+    let text = str::from_utf8(bytes).map_err(|_| "a head that is not ASCII".to_owned())?;
+    Head::parse(text.trim_end_matches("\r\n"))
+}
+
 /// An event of a parser.
 #[derive(Debug)]
 pub(crate) enum Event {

@@ -157,6 +157,8 @@ pub(crate) struct ShadowModel {
     pub(crate) bell: Notifier,
     /// The number of panics that the test causes in the gateway.
     pub(crate) panics: Cell<u64>,
+    /// The most panics, where the test cannot tell their number.
+    pub(crate) panics_max: Cell<Option<u64>>,
     /// Requests in the counts that the gateway reported, by route.
     pub(crate) counted: Cell<u64>,
     /// Messages from the gateway's core to its control thread.
@@ -188,6 +190,7 @@ impl ShadowModel {
             clients: Cell::default(),
             bell: Notifier::default(),
             panics: Cell::default(),
+            panics_max: Cell::default(),
             counted: Cell::default(),
             messages: Cell::default(),
             recorded: RefCell::default(),

@@ -7,6 +7,7 @@ use std::thread;
 use worker::telemetry::Totals;
 
 use super::scenario::run_seed;
+use super::testbed::FinishedRun;
 
 /// Seeds of one run of the tests; CI sets more now and then.
 const SEEDS: u64 = 1_000;
@@ -28,8 +29,11 @@ struct Sum {
 /// Failed seeds after which a thread gives up: they will have one cause.
 const FAILURES_MAX: usize = 5;
 
+/// Runs the scenario of a seed; also returns whether it was strict.
+type RunSeed = fn(u64, bool) -> (FinishedRun, bool);
+
 impl Sum {
-    fn add(&mut self, seed: u64) {
+    fn add(&mut self, seed: u64, test: &str, run_seed: RunSeed) {
         let found = catch_unwind(AssertUnwindSafe(|| {
             let (ended, strict) = run_seed(seed, false);
             self.totals += ended.totals;
@@ -42,22 +46,23 @@ impl Sum {
         });
         if let Some(violations) = found {
             self.failures.push(format!(
-                "seed {seed} (replay: SEED={seed} cargo test --test sim no_seed -- --nocapture):\n  \
+                "seed {seed} (replay: SEED={seed} cargo test --test sim {test} -- --nocapture):\n  \
                  {violations}"
             ));
         }
     }
 }
 
-#[test]
-fn no_seed_breaks_the_model() {
+/// Runs the seeds that the environment asks for. `test` is the name of the test. Returns the totals
+/// of many seeds; of a few, `None`.
+pub(crate) fn run_seeds(test: &str, run_seed: RunSeed) -> Option<(Totals, u64)> {
     if let Some(seed) = number("SEED") {
         let (ended, _) = run_seed(seed, true);
         eprintln!("{}seed {seed}: {}", ended.sim.history(), ended.totals);
         if let Some(violations) = ended.violations() {
             panic!("seed {seed}:\n  {violations}");
         }
-        return;
+        return None;
     }
     let first = number("FIRST").unwrap_or(0);
     let end = first + number("SEEDS").unwrap_or(SEEDS);
@@ -66,7 +71,7 @@ fn no_seed_breaks_the_model() {
         let mut sum = Sum::default();
         let mut seed = first + thread;
         while seed < end && sum.failures.len() < FAILURES_MAX {
-            sum.add(seed);
+            sum.add(seed, test, run_seed);
             seed += threads;
         }
         sum
@@ -84,8 +89,13 @@ fn no_seed_breaks_the_model() {
     let Sum { failures, totals, strict } = sum;
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     eprintln!("{} seeds, {strict} of them strict: {totals}", end - first);
-    if end - first >= SEEDS {
-        // If the seeds no longer drew these cases, the test would pass for ever.
+    (end - first >= SEEDS).then_some((totals, strict))
+}
+
+#[test]
+fn no_seed_breaks_the_model() {
+    // If the seeds no longer drew these cases, the test would pass for ever.
+    if let Some((totals, strict)) = run_seeds("no_seed_breaks", run_seed) {
         let Totals { replies, broken, retries, endpoint_reused, .. } = totals;
         for (what, count) in [
             ("strict runs", strict),
@@ -94,7 +104,7 @@ fn no_seed_breaks_the_model() {
             ("retries", retries),
             ("reused connections", endpoint_reused),
         ] {
-            assert!(count > 50, "{what}: {count} in {} seeds", end - first);
+            assert!(count > 50, "{what}: {count}");
         }
     }
 }

@@ -65,7 +65,7 @@ pub(crate) const fn proxy_header(seed: u64) -> &'static [u8] {
 }
 
 /// The configuration of a run.
-fn config(seed: u64) -> String {
+pub(crate) fn config(seed: u64) -> String {
     let mut text = CONFIG.to_owned();
     if uses_unix_sockets(seed) {
         text = text.replace("10.9.9.1:80", "unix:/web.sock");
@@ -91,6 +91,8 @@ pub(crate) struct Testbed<N: Net> {
     pub(crate) sim: Sim,
     pub(crate) model: Rc<ShadowModel>,
     pub(crate) worker: Worker<N>,
+    /// The configuration at the start.
+    text: String,
     /// Where clients connect to.
     pub(crate) web: Address,
     pub(crate) endpoints: Vec<Rc<SimListener>>,
@@ -111,7 +113,27 @@ impl<N: Net> Testbed<N> {
         net: impl Fn(SimNet) -> N,
         listener: impl Fn(SimListener) -> N::Listener,
     ) -> Self {
-        let table = table(&config(model.seed), 1);
+        let endpoint_model = Rc::clone(&model);
+        let mut behaviour = behaviour.iter().copied();
+        let text = config(model.seed);
+        Self::with(sim, model, text, net, listener, |net, listener, random| {
+            if let Some(behaviour) = behaviour.next() {
+                let model = Rc::clone(&endpoint_model);
+                net.spawn(endpoint::run(model, net.clone(), listener, behaviour, random));
+            }
+        })
+    }
+
+    /// With a configuration, and with endpoints that `serve` starts.
+    pub(crate) fn with(
+        sim: Sim,
+        model: Rc<ShadowModel>,
+        text: String,
+        net: impl Fn(SimNet) -> N,
+        listener: impl Fn(SimListener) -> N::Listener,
+        mut serve: impl FnMut(SimNet, Rc<SimListener>, Random),
+    ) -> Self {
+        let table = table(&text, 1);
         let web = table.listeners[0].address.clone();
         let addresses: Vec<_> =
             table.upstreams[0].endpoints.iter().map(|it| it.address.clone()).collect();
@@ -138,14 +160,13 @@ impl<N: Net> Testbed<N> {
         let worker = Worker::start(net(gateway), Box::new(table), vec![listener], share, outbox);
         let _ = control.set(Rc::downgrade(&worker.state));
         let mut endpoints = Vec::new();
-        for (address, &behaviour) in addresses.iter().zip(behaviour) {
+        for address in &addresses {
             let net = sim.net();
             let listener = Rc::new(net.listen(address));
             endpoints.push(Rc::clone(&listener));
-            let random = Random::new(random.next());
-            net.spawn(endpoint::run(Rc::clone(&model), net.clone(), listener, behaviour, random));
+            serve(net, listener, Random::new(random.next()));
         }
-        Self { sim, model, worker, web, endpoints }
+        Self { sim, model, worker, text, web, endpoints }
     }
 
     /// Starts a client.
@@ -166,15 +187,14 @@ impl<N: Net> Testbed<N> {
     pub(crate) fn change(&self, times: usize, random: &Random) {
         let (net, random) = (self.sim.net(), Random::new(random.next()));
         let worker = Worker { state: Rc::clone(&self.worker.state) };
-        let seed = self.model.seed;
+        let before = self.text.clone();
         self.sim.net().spawn(async move {
             for number in 2..2 + times as u64 {
                 sleep(&net, random.next() % 2_000_000).await;
                 // Pools change under the connections that they have, and endpoints come and go.
                 let idle_max = [1000, 1, 1001][random.below(3)];
                 let timeout = "idle_timeout = ";
-                let text =
-                    config(seed).replace(timeout, &format!("idle_max = {idle_max}, {timeout}"));
+                let text = before.replace(timeout, &format!("idle_max = {idle_max}, {timeout}"));
                 let text = match random.below(4) {
                     0 => text.replace("endpoints = [\"10.9.9.2:9000\", ", "endpoints = ["),
                     1 => text.replace(
@@ -223,6 +243,12 @@ impl<N: Net> Testbed<N> {
         sim.run_for(30_000_000);
         if cut > 0 {
             model.violation(format!("{cut} connections outlived the drain"));
+        }
+        if let Some(most) = model.panics_max.get() {
+            if totals.panics > most {
+                model.violation(format!("{} panics, {most} were wanted", totals.panics));
+            }
+            model.panics.set(totals.panics);
         }
         model.check(&totals, strict);
         check_that_all_came_home(&sim, &state.core, &model);

@@ -8,6 +8,8 @@
 
 mod h1;
 mod handshake;
+#[cfg(feature = "mux")]
+mod mux;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -65,7 +67,13 @@ pub fn serve<N: Net>(
     let is_new = Cell::new(true);
     let client = Cell::new(client);
     let connection = Connection { open, transport, client, port, is_new, deadline, upload };
-    async move { connection.live().await }
+    async move {
+        #[cfg(feature = "mux")]
+        if connection.core().mux.clients.get() {
+            return Box::pin(mux::serve(connection)).await;
+        }
+        connection.live().await;
+    }
 }
 
 struct Connection<N: Net> {

@@ -231,7 +231,12 @@ async fn pump_up<N: Net, S: RequestSource, K: RequestSink>(
             return Err(Failure::client(Stage::Forward, Kind::Abandoned));
         }
         let last = if refused {
-            from_client.discard().await?
+            match from_client.discard().await {
+                // The client's side takes no more: it has taken enough, or has told the client to stop. The
+                // endpoint's answer is worth waiting for all the same.
+                Err(Failure { kind: Kind::Abandoned, .. }) => return Ok(()),
+                discarded => discarded?,
+            }
         } else {
             let chunk = from_client.next().await?;
             exchange.notes.add_in(&chunk);

@@ -81,7 +81,10 @@ impl<N: Net> Tunnel<N> {
         let _open = listener.open_tunnel();
         core.counters.tunnels.add(1);
         let client_ahead = self.client_ahead.take();
-        let (endpoint, endpoint_ahead) = self.lease.raw();
+        let Some((endpoint, endpoint_ahead)) = self.lease.raw() else {
+            // Its head would have been refused: no tunnel begins where no bytes are behind it.
+            return TunnelEnd::Done;
+        };
         let tunnel = Splice {
             core,
             listener,

@@ -220,6 +220,8 @@ impl<'a, N: Net> Call<'a, N> {
             }
             self.held = held;
             let Some(failure) = failure else { return Ok(lease) };
+            // A stream may be refused while its request goes out.
+            self.look_closer(&lease, failure).await;
             lease.attempt().failed(failure);
             drop(lease);
             self.judge(failure)?;

@@ -2,13 +2,17 @@
 
 use engine::snapshot::UpstreamTimeouts;
 use engine::time::Instant;
+use proto::head::{BodySize, Method, RequestHead, ResponseHead};
 
 use super::h1;
+#[cfg(feature = "mux")]
+use super::mux;
 use super::outcome::Try;
 use crate::deadline::Deadline;
+use crate::failure::Failure;
 use crate::net::Net;
 use crate::net::buffer::Buf;
-use crate::side::{EndpointHandle, EndpointSide};
+use crate::side::{Chunk, EndpointHandle, EndpointSide, RequestSink, ResponseSource, Sent, Unsent};
 use crate::transport::Transport;
 
 /// See the module. Dropping it ends the try, and closes the connection or resets the stream.
@@ -21,6 +25,9 @@ pub struct Lease<N: Net> {
 pub enum Lent<N: Net> {
     /// A whole HTTP/1.1 connection.
     H1(h1::LentConnection<N>),
+    /// One stream of a shared connection.
+    #[cfg(feature = "mux")]
+    Mux(mux::LentStream<N>),
 }
 
 impl<N: Net> Lent<N> {
@@ -28,6 +35,8 @@ impl<N: Net> Lent<N> {
     pub(super) fn put_back(self, now: Instant) {
         match self {
             Self::H1(connection) => connection.put_back(now),
+            #[cfg(feature = "mux")]
+            Self::Mux(stream) => drop(stream),
         }
     }
 
@@ -35,6 +44,8 @@ impl<N: Net> Lent<N> {
     pub(super) fn is_fit(&self) -> bool {
         match self {
             Self::H1(connection) => connection.is_quiet(),
+            #[cfg(feature = "mux")]
+            Self::Mux(stream) => stream.is_open(),
         }
     }
 }
@@ -55,6 +66,8 @@ impl<N: Net> Lease<N> {
     pub const fn is_reused(&self) -> bool {
         match &self.lent {
             Lent::H1(connection) => connection.is_reused(),
+            #[cfg(feature = "mux")]
+            Lent::Mux(stream) => stream.is_reused(),
         }
     }
 
@@ -63,6 +76,8 @@ impl<N: Net> Lease<N> {
     pub const fn set_patience(&mut self, timeouts: &UpstreamTimeouts, give_up_at: Instant) {
         match &mut self.lent {
             Lent::H1(connection) => connection.set_patience(timeouts, give_up_at),
+            #[cfg(feature = "mux")]
+            Lent::Mux(stream) => stream.set_patience(timeouts, give_up_at),
         }
     }
 
@@ -72,6 +87,9 @@ impl<N: Net> Lease<N> {
     pub const fn may_switch(&mut self) {
         match &mut self.lent {
             Lent::H1(connection) => connection.may_switch(),
+            // Giving a stream up resets it anyway.
+            #[cfg(feature = "mux")]
+            Lent::Mux(_) => {}
         }
     }
 
@@ -80,6 +98,8 @@ impl<N: Net> Lease<N> {
     pub async fn is_untaken(&self, deadline: &Deadline) -> bool {
         match &self.lent {
             Lent::H1(connection) => connection.is_untaken(deadline).await,
+            #[cfg(feature = "mux")]
+            Lent::Mux(stream) => stream.is_untaken(),
         }
     }
 
@@ -89,13 +109,16 @@ impl<N: Net> Lease<N> {
     pub fn give_back(self, now: Instant) {
         match self.lent {
             Lent::H1(connection) => connection.give_back(now),
+            // A stream whose directions have both ended leaves its connection as it is.
+            #[cfg(feature = "mux")]
+            Lent::Mux(stream) => drop(stream),
         }
     }
 }
 
 impl<N: Net> EndpointSide for Lease<N> {
-    type Sink<'a> = h1::Sink<'a, N>;
-    type Source<'a> = h1::Source<'a, N>;
+    type Sink<'a> = LeaseSink<'a, N>;
+    type Source<'a> = LeaseSource<'a, N>;
     type Handle<'a> = LeaseHandle<'a, N>;
     type Raw = Transport<N>;
 
@@ -108,14 +131,103 @@ impl<N: Net> EndpointSide for Lease<N> {
         match &mut self.lent {
             Lent::H1(connection) => {
                 let (sink, source, lent) = connection.split(upload, download);
-                (sink, source, LeaseHandle { attempt, lent })
+                let handle = LeaseHandle { attempt, lent: LentHandle::H1(lent) };
+                (LeaseSink::H1(sink), LeaseSource::H1(source), handle)
+            }
+            #[cfg(feature = "mux")]
+            Lent::Mux(stream) => {
+                let (sink, source, lent) = stream.split(upload, download);
+                let handle = LeaseHandle { attempt, lent: LentHandle::Mux(lent) };
+                (LeaseSink::Mux(sink), LeaseSource::Mux(source), handle)
             }
         }
     }
 
-    fn raw(&mut self) -> (&Self::Raw, Option<Buf>) {
+    fn raw(&mut self) -> Option<(&Self::Raw, Option<Buf>)> {
         match &mut self.lent {
-            Lent::H1(connection) => connection.raw(),
+            Lent::H1(connection) => Some(connection.raw()),
+            #[cfg(feature = "mux")]
+            Lent::Mux(_) => None,
+        }
+    }
+}
+
+/// The direction of the request.
+pub enum LeaseSink<'a, N: Net> {
+    /// See [`Lent::H1`].
+    H1(h1::Sink<'a, N>),
+    /// See [`Lent::Mux`].
+    #[cfg(feature = "mux")]
+    Mux(mux::StreamSink<'a, N>),
+}
+
+impl<N: Net> RequestSink for LeaseSink<'_, N> {
+    async fn head(
+        &mut self,
+        head: &RequestHead,
+        size: BodySize,
+        first: Chunk,
+    ) -> Result<Sent, Unsent> {
+        match self {
+            Self::H1(sink) => sink.head(head, size, first).await,
+            #[cfg(feature = "mux")]
+            Self::Mux(sink) => Box::pin(sink.head(head, size, first)).await,
+        }
+    }
+
+    async fn chunk(&mut self, chunk: Chunk) -> Result<(), Failure> {
+        match self {
+            Self::H1(sink) => sink.chunk(chunk).await,
+            #[cfg(feature = "mux")]
+            Self::Mux(sink) => Box::pin(sink.chunk(chunk)).await,
+        }
+    }
+}
+
+/// The direction of the response.
+pub enum LeaseSource<'a, N: Net> {
+    /// See [`Lent::H1`].
+    H1(h1::Source<'a, N>),
+    /// See [`Lent::Mux`].
+    #[cfg(feature = "mux")]
+    Mux(mux::StreamSource<'a, N>),
+}
+
+impl<N: Net> ResponseSource for LeaseSource<'_, N> {
+    async fn head(
+        &mut self,
+        request_method: Method,
+        into: &mut ResponseHead,
+        while_waiting: impl FnMut() -> bool,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::H1(source) => source.head(request_method, into, while_waiting).await,
+            #[cfg(feature = "mux")]
+            Self::Mux(source) => Box::pin(source.head(request_method, into, while_waiting)).await,
+        }
+    }
+
+    fn bytes_in(&self) -> u64 {
+        match self {
+            Self::H1(source) => source.bytes_in(),
+            #[cfg(feature = "mux")]
+            Self::Mux(source) => source.bytes_in(),
+        }
+    }
+
+    fn begin(&mut self) -> Result<Chunk, Failure> {
+        match self {
+            Self::H1(source) => source.begin(),
+            #[cfg(feature = "mux")]
+            Self::Mux(source) => source.begin(),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Chunk, Failure> {
+        match self {
+            Self::H1(source) => source.next().await,
+            #[cfg(feature = "mux")]
+            Self::Mux(source) => Box::pin(source.next()).await,
         }
     }
 }
@@ -123,7 +235,13 @@ impl<N: Net> EndpointSide for Lease<N> {
 /// The lease beside its two directions.
 pub struct LeaseHandle<'a, N: Net> {
     attempt: &'a Try<N>,
-    lent: h1::Handle<'a, N>,
+    lent: LentHandle<'a, N>,
+}
+
+enum LentHandle<'a, N: Net> {
+    H1(h1::Handle<'a, N>),
+    #[cfg(feature = "mux")]
+    Mux(&'a crate::mux::MuxStream<N>),
 }
 
 impl<'a, N: Net> LeaseHandle<'a, N> {
@@ -136,6 +254,10 @@ impl<'a, N: Net> LeaseHandle<'a, N> {
 
 impl<N: Net> EndpointHandle for LeaseHandle<'_, N> {
     fn abort(&self) {
-        self.lent.abort();
+        match &self.lent {
+            LentHandle::H1(lent) => lent.abort(),
+            #[cfg(feature = "mux")]
+            LentHandle::Mux(lent) => lent.reset(),
+        }
     }
 }

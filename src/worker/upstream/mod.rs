@@ -9,11 +9,15 @@
 //! [`Lease::give_back`]), and dropping a lease closes the connection; each try ends in exactly one
 //! [`TryOutcome`].
 
+#[cfg(feature = "mux")]
+mod attempt;
 pub mod call;
 pub mod endpoint;
 pub mod h1;
 pub mod label;
 pub mod lease;
+#[cfg(feature = "mux")]
+pub mod mux;
 pub mod outcome;
 pub mod pool;
 pub mod queue;

@@ -37,6 +37,9 @@ pub struct Pool<N: Net> {
     idle_micros: Cell<u64>,
     room: Rc<Room<N>>,
     share: CoreShare,
+    /// Connections that carry several requests at once.
+    #[cfg(feature = "mux")]
+    pub(super) shared: super::mux::SharedLinks<N>,
 }
 
 /// A thing that lets a call send its request.
@@ -45,6 +48,9 @@ pub enum Offer<N: Net> {
     Lent(Lent<N>),
     /// The room for a new connection.
     Room(Counted<N>),
+    /// A share in the connection that another call is making.
+    #[cfg(feature = "mux")]
+    Follow,
 }
 
 /// An offer, and the endpoint that it is of.
@@ -145,6 +151,8 @@ impl<N: Net> Pool<N> {
             idle_micros: Cell::new(0),
             room: Rc::new(room),
             share,
+            #[cfg(feature = "mux")]
+            shared: super::mux::SharedLinks::default(),
         };
         pool.follow(limits);
         pool
@@ -166,6 +174,10 @@ impl<N: Net> Pool<N> {
     /// call to ask, and is asked every time: unasked bytes would be the answer to somebody else's
     /// request.
     pub fn checkout(self: &Rc<Self>, core: &Core<N>) -> Option<Lent<N>> {
+        #[cfg(feature = "mux")]
+        if core.mux.endpoints.get() {
+            return self.checkout_stream(core);
+        }
         let now = core.net.now();
         loop {
             let idle = self.idle.borrow_mut().pop()?;
@@ -263,9 +275,32 @@ impl<N: Net> Pool<N> {
         }
     }
 
+    /// Hands an offer to the next call that waits for this endpoint, if there is one.
+    #[cfg(feature = "mux")]
+    pub(super) fn offer(&self, offer: impl FnOnce() -> Offer<N>) {
+        let Room { endpoint, queue, in_use, .. } = &*self.room;
+        if let Some(next) = queue.first_for(*endpoint).filter(|_| in_use.get()) {
+            queue.hand(&next, (*endpoint, offer()));
+        }
+    }
+
+    /// Its endpoint.
+    #[cfg(feature = "mux")]
+    pub(super) fn endpoint(&self) -> EndpointId {
+        self.room.endpoint
+    }
+
+    /// Whether connections may stay idle.
+    #[cfg(feature = "mux")]
+    pub(super) fn keeps_idle(&self) -> bool {
+        self.keeps_idle.get()
+    }
+
     /// Closes connections that have been idle for too long, and those that the endpoint has closed or
     /// written to.
     pub fn sweep(&self, now: Instant) {
+        #[cfg(feature = "mux")]
+        self.shared.end_idle(Instant(now.0.saturating_sub(self.idle_micros.get())));
         // A connection used in the last second will be looked at by its next checkout.
         const QUIET_CHECK_AFTER: u64 = 1_000_000;
         self.idle.borrow_mut().retain(|idle| {
@@ -293,6 +328,8 @@ impl<N: Net> Pool<N> {
     /// Closes every idle connection.
     pub fn close_idle(&self) {
         self.idle.borrow_mut().clear();
+        #[cfg(feature = "mux")]
+        self.shared.end_idle(Instant(u64::MAX));
     }
 
     /// Whether connections may stay idle. If not, those that are idle close now, and the others when

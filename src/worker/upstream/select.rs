@@ -61,13 +61,15 @@ impl<N: Net> Call<'_, N> {
         let attempt = self.begin_try(endpoint, offer.is_lent());
         let lent = match offer {
             Offer::Lent(lent) => lent,
-            Offer::Room(counted) => match self.connect(attempt.endpoint(), counted).await {
-                Ok(lent) => lent,
-                Err(failure) => {
-                    attempt.failed(failure);
-                    return Err(failure);
-                }
-            },
+            Offer::Room(counted) => {
+                let lent = self.lend_new(attempt.endpoint(), counted).await;
+                lent.inspect_err(|failure| attempt.failed(*failure))?
+            }
+            #[cfg(feature = "mux")]
+            Offer::Follow => {
+                let lent = self.follow(attempt.endpoint()).await;
+                lent.inspect_err(|failure| attempt.failed(*failure))?
+            }
         };
         Ok(self.lease_of(attempt, lent))
     }
@@ -105,9 +107,18 @@ impl<N: Net> Call<'_, N> {
                 return Err(Failure::endpoint(Stage::Select, none));
             };
             let pool = &endpoint.pool;
-            let pooled = if self.pooled { pool.checkout(self.core) } else { None };
+            // A shared connection that is dead is in no pool: its neighbours may be used.
+            #[cfg(feature = "mux")]
+            let may_pool = self.pooled || self.core.mux.endpoints.get();
+            #[cfg(not(feature = "mux"))]
+            let may_pool = self.pooled;
+            let pooled = if may_pool { pool.checkout(self.core) } else { None };
             if let Some(lent) = pooled {
                 return Ok((endpoint, Offer::Lent(lent)));
+            }
+            #[cfg(feature = "mux")]
+            if pool.may_follow() {
+                return Ok((endpoint, Offer::Follow));
             }
             if let Some(counted) = pool.room(!self.pooled) {
                 return Ok((endpoint, Offer::Room(counted)));
@@ -132,6 +143,8 @@ impl<N: Net> Call<'_, N> {
         let put_back = |(_, offer): Handed<N>| match offer {
             Offer::Lent(lent) => lent.put_back(core.net.now()),
             Offer::Room(counted) => drop(counted),
+            #[cfg(feature = "mux")]
+            Offer::Follow => {}
         };
         let wish = OfferWish { avoid: self.tried_anew.clone(), only_new: !self.pooled };
         let place = slot.queue.enter(wish, put_back);
@@ -144,6 +157,8 @@ impl<N: Net> Call<'_, N> {
                     Offer::Lent(lent) if !lent.is_fit() => continue,
                     Offer::Lent(_) => core.counters.endpoint_reused.add(1),
                     Offer::Room(_) => {}
+                    #[cfg(feature = "mux")]
+                    Offer::Follow => {}
                 }
                 return Poll::Ready(Ok((endpoint, offer)));
             }
@@ -167,20 +182,29 @@ impl<N: Net> Call<'_, N> {
         waited
     }
 
-    /// A new connection, in the room of `counted`. Where descriptors are short, idle ones close for
-    /// it.
-    async fn connect(
+    /// A new connection, in the room of `counted`.
+    async fn lend_new(
         &self,
         endpoint: &EndpointSlot<N>,
         counted: Counted<N>,
     ) -> Result<Lent<N>, Failure> {
+        #[cfg(feature = "mux")]
+        if self.core.mux.endpoints.get() {
+            return Box::pin(self.lead(endpoint, counted)).await;
+        }
+        let stream = self.connect(endpoint).await?;
+        Ok(endpoint.pool.lend(self.core, stream, counted))
+    }
+
+    /// Connects to an endpoint. Where descriptors are short, idle connections close for it.
+    pub(super) async fn connect(&self, endpoint: &EndpointSlot<N>) -> Result<N::Stream, Failure> {
         let (core, pool) = (self.core, &endpoint.pool);
         let left = self.give_up_at.micros_since(core.net.now());
         let timeout = Micros(self.request.timeouts.connect.0.min(left));
         if !core.has_descriptors() {
             self.shed.for_endpoint();
         }
-        let stream = match pool.connect(core, self.upload, timeout).await {
+        let connected = match pool.connect(core, self.upload, timeout).await {
             Err(Failure { kind: Kind::Exhausted, .. }) if self.shed.for_endpoint() => {
                 // Closing takes a turn.
                 core.net.yield_now().await;
@@ -188,12 +212,11 @@ impl<N: Net> Call<'_, N> {
             }
             connected => connected,
         };
-        match stream {
-            Ok(stream) => Ok(pool.lend(core, stream, counted)),
-            Err(Failure { kind: Kind::Timeout, .. }) if core.net.now() >= self.give_up_at => {
-                Err(Failure::endpoint(Stage::Connect, Kind::TotalTimeout))
+        connected.map_err(|failure| match failure.kind {
+            Kind::Timeout if core.net.now() >= self.give_up_at => {
+                Failure::endpoint(Stage::Connect, Kind::TotalTimeout)
             }
-            Err(failure) => Err(failure),
-        }
+            _ => failure,
+        })
     }
 }
