@@ -1,6 +1,6 @@
 //! Stage 1, accept: connections into a core.
 //!
-//! Who cannot be let in waits in the kernel's queue. Where descriptors or places have run out, idle
+//! Connections that cannot be let in wait in the kernel's queue. Where descriptors or places have run out, idle
 //! connections are closed for those that wait (`pressure`), and accepting goes on as soon as there
 //! is room.
 //!
@@ -31,14 +31,14 @@ const PAUSE_MICROS: u64 = 50_000;
 /// Connections taken in one turn, beside the one that was waited for. Turns are short as long as
 /// nobody else has work; where clients come as fast as they are let in, a request that runs waits
 /// for so many in each of its turns, of which it needs five or so on io_uring. With 16, a storm of
-/// connections made the 99th percentile of an innocent client 4 times what it was beside a sink.
+/// connections made the 99th percentile of an innocent client 4 times as high as beside a sink.
 const BURST_MAX: usize = 4;
 
 /// Idle connections closed at once when the kernel says that there is no descriptor left: somebody
-/// else of the process may have taken what was counted on.
+/// else of the process may have taken descriptors that the core counted on.
 const SHED_MAX: usize = 16;
 
-/// Accepts from one listener until it is told to stop; then takes what already waits in the
+/// Accepts from one listener until it has to stop; then takes the connections that already wait in the
 /// queue, because closing the socket would reset it, and ends. After a panic it begins anew: a
 /// listener that nobody accepts from would look well and be deaf.
 pub(crate) async fn run<N: Net>(
@@ -199,7 +199,7 @@ fn take_waiting<N: Net>(
         }
         match socket.try_accept() {
             Ok(Some((stream, client))) => admit(state, slot, stream, client),
-            // What is wrong will be said by the accept that waits.
+            // The accept that waits will report the error.
             Ok(None) | Err(_) => return taken,
         }
     }

@@ -86,7 +86,7 @@ pub struct Core<N: Net> {
     /// The time of day at the zero of the core's clock, in microseconds since 1970. Looked up once a
     /// second, so that a record costs no look at the clock.
     pub(crate) unix_micros_at_zero: Cell<u64>,
-    /// Who speaks the test protocol.
+    /// The parties that speak the test protocol.
     #[cfg(feature = "mux")]
     pub mux: crate::mux::MuxSwitch,
     /// The second since 1970 whose date was written out last, and that date.

@@ -7,8 +7,8 @@
 //! timer of the runtime: the one sleep of the core, [`Wheel::tick_forever`], is set again only
 //! when a bucket comes up ([`Wheel::sleeps`] counts that).
 //!
-//! A deadline that fires wakes the task that waits in [`Deadline::guard`]; what to give up, and
-//! how, is that task's decision. Invariant: firing never drops an operation.
+//! A deadline that fires wakes the task that waits in [`Deadline::guard`]; that task decides
+//! how to give up. Invariant: firing never drops an operation.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -33,7 +33,7 @@ const COARSE: u64 = 64;
 const NEVER: u64 = u64::MAX;
 /// The end of a bucket's list.
 const NIL: usize = usize::MAX;
-/// Entries looked at in one turn by who wakes all: some 10 us, and as many short polls behind it.
+/// Entries that the waking of all looks at in one turn: some 10 us, and as many short polls behind it.
 const WAKES_MAX: usize = 128;
 
 /// A core's wheel. Cloning gives another handle to the same wheel.
@@ -152,7 +152,7 @@ impl Wheel {
         }
     }
 
-    /// Fires what is due, for ever. One task per core runs this.
+    /// Fires the deadlines that are due, for ever. One task per core runs this.
     pub async fn tick_forever<N: Net>(self, net: N) {
         loop {
             self.fire_until(net.now());
@@ -286,7 +286,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Fires `micros` microseconds after `now`, or up to a tick later; replaces what was armed.
+    /// Fires `micros` microseconds after `now`, or up to a tick later; replaces an earlier moment.
     pub fn arm(&self, now: Instant, micros: u64) {
         let shared = &self.wheel.0;
         let mut table = shared.table.borrow_mut();
@@ -373,7 +373,7 @@ impl<F: Future, G: FnMut() + Unpin> Future for Guard<'_, F, G> {
         }
         self.deadline.clear();
         (self.give_up)();
-        // What was given up may have resolved at once.
+        // The operation may have resolved at once.
         self.operation.as_mut().poll(cx)
     }
 }

@@ -55,12 +55,12 @@ use state::CoreState;
 use telemetry::Totals;
 use telemetry::reporter::Outbox;
 
-/// How often a core looks after what nobody waits for, in microseconds.
+/// How often a core does its regular work that no task waits for, in microseconds.
 const SWEEP_MICROS: u64 = 1_000_000;
 /// How often a draining worker looks whether it is done, in microseconds.
 const DRAIN_LOOK_MICROS: u64 = 10_000;
 
-/// What a worker is started with.
+/// Everything that a worker needs at its start.
 #[derive(Debug)]
 pub struct Setup {
     /// Which of the workers it is, and its part of the node.
@@ -185,7 +185,7 @@ impl<N: Net> Worker<N> {
         core.net.spawn(core.wheel.clone().wake_all(core.net.clone()));
     }
 
-    /// Takes no more connections, lets what runs finish, closes what is idle; after `deadline`
+    /// Takes no more connections, lets running exchanges finish, closes idle connections; after `deadline`
     /// says how many connections are still open. Now and then it does something else `meanwhile`.
     pub async fn drain(&self, deadline: Duration, meanwhile: impl Fn()) -> usize {
         let (state, core) = (&self.state, &self.state.core);
@@ -198,7 +198,7 @@ impl<N: Net> Worker<N> {
         }
         let cut = core.connections.get();
         if cut > 0 {
-            // Tunnels hear of it, and are told of: they had no other end to come to.
+            // Tunnels end by it and are recorded: nothing else would have ended them.
             state.cut();
             self.wake_connections();
             pause(core, DRAIN_LOOK_MICROS).await;
@@ -226,7 +226,7 @@ impl<N: Net> Worker<N> {
         }
     }
 
-    /// What the worker has counted.
+    /// The counts of the worker.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.state.core.totals()

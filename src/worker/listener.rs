@@ -73,7 +73,7 @@ impl ListenerSlot {
         Rc::clone(&self.settings.borrow())
     }
 
-    /// Whether `client` may say who a request comes from.
+    /// Whether the gateway believes `client` about the origin of a request.
     #[must_use]
     pub fn trusts(&self, client: ClientAddress) -> bool {
         let settings = self.settings.borrow();
@@ -92,7 +92,7 @@ impl ListenerSlot {
         self.tunnels.get()
     }
 
-    /// A connection becomes a tunnel: counts it for as long as what is returned lives.
+    /// A connection becomes a tunnel: counts it for as long as the returned guard lives.
     pub(crate) fn open_tunnel(&self) -> OpenTunnel<'_> {
         self.tunnels.set(self.tunnels.get() + 1);
         OpenTunnel(self)
@@ -117,7 +117,7 @@ impl ListenerSlot {
     }
 }
 
-/// Who a client is where its connections are counted: an IPv4 address, or the first 64 bits of an
+/// The key under which a client's connections are counted: an IPv4 address, or the first 64 bits of an
 /// IPv6 address, since whoever has one of these has them all. An IPv4 address stands behind
 /// `0000:0001`, in a part of the IPv6 space that belongs to nobody (RFC 4291 section 2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,8 +140,8 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Counts the connection among those of `client`, once it is known who that is; `false` when it
-    /// has as many as it may have. Who comes by a Unix socket is not counted: it is everybody.
+    /// Counts the connection among those of `client`, once its address is known; `false` when it
+    /// has as many as it may have. Clients of a Unix socket are not counted: they have no addresses.
     pub(crate) fn count_client(&self, client: ClientAddress) -> bool {
         let max = self.listener.settings().limits.connections_per_client_max.count();
         let Some(key) = ClientKey::of(client).filter(|_| max != usize::MAX) else { return true };

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel as queue};
 
-/// The end of those who send; one of many, when it is cloned.
+/// The sending end; one of many, when it is cloned.
 #[derive(Debug)]
 pub struct Mailbox<T> {
     // In this order: when the bell falls silent for good, the queue has no sender left.
@@ -16,7 +16,7 @@ pub struct Mailbox<T> {
     bell: Arc<UnixStream>,
 }
 
-/// The end of who reads.
+/// The receiving end.
 #[derive(Debug)]
 pub struct Inbox<T> {
     queue: Receiver<T>,
@@ -38,7 +38,7 @@ pub fn channel<T>() -> io::Result<(Mailbox<T>, Inbox<T>)> {
 }
 
 impl<T> Mailbox<T> {
-    /// Puts `message` into the box and wakes who reads it. Nothing happens when nobody does any
+    /// Puts `message` into the box and wakes the receiver. Nothing happens when nobody does any
     /// more: a worker that has ended, or a process that ends.
     pub fn send(&self, message: T) {
         if self.queue.send(message).is_ok() {
@@ -56,7 +56,7 @@ impl<T> Clone for Mailbox<T> {
 }
 
 impl<T> Inbox<T> {
-    /// The socket that becomes readable when a message is there, and ends when nobody is left who
+    /// The socket that becomes readable when a message is there, and ends when no sender is left that
     /// could send one; handed out once. Its bytes are to be read before the queue is.
     pub fn take_bell(&mut self) -> Option<UnixStream> {
         self.bell.take()
@@ -65,7 +65,7 @@ impl<T> Inbox<T> {
     /// The next message, without waiting.
     ///
     /// # Errors
-    /// When there is none now, or nobody is left who could send one.
+    /// When there is none now, or no sender is left.
     pub fn next(&self) -> Result<T, TryRecvError> {
         self.queue.try_recv()
     }

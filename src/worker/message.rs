@@ -1,7 +1,7 @@
-//! What the control thread and the workers say to each other: all of it.
+//! All messages between the control thread and the workers.
 //!
 //! Boxes go to and fro: a worker fills blocks of counts and batches of records and sends them, the
-//! control thread empties them and sends them back, so that a data core neither frees what another
+//! control thread empties them and sends them back, so that a data core neither frees memory that another
 //! core has allocated nor allocates in the steady state.
 
 use std::time::Duration;
@@ -31,9 +31,9 @@ pub enum ToWorker {
     Block(Box<CoreBlock>),
     /// An emptied batch, to be filled again.
     Records(Box<Records>),
-    /// Take no new connection, finish what runs, close what is idle, and end.
+    /// Take no new connection, finish running exchanges, close idle connections, and end.
     Drain {
-        /// What still runs after this long is cut.
+        /// Exchanges that still run after this long are cut.
         deadline: Duration,
     },
 }
@@ -101,7 +101,7 @@ pub enum Report {
     Drained {
         /// Which worker.
         core: usize,
-        /// What it counted from its start.
+        /// Its counts since its start.
         totals: Totals,
         /// Client connections that were cut at the deadline.
         cut: usize,

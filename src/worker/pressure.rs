@@ -1,7 +1,7 @@
-//! What a core gives up when it runs short: idle connections, of clients first.
+//! A core that runs short closes idle connections, those of clients first.
 //!
 //! A core knows how many descriptors are its own ([`CoreShare::descriptors_max`]) and stops accepting
-//! before they are gone, so that who was let in can be served: an exchange needs two. Where a
+//! before they are gone, so that clients that were let in can be served: an exchange needs two. Where a
 //! connection is in the way of another one (descriptors, or `limits.connections_max` of its
 //! listener), the one that has been idle for the longest time is closed.
 //!
@@ -41,7 +41,7 @@ struct Nodes {
 #[derive(Debug)]
 struct Node {
     since: Instant,
-    /// What wakes the connection.
+    /// Wakes the connection.
     deadline: usize,
     older: usize,
     newer: usize,
@@ -56,7 +56,7 @@ impl Default for Nodes {
 }
 
 impl IdleList {
-    /// A connection is idle from `now` on, for as long as what is returned lives. To make it close,
+    /// A connection is idle from `now` on, for as long as the returned guard lives. To make it close,
     /// `deadline` is fired before its time.
     pub(crate) fn enter(&self, deadline: &Deadline, now: Instant) -> Idle<'_> {
         let mut nodes = self.0.borrow_mut();
@@ -133,7 +133,7 @@ pub(crate) struct Idle<'a> {
 }
 
 impl Idle<'_> {
-    /// Whether the connection is to close, because others need what it holds.
+    /// Whether the connection is to close, because others need its descriptor.
     pub(crate) fn is_shed(&self) -> bool {
         self.list.0.borrow().nodes.get(self.key).is_some_and(|node| node.shed)
     }
@@ -149,7 +149,7 @@ impl Drop for Idle<'_> {
     }
 }
 
-/// What has run out.
+/// A resource that has run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exhausted {
     /// Descriptors, of the process or of the machine.

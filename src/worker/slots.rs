@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// What a core keeps of one object of the configuration.
+/// The state that a core keeps of one object of the configuration.
 pub trait KeptSlot {
     /// The object as a version of the configuration has it.
     type Settings;

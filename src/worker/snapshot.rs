@@ -1,4 +1,4 @@
-//! A version of the configuration on one core: its table, and what hangs on it.
+//! A version of the configuration on one core: its table, and the state that belongs to it.
 //!
 //! An exchange keeps the version that it started with, by a count of this core alone. When the last
 //! one has ended, the table goes back to the control thread: a data core frees no configuration.
@@ -22,7 +22,7 @@ pub struct CoreSnapshot<N: Net> {
     slots: Box<[OnceCell<Rc<UpstreamSlot<N>>>]>,
     /// All upstreams of the core.
     upstreams: Rc<Upstreams<N>>,
-    /// What routes have counted since the last report; the last one is for requests that no route
+    /// The counts of routes since the last report; the last one is for requests that no route
     /// took.
     blocks: RefCell<Box<[Option<Box<RouteBlock>>]>>,
     /// Which of them there are.
@@ -90,7 +90,7 @@ impl<N: Net> CoreSnapshot<N> {
         self.reporter.keep(|kept| self.take_blocks(kept));
     }
 
-    /// Moves to `into` what has been counted since the last time.
+    /// Moves the counts since the last time to `into`.
     pub(crate) fn take_blocks(&self, into: &mut Vec<Box<RouteBlock>>) {
         let mut blocks = self.blocks.borrow_mut();
         let take = |index| blocks.get_mut(index).and_then(Option::take);

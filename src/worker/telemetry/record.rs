@@ -1,11 +1,11 @@
-//! Access records: what one exchange was, on its way to the access log.
+//! Access records: the facts about one exchange, on their way to the access log.
 //!
 //! A worker fills a [`Records`] batch and sends it; the control thread writes it out and sends the
 //! emptied batch back. The texts of a batch stand in one piece of memory. They are bytes that
-//! clients chose: whoever prints them escapes them.
+//! clients chose: code that prints them escapes them.
 //!
-//! A batch goes from one core's cache to another's, so what counts is its bytes: what exchanges have
-//! in common stands in it once.
+//! A batch goes from one core's cache to another's, so its size matters: the names that
+//! exchanges have in common stand in it once.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -258,7 +258,7 @@ impl Records {
         self.records.len() >= RECORDS_MAX || self.text.len() + text_bytes > TEXT_BYTES_MAX
     }
 
-    /// Empties it and keeps what it has allocated.
+    /// Empties it and keeps its memory.
     pub fn clear(&mut self) {
         self.records.clear();
         self.destinations.clear();
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(records.text, b"123");
         records.clear();
         assert_eq!(put(&mut records, 3).0, 0);
-        // Where there are too many to be compared, what is said stays true.
+        // Where there are too many to be compared, a second entry does no harm.
         for endpoint in 0..100 {
             let DestinationId(id) = put(&mut records, endpoint);
             let (_, destination) = &records.destinations[id as usize];

@@ -74,7 +74,7 @@ impl RouteBlock {
         }
     }
 
-    /// Empties it for another route, and keeps what it has allocated.
+    /// Empties it for another route, and keeps its memory.
     pub fn clear(&mut self) {
         self.route.clear();
         self.ended.clear();

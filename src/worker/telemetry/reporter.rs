@@ -12,8 +12,8 @@ const REPORTS_AWAY_MAX: usize = 8;
 /// Blocks of routes that may be away at once. The control thread sends them back within milliseconds; when it
 /// does not, counts stay here and go with a later report.
 const BLOCKS_AWAY_MAX: usize = 65_536;
-/// Batches of records of a core: what a control thread that is held up for 30 ms misses at 100,000
-/// requests a second. When all are away, records are dropped and counted.
+/// Batches of records of a core: enough for the requests of 30 ms, at 100,000 a second, while the
+/// control thread is held up. When all are away, records are dropped and counted.
 const BATCHES_MAX: usize = 8;
 
 /// Sends a report. Rare: never on the path of a request, but for a full batch of records.
