@@ -6,13 +6,15 @@ mod client;
 mod endpoint;
 mod frames;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use worker::net::Net;
-use worker::net::sim::{Faults, Random, Sim, SimNet};
+use worker::net::sim::{Faults, Random, Sim, SimListener, SimNet};
+use worker::telemetry::Totals;
 
 use super::model::{GotResponse, Plan, ShadowModel};
+use super::panics::{Countdown, PanickingNet};
 use super::seeds::run_seeds;
 use super::testbed::{FinishedRun, Testbed};
 use client::{Conduct, Step};
@@ -166,6 +168,96 @@ fn no_seed_disturbs_another_stream() {
             assert!(count > 50, "{what}: {totals}");
         }
         assert!(totals.endpoint_reused > 2 * totals.endpoint_opened, "streams share: {totals}");
+    }
+}
+
+/// Clients with these steps, on a gateway with this network, to the end of the run. A last client comes
+/// when the others are done.
+fn run_fixed<N: Net>(
+    faults: Faults,
+    clients: Vec<Vec<Step>>,
+    panics: u64,
+    net: impl Fn(SimNet) -> N,
+    listener: impl Fn(SimListener) -> N::Listener,
+) -> FinishedRun {
+    let count = clients.iter().flatten().count();
+    let plan = Plan { method: "POST", upload: Some(7_000), ..Plan::get(10_000) };
+    let model = ShadowModel::new(1, vec![plan; count]);
+    model.panics_max.set(Some(panics));
+    let answers = Rc::new(RefCell::new(vec![Answer::Whole; count]));
+    let serve = |net: SimNet, listener, random| {
+        let answers = Rc::clone(&answers);
+        net.spawn(endpoint::run(Rc::clone(&model), net.clone(), listener, answers, random));
+    };
+    let sim = Sim::new(1, faults);
+    let testbed = Testbed::with(sim, Rc::clone(&model), CONFIG.to_owned(), net, listener, serve);
+    let core = &testbed.worker.state.core;
+    core.mux.clients.set(true);
+    core.mux.endpoints.set(true);
+    let last = clients.len().saturating_sub(1);
+    for (at, steps) in clients.into_iter().enumerate() {
+        if at == last {
+            testbed.wait();
+        }
+        model.clients.set(model.clients.get() + 1);
+        let (net, to) = (testbed.sim.net(), testbed.web.clone());
+        net.spawn(client::run(Rc::clone(&model), net.clone(), to, steps, Random::new(at as u64)));
+    }
+    testbed.finish(None, false)
+}
+
+fn plain(ids: std::ops::Range<usize>) -> Vec<Step> {
+    ids.map(|id| Step { id, conduct: Conduct::Plain }).collect()
+}
+
+/// Whether all of these got the right response.
+fn served(ended: &FinishedRun, ids: std::ops::Range<usize>) -> bool {
+    let right = GotResponse { status: 200, own: false, whole: true };
+    ids.into_iter().all(|id| ended.model.got.borrow().get(&id) == Some(&right))
+}
+
+#[test]
+fn calls_that_come_together_share_one_attempt_to_connect() {
+    let slow = 50_000..=50_000;
+    let faults =
+        Faults { connect_slow_permille: 1_000, connect_slow_micros: slow, ..Faults::none() };
+    let ended = run_fixed(faults, vec![plain(0..4)], 0, |net| net, |it| it);
+    assert_eq!(ended.violations(), None);
+    assert!(served(&ended, 0..4));
+    // Two endpoints, and two calls for each.
+    let Totals { endpoint_opened, endpoint_reused, .. } = ended.totals;
+    assert_eq!((endpoint_opened, endpoint_reused), (2, 2));
+}
+
+#[test]
+fn a_panic_at_any_operation_leaves_the_gateway_whole() {
+    const FAR_AWAY: u64 = u64::MAX;
+    let run = |panic_at: Option<u64>| {
+        let countdown: Countdown = Rc::new(Cell::new(Some(panic_at.unwrap_or(FAR_AWAY))));
+        let net = |inner| PanickingNet { inner, countdown: Rc::clone(&countdown) };
+        let listener = |inner| PanickingNet { inner, countdown: Rc::clone(&countdown) };
+        let clients = vec![plain(0..3), plain(3..4), plain(4..5)];
+        let slow = 50_000..=50_000;
+        let faults =
+            Faults { connect_slow_permille: 1_000, connect_slow_micros: slow, ..Faults::none() };
+        let panics = u64::from(panic_at.is_some());
+        let ended = run_fixed(faults, clients, panics, net, listener);
+        (ended, countdown.get().map(|left| FAR_AWAY - left))
+    };
+    let (sound, operations) = run(None);
+    assert_eq!(sound.violations(), None);
+    assert!(served(&sound, 0..5));
+    let operations = operations.unwrap();
+    assert!(operations > 30, "{operations}");
+    for operation in 0..operations {
+        let (ended, _) = run(Some(operation));
+        assert_eq!(ended.violations(), None, "panic at operation {operation}");
+        assert_eq!(ended.totals.panics, 1);
+        // The last client may be the one that suffers.
+        assert!(
+            served(&ended, 4..5) || served(&ended, 0..4),
+            "panic at operation {operation}: it does not serve on"
+        );
     }
 }
 

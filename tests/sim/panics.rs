@@ -17,13 +17,13 @@ use super::model::{GotResponse, Plan, ShadowModel};
 use super::testbed::{FinishedRun, Testbed};
 
 /// Counts down to the operation that panics.
-type Countdown = Rc<Cell<Option<u64>>>;
+pub(crate) type Countdown = Rc<Cell<Option<u64>>>;
 
 /// A simulated network that panics once.
 #[derive(Clone)]
-struct PanickingNet<T> {
-    inner: T,
-    countdown: Countdown,
+pub(crate) struct PanickingNet<T> {
+    pub(crate) inner: T,
+    pub(crate) countdown: Countdown,
 }
 
 impl<T> PanickingNet<T> {
