@@ -71,7 +71,7 @@ impl Scenario {
                 };
                 answers.push(match random.below(12) {
                     0 => Answer::Reset([0, random.below(1_000)][random.below(2)]),
-                    1 => Answer::Refuse,
+                    1 => [Answer::Refuse, Answer::RefuseAlways][random.below(2)],
                     2 => Answer::Early,
                     3 => Answer::Late(1 << random.below(19)),
                     _ => Answer::Whole,
@@ -92,7 +92,7 @@ impl Scenario {
             Answer::Whole | Answer::Late(_) | Answer::Early => true,
             // It is sent again where its body is still here.
             Answer::Refuse => self.plans[step.id].upload.is_none(),
-            Answer::Reset(_) => false,
+            Answer::RefuseAlways | Answer::Reset(_) => false,
         };
         self.calm && sound && step.conduct == Conduct::Plain
     }

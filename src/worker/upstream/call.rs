@@ -278,7 +278,8 @@ impl<'a, N: Net> Call<'a, N> {
             }
         };
         remember(&mut self.tried);
-        if !self.ledger.reused {
+        // After one dead pooled connection, a shared one that is lent is alive: its endpoint had its try.
+        if !self.ledger.reused || !self.pooled {
             remember(&mut self.tried_anew);
         }
         self.ledger.endpoint_left = self.slot.has_others_than(&self.tried_anew);

@@ -26,6 +26,8 @@ pub(super) enum Answer {
     Reset(usize),
     /// Refuses it the first time.
     Refuse,
+    /// Refuses it whenever it comes.
+    RefuseAlways,
     /// Answers before the request's body is here, and wants no more of it.
     Early,
     /// Answers so much later, in microseconds.
@@ -183,8 +185,10 @@ impl Serving<'_> {
             let (id, name) = recognise(self.model, &head)
                 .ok_or_else(|| format!("an endpoint cannot make sense of {head:?}"))?;
             let answer = self.answers.borrow()[id];
-            if answer == Answer::Refuse {
-                self.answers.borrow_mut()[id] = Answer::Whole;
+            if matches!(answer, Answer::Refuse | Answer::RefuseAlways) {
+                if answer == Answer::Refuse {
+                    self.answers.borrow_mut()[id] = Answer::Whole;
+                }
                 self.notices.borrow_mut().push(frame(number, REFUSE, &[]));
                 return Ok(());
             }
