@@ -84,7 +84,9 @@ fn a_report_allocates_nothing() {
             reports_come_back,
             ..exchanges(GET, count)
         };
-        allocations(&run(1_100), true).saturating_sub(allocations(&run(100), true))
+        // The first run of a process makes the tables that live as long as it does.
+        let short = allocations(&run(100), true).min(allocations(&run(100), true));
+        allocations(&run(1_100), true).saturating_sub(short)
     };
     let (with, without) = (each(true), each(false));
     assert!(with <= without + 100, "{with} with 1,000 reports, {without} without");
