@@ -169,6 +169,12 @@ impl<N: Net> Call<'_, N> {
             if !still_waits() {
                 return failed(Kind::Abandoned);
             }
+            // The endpoints that it waits for may be gone or draining by now. Then the last try decides.
+            if !slot.has_others_than(&self.tried_anew) {
+                let last = self.notes.failure.get();
+                return last
+                    .map_or_else(|| failed(Kind::NoEndpoint), |last| Poll::Ready(Err(last)));
+            }
             match core.net.now() {
                 now if now >= self.give_up_at => return failed(Kind::TotalTimeout),
                 now if now >= full_at => return failed(Kind::PoolFull),
