@@ -195,6 +195,10 @@ fn half_of_a_file_never_goes_live() {
     let one = "[routes.one]\nmatch = { path = \"/one\" }\nreply = { status = 201 }\n";
     let two = "[routes.two]\nmatch = { path = \"/two\" }\nreply = { status = 202 }\n";
     let mut client = gateway.client();
+    // Until a first change is live, the folder may not be watched yet: then nobody sees the writer.
+    let zero = "[routes.zero]\nmatch = { path = \"/zero\" }\nreply = { status = 203 }\n";
+    gateway.save(&format!("{}{zero}", builder.text()));
+    eventually("the file is watched", || client.get("/zero").status == 203);
     let mut file = fs::File::create(gateway.config_path()).unwrap();
     file.write_all(builder.text().as_bytes()).unwrap();
     // Each of these pauses is longer than a burst of changes may last.
