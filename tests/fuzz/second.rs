@@ -28,11 +28,38 @@ pub(crate) fn agree(ours: Result<Seen, &str>, seen: Option<&Seen>) {
 
 /// A request; `None` if it is refused or not all there.
 pub(crate) fn request(bytes: &[u8]) -> Option<Seen> {
+    // It takes bytes beyond ASCII in a target only if they are UTF-8. To us they are opaque, as they
+    // are in old links. So it reads a letter in the place of each.
+    let mut readable = bytes.to_vec();
+    let line = readable.split_mut(|byte| *byte == b'\n').next().unwrap_or_default();
+    if let Some(target) = line.split_mut(|byte| *byte == b' ').nth(1) {
+        target.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'x');
+    }
     let mut slots = [httparse::EMPTY_HEADER; 256];
     let mut parsed = httparse::Request::new(&mut slots);
-    let Ok(Status::Complete(len)) = parsed.parse(bytes) else { return None };
-    let line = (parsed.method?.into(), parsed.path?.into());
-    seen(bytes, len, line, parsed.version?, parsed.headers)
+    let Ok(Status::Complete(len)) = parsed.parse(&readable) else { return None };
+    let method = parsed.method?;
+    let target = bytes.get(method.len() + 1..)?.get(..parsed.path?.len())?;
+    let mut seen =
+        seen(bytes, len, (method.into(), target.into()), parsed.version?, parsed.headers)?;
+    if let Some(authority) = authority(target) {
+        // It takes the place of a Host that differs, RFC 9112 3.2.2.
+        let differs = |(name, value): &(Vec<u8>, Vec<u8>)| {
+            name.eq_ignore_ascii_case(b"host") && !value.eq_ignore_ascii_case(authority)
+        };
+        if seen.fields.extract_if(.., |field| differs(field)).count() > 0 {
+            seen.fields.push((b"host".into(), authority.into()));
+        }
+    }
+    Some(seen)
+}
+
+/// The authority of a target in absolute form.
+fn authority(target: &[u8]) -> Option<&[u8]> {
+    let scheme_len = target.windows(3).position(|bytes| bytes == b"://")?;
+    let is_absolute = !target.starts_with(b"/");
+    let after = is_absolute.then(|| &target[scheme_len + 3..])?;
+    after.split(|byte| matches!(byte, b'/' | b'?')).next()
 }
 
 /// A response; `None` if it is refused or not all there.
