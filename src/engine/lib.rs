@@ -15,6 +15,7 @@ pub mod balance;
 pub mod config;
 pub mod hops;
 pub mod keys;
+pub mod pattern;
 pub mod reason;
 pub mod request_id;
 pub mod retry;
