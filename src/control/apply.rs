@@ -33,6 +33,10 @@ pub(crate) const CHANGES_MAX: usize = 8;
 /// milliseconds, whatever its load.
 pub(crate) const SWITCH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a reading that somebody has asked for waits for the writer of the file. A command
+/// that writes a file and then sends SIGHUP has closed it, or is about to.
+const REST_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// The origin of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ChangeFrom {
@@ -331,38 +335,53 @@ impl Job {
         let (sources, seen) = match &self.from {
             ChangeFrom::Text(text) => (source::posted(text.as_str()), None),
             ChangeFrom::File | ChangeFrom::FileIfChanged => match self.read() {
-                Ok(sources) => (sources.clone(), Some(Arc::new(sources))),
+                Ok(Some(sources)) => (sources.clone(), Some(Arc::new(sources))),
+                Ok(None) => return (None, Ok(HelperResult::AsLastRead)),
                 Err(refused) => return (None, Err(refused)),
             },
         };
-        if self.from == ChangeFrom::FileIfChanged {
-            // A writer may have begun after the change was told: then this is half of the next
-            // change, and another reading follows when the writer closes the file.
-            if self.file.as_ref().is_some_and(|it| it.is_being_written()) {
-                return (None, Ok(HelperResult::AsLastRead));
-            }
-            if seen == self.seen {
-                return (seen, Ok(HelperResult::AsLastRead));
-            }
-        }
         if self.is_live(&sources) {
             return (seen, Ok(HelperResult::AsLive));
         }
         (seen, self.prepare(sources))
     }
 
-    /// The content of the file. From here on, the places of the reading are watched.
-    fn read(&self) -> Result<Sources, Refused> {
+    /// The content of the file, when no writer is at it. None: there is nothing to take, because it
+    /// is as at the last reading, or because another reading follows. From here on, the places of
+    /// the reading are watched.
+    fn read(&self) -> Result<Option<Sources>, Refused> {
         let Some(file) = &self.file else {
             let why = "there is no configuration file to read: this gateway was started \
                        without one or from a pipe";
             return Err(Refused::Cannot(why.to_owned()));
         };
-        let Reading { sources, folders } = source::read(&file.path);
-        file.watch(&folders);
-        sources.map_err(|error| {
-            Refused::Cannot(format!("cannot read {}: {error}", file.path.display()))
-        })
+        let is_asked = self.from == ChangeFrom::File;
+        let began = Instant::now();
+        loop {
+            file.begin_reading();
+            let Reading { sources, folders } = source::read(&file.path);
+            file.watch(&folders);
+            let is_as_before = sources.as_ref().ok() == self.seen.as_deref();
+            if !is_asked && is_as_before {
+                return Ok(None);
+            }
+            // A writer may have begun beside the reading: then this is half of its change, sound or
+            // not, and says nothing.
+            if file.was_at_rest() {
+                let path = file.path.display();
+                let cannot = |error| Refused::Cannot(format!("cannot read {path}: {error}"));
+                return sources.map(Some).map_err(cannot);
+            }
+            if !is_asked {
+                // The watch tells of the end of that change.
+                return Ok(None);
+            }
+            if began.elapsed() >= REST_TIMEOUT {
+                let why = "the configuration is being written: it is read when its writer closes \
+                           the file";
+                return Err(Refused::Cannot(why.to_owned()));
+            }
+        }
     }
 
     /// Whether the live version says the same, byte for byte, whatever its name is.

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::source::{Folders, Watch};
+use crate::source::{self, Folders, Watch};
 
-/// The configuration file, watched after it was first read.
+/// The configuration file, watched.
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) path: PathBuf,
@@ -27,7 +27,8 @@ struct Watching {
 }
 
 impl Watched {
-    /// Begins to watch `path` with its next reading.
+    /// Watches `path` and the files that it leads to. Reads them, and tells of a change at once: the
+    /// files may have changed since they were read before.
     pub(crate) fn start(path: PathBuf) -> Self {
         let changed = Arc::new(Notify::new());
         let bell = Arc::clone(&changed);
@@ -38,13 +39,15 @@ impl Watched {
                 None
             }
         };
-        Self { path, watch, changed }
+        let watched = Self { path, watch, changed };
+        watched.watch(&source::read(&watched.path).folders);
+        watched
     }
 
     /// Watches the places that a reading has found. May wait for a disk.
     pub(crate) fn watch(&self, folders: &Folders) {
         let Some(watching) = &self.watch else { return };
-        let mut watching = watching.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watching = lock(watching);
         let problems = watching.watch.replace(folders);
         if problems != watching.problems {
             for problem in &problems {
@@ -54,11 +57,22 @@ impl Watched {
         }
     }
 
-    /// Whether a writer holds the file open, or one that it leads to. Its close is a change.
-    pub(crate) fn is_being_written(&self) -> bool {
-        let Some(watching) = &self.watch else { return false };
-        watching.lock().unwrap_or_else(PoisonError::into_inner).watch.is_being_written()
+    /// A reading begins.
+    pub(crate) fn begin_reading(&self) {
+        if let Some(watching) = &self.watch {
+            lock(watching).watch.begin_reading();
+        }
     }
+
+    /// Whether the files rested since the reading began. If not, it may have half of a change, and
+    /// a further change is told. Waits some milliseconds.
+    pub(crate) fn was_at_rest(&self) -> bool {
+        self.watch.as_ref().is_none_or(|watching| lock(watching).watch.was_at_rest())
+    }
+}
+
+fn lock(watching: &Mutex<Watching>) -> MutexGuard<'_, Watching> {
+    watching.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unwatched(error: &io::Error) {

@@ -195,10 +195,6 @@ fn half_of_a_file_never_goes_live() {
     let one = "[routes.one]\nmatch = { path = \"/one\" }\nreply = { status = 201 }\n";
     let two = "[routes.two]\nmatch = { path = \"/two\" }\nreply = { status = 202 }\n";
     let mut client = gateway.client();
-    // The gateway says that it is ready before it watches the folder, and reads the file once more
-    // when it does. This pause is longer than that takes.
-    let is_live = holds_within(Duration::from_millis(700), || client.get("/one").status == 201);
-    assert!(!is_live, "nothing is written yet");
     let mut file = fs::File::create(gateway.config_path()).unwrap();
     file.write_all(builder.text().as_bytes()).unwrap();
     // Each of these pauses is longer than a burst of changes may last.

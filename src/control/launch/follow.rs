@@ -10,8 +10,8 @@ use crate::watched::Watched;
 /// while one is taken are one.
 pub(crate) async fn follow(control: Control, file: Arc<Watched>) {
     loop {
-        // The first time it is read in order to be watched. The log has the result.
-        let _ = apply(&control, ChangeFrom::FileIfChanged, false, None).await;
         file.changed.notified().await;
+        // The log has the result.
+        let _ = apply(&control, ChangeFrom::FileIfChanged, false, None).await;
     }
 }

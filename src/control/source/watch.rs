@@ -1,4 +1,4 @@
-//! Says when a configuration may have changed.
+//! Says when a configuration may have changed, and whether it rested while it was read.
 //!
 //! It does not say which change it was, nor whether the content differs: the caller reads again and
 //! compares. A burst of changes counts as one. It is told when nothing has happened for 20 ms and no
@@ -11,22 +11,31 @@
 //! make a file have no close (`O_TMPFILE`), so a file at which nothing is written for 5 s counts as
 //! complete.
 //!
+//! A writer may also begin beside a reading. So a reading is held between [`Watch::begin_reading`]
+//! and [`Watch::was_at_rest`], which takes in every event that the kernel has by then. The kernel
+//! makes some events a moment after the change itself: `was_at_rest` waits for those.
+//!
 //! Invariant: a change after [`Watch::replace`] is told, and so is a change between the reading that
 //! named a folder and the moment at which it is watched: a folder that is newly watched counts as
 //! changed. (inotify does not see changes that another host makes on a network file system.)
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
-use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::Errno;
 
 use super::Folders;
 
@@ -44,15 +53,26 @@ const WRITE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// anybody, such as `/tmp`; a file beyond this counts as complete.
 const WRITTEN_MAX: usize = 1024;
 
+/// So many events are taken in at once, and somewhat more: what the kernel keeps by default. The
+/// events that come meanwhile wait for the next time.
+const EVENTS_MAX: usize = 16_384;
+
 /// Watches folders, until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
-    watcher: RecommendedWatcher,
-    /// Shared with the threads that hear of events.
-    files: Arc<Mutex<Files>>,
-    /// The folders that are watched, and which ones they are: device and inode.
-    watched: BTreeMap<PathBuf, (u64, u64)>,
+    events: Arc<Events>,
     bell: SyncSender<()>,
+    /// Closed when this is dropped. Then the thread that hears of events ends.
+    _alive: PipeWriter,
+}
+
+/// The events of the folders, shared with the threads that hear of them.
+#[derive(Debug)]
+struct Events {
+    inotify: OwnedFd,
+    files: Mutex<Files>,
+    /// Notified when something has happened.
+    heard: Condvar,
 }
 
 impl Watch {
@@ -62,35 +82,60 @@ impl Watch {
     /// # Errors
     /// When the kernel gives no inotify instance or no thread.
     pub fn start(changed: impl FnMut() + Send + 'static) -> io::Result<Self> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let files = Mutex::new(Files::default());
+        let events = Arc::new(Events { inotify, files, heard: Condvar::new() });
         let (bell, rung) = sync_channel(1);
-        let files = Arc::new(Mutex::new(Files::default()));
-        let written = Arc::clone(&files);
+        let (ended, alive) = io::pipe()?;
+        let written = Arc::clone(&events);
         thread::Builder::new()
             .name("config-watch".to_owned())
-            .spawn(move || gather(&rung, |now| lock(&written).complete_at(now), changed))?;
-        let events = Events { files: Arc::clone(&files), bell: bell.clone() };
-        let on_event = move |event| events.on(event);
-        let watcher = RecommendedWatcher::new(on_event, Config::default()).map_err(plain)?;
-        Ok(Self { watcher, files, watched: BTreeMap::new(), bell })
+            .spawn(move || gather(&rung, |now| written.lock().complete_at(now), changed))?;
+        let (heard, rings) = (Arc::clone(&events), bell.clone());
+        thread::Builder::new()
+            .name("config-events".to_owned())
+            .spawn(move || heard.hear(&ended, &rings))?;
+        Ok(Self { events, bell, _alive: alive })
     }
 
-    /// Whether a writer holds one of the files open. If so, a change will be told.
-    pub fn is_being_written(&self) -> bool {
-        lock(&self.files).complete_at(Instant::now()).is_some()
+    /// A reading begins.
+    pub fn begin_reading(&self) {
+        self.take_events();
+        self.events.lock().is_disturbed = false;
+    }
+
+    /// Whether nothing has happened since [`begin_reading`](Self::begin_reading), and no writer
+    /// holds one of the files open. If not, the reading may have half of a change, and another
+    /// change will be told. Waits for [`QUIET`].
+    pub fn was_at_rest(&self) -> bool {
+        let files = self.events.lock();
+        let waited = self.events.heard.wait_timeout_while(files, QUIET, |it| !it.is_disturbed);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        // The thread that hears of events may not have had a CPU.
+        self.take_events();
+        let mut files = self.events.lock();
+        let rested = !files.is_disturbed && files.complete_at(Instant::now()).is_none();
+        if !rested {
+            // The file may matter only since this reading, and never be closed.
+            ring(&self.bell);
+        }
+        rested
     }
 
     /// Watches these folders from now on, and no others. To be called after each reading with the
     /// folders that it found. Returns a message for each one that cannot be watched.
     pub fn replace(&mut self, folders: &Folders) -> Vec<String> {
-        folders.clone_into(&mut lock(&self.files).folders);
-        let gone = self.watched.keys().filter(|it| !folders.iter().any(|folder| folder == *it));
+        let inotify = &self.events.inotify;
+        let mut files = self.events.lock();
+        folders.clone_into(&mut files.folders);
+        let gone = files.watched.keys().filter(|it| !folders.iter().any(|folder| folder == *it));
         for folder in gone.cloned().collect::<Vec<_>>() {
-            self.forget(&folder);
+            files.forget(inotify, &folder);
         }
         let mut problems = Vec::new();
         let mut is_anew = false;
         for folder in folders.iter() {
-            match self.watch(folder) {
+            match files.watch(inotify, folder) {
                 Ok(anew) => is_anew |= anew,
                 // It was there a moment ago: then it has changed since.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => is_anew = true,
@@ -100,43 +145,108 @@ impl Watch {
             }
         }
         if is_anew {
-            // A bell that has been rung already will do.
-            let _ = self.bell.try_send(());
+            files.is_disturbed = true;
+            ring(&self.bell);
         }
         problems
     }
 
-    /// Watches a folder; false if it is being watched. One that was replaced by another of the same
-    /// name is not.
-    fn watch(&mut self, folder: &Path) -> io::Result<bool> {
-        let metadata = fs::metadata(folder)?;
-        let which = (metadata.dev(), metadata.ino());
-        if self.watched.get(folder) == Some(&which) {
-            return Ok(false);
+    /// Takes in the events that the kernel has, so that nothing that has happened is missing.
+    fn take_events(&self) {
+        if self.events.take_events() {
+            ring(&self.bell);
         }
-        self.forget(folder);
-        self.watcher.watch(folder, RecursiveMode::NonRecursive).map_err(plain)?;
-        self.watched.insert(folder.to_owned(), which);
-        Ok(true)
+    }
+}
+
+impl Events {
+    fn lock(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn forget(&mut self, folder: &Path) {
-        if self.watched.remove(folder).is_some() {
-            // Of a folder that is gone the watch is gone too.
-            let _ = self.watcher.unwatch(folder);
+    /// Rings at every change, until the other end of `ended` is closed.
+    fn hear(&self, ended: &PipeReader, bell: &SyncSender<()>) {
+        loop {
+            let events = PollFd::new(&self.inotify, PollFlags::IN);
+            let mut both = [events, PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN)];
+            match poll(&mut both, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                // Out of memory for a moment; there is no other error.
+                Err(_) => thread::yield_now(),
+            }
+            if both.last().is_some_and(|it| !it.revents().is_empty()) {
+                return;
+            }
+            if self.take_events() {
+                ring(bell);
+            }
         }
     }
+
+    /// Takes in the events that the kernel has. Whether the configuration may have changed.
+    fn take_events(&self) -> bool {
+        let mut files = self.lock();
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = Reader::new(&self.inotify, &mut buffer);
+        let mut is_change = false;
+        let mut taken = 0;
+        // An event that was read is taken in, so it ends where none is left in the buffer.
+        while taken < EVENTS_MAX || !reader.is_buffer_empty() {
+            taken += 1;
+            match reader.next() {
+                Ok(event) => {
+                    let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+                    is_change |= files.on(event.wd(), event.events(), event.cookie(), name);
+                }
+                Err(Errno::INTR) => {}
+                // All are taken. There is no other error.
+                Err(_) => break,
+            }
+        }
+        if is_change {
+            files.is_disturbed = true;
+            self.heard.notify_all();
+        }
+        is_change
+    }
+}
+
+/// Rings. A bell that has been rung already will do.
+fn ring(bell: &SyncSender<()>) {
+    let _ = bell.try_send(());
+}
+
+/// The events of a folder that may change a configuration. Opening and reading a file changes
+/// nothing.
+fn wanted() -> WatchFlags {
+    let in_it = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ATTRIB;
+    let written = WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE;
+    let itself = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
+    in_it | written | itself
 }
 
 /// The files that matter, and those that are being written.
 #[derive(Debug, Default)]
 struct Files {
     folders: Folders,
+    /// The folders that are watched.
+    watched: BTreeMap<PathBuf, WatchedFolder>,
     /// Files of the watched folders that a writer holds open. Those that do not matter are among
     /// them: a rename can make one of them matter.
     written: BTreeMap<PathBuf, OpenFile>,
     /// The first half of a rename: its number, and the file if it was being written.
-    moved: Option<(usize, OpenFile)>,
+    moved: Option<(u32, OpenFile)>,
+    /// Something has happened since the reading began.
+    is_disturbed: bool,
+}
+
+/// A folder that is watched.
+#[derive(Clone, Copy, Debug)]
+struct WatchedFolder {
+    /// Device and inode.
+    which: (u64, u64),
+    /// The kernel's number of the watch.
+    number: i32,
 }
 
 /// A file that is being written.
@@ -148,40 +258,75 @@ struct OpenFile {
 }
 
 impl Files {
-    /// Takes in an event. Whether it may change the configuration.
-    fn on(&mut self, event: &Event) -> bool {
-        if event.need_rescan() {
+    /// Watches a folder; false if it is being watched. One that was replaced by another of the same
+    /// name is not.
+    fn watch(&mut self, inotify: &OwnedFd, folder: &Path) -> io::Result<bool> {
+        let metadata = fs::metadata(folder)?;
+        let which = (metadata.dev(), metadata.ino());
+        if self.watched.get(folder).is_some_and(|it| it.which == which) {
+            return Ok(false);
+        }
+        self.forget(inotify, folder);
+        let number =
+            inotify::add_watch(inotify, folder, wanted()).map_err(|error| match error {
+                Errno::NOSPC => {
+                    io::Error::other("no watch is left, raise sysctl fs.inotify.max_user_watches")
+                }
+                error => error.into(),
+            })?;
+        self.watched.insert(folder.to_owned(), WatchedFolder { which, number });
+        Ok(true)
+    }
+
+    fn forget(&mut self, inotify: &OwnedFd, folder: &Path) {
+        let Some(WatchedFolder { number, .. }) = self.watched.remove(folder) else { return };
+        // A folder can have two paths, and has one watch.
+        if !self.watched.values().any(|it| it.number == number) {
+            // Of a folder that is gone the watch is gone too.
+            let _ = inotify::remove_watch(inotify, number);
+        }
+    }
+
+    /// Takes in an event at `name` in a folder, or at the folder itself. Whether it may change the
+    /// configuration.
+    fn on(&mut self, number: i32, event: ReadFlags, cookie: u32, name: Option<&OsStr>) -> bool {
+        if event.contains(ReadFlags::QUEUE_OVERFLOW) {
             // Events were lost, a close perhaps.
             self.written.clear();
             return true;
         }
-        for path in &event.paths {
-            self.note(event, path);
+        let folders = self.watched.iter().filter(|(_, it)| it.number == number);
+        let folders: Vec<_> = folders.map(|(folder, _)| folder.clone()).collect();
+        let mut is_change = false;
+        for folder in folders {
+            if event.contains(ReadFlags::IGNORED) {
+                // The folder is gone. Another one may get its inode.
+                self.watched.remove(&folder);
+            }
+            let path = name.map_or_else(|| folder.clone(), |name| folder.join(name));
+            self.note(event, cookie, &path);
+            is_change |= self.folders.concerns(&path);
         }
-        is_change(event.kind) && event.paths.iter().any(|path| self.folders.concerns(path))
+        is_change
     }
 
     /// Notes whether `path` is being written from now on.
-    fn note(&mut self, event: &Event, path: &Path) {
-        match event.kind {
-            EventKind::Create(_) => self.begin(path, true),
-            EventKind::Modify(ModifyKind::Data(_)) => self.begin(path, false),
-            // A rename comes as two events with one number, and then once more as a whole. The
-            // writer of a file that is renamed goes on writing it under the new name.
-            EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
-                self.moved = event.tracker().zip(self.written.remove(path));
+    fn note(&mut self, event: ReadFlags, cookie: u32, path: &Path) {
+        if event.contains(ReadFlags::CREATE) {
+            self.begin(path, true);
+        } else if event.contains(ReadFlags::MODIFY) {
+            self.begin(path, false);
+        } else if event.contains(ReadFlags::MOVED_FROM) {
+            // A rename comes as two events with one number. The writer of a file that is renamed
+            // goes on writing it under the new name.
+            self.moved = self.written.remove(path).map(|written| (cookie, written));
+        } else if event.contains(ReadFlags::MOVED_TO) {
+            self.written.remove(path);
+            if let Some((_, written)) = self.moved.take().filter(|it| it.0 == cookie) {
+                self.written.insert(path.to_owned(), written);
             }
-            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-                self.written.remove(path);
-                let moved = self.moved.take().filter(|it| Some(it.0) == event.tracker());
-                if let Some((_, written)) = moved {
-                    self.written.insert(path.to_owned(), written);
-                }
-            }
-            EventKind::Remove(_) | EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
-                self.written.remove(path);
-            }
-            _ => {}
+        } else if event.intersects(ReadFlags::DELETE | ReadFlags::CLOSE_WRITE) {
+            self.written.remove(path);
         }
     }
 
@@ -206,31 +351,6 @@ impl Files {
 /// there before have none.
 fn is_made_by_writing(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|it| it.is_file() && it.nlink() == 1)
-}
-
-fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
-    files.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Hears of events.
-struct Events {
-    files: Arc<Mutex<Files>>,
-    bell: SyncSender<()>,
-}
-
-impl Events {
-    fn on(&self, event: notify::Result<Event>) {
-        // An error may have cost events, and so may a queue that was full.
-        if event.map_or(true, |event| lock(&self.files).on(&event)) {
-            // A bell that has been rung already will do.
-            let _ = self.bell.try_send(());
-        }
-    }
-}
-
-/// Reading changes nothing, or reading a changed file would be a change.
-fn is_change(kind: EventKind) -> bool {
-    !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
 /// Waits for the bell. Calls `changed` once the bell has been quiet and no file is being written,
@@ -271,18 +391,6 @@ fn settle(rung: &Receiver<()>) -> Result<(), RecvTimeoutError> {
         if !rings || left.is_zero() {
             return Ok(());
         }
-    }
-}
-
-/// The error beneath notify's, which says less.
-fn plain(error: notify::Error) -> io::Error {
-    match error.kind {
-        notify::ErrorKind::Io(error) => error,
-        notify::ErrorKind::MaxFilesWatch => {
-            io::Error::other("no watch is left, raise sysctl fs.inotify.max_user_watches")
-        }
-        notify::ErrorKind::PathNotFound => io::ErrorKind::NotFound.into(),
-        _ => io::Error::other(error),
     }
 }
 
@@ -544,6 +652,31 @@ mod tests {
         symlink(&other, &watched.file).unwrap();
         watched.until_it_says("3");
         assert!(started.elapsed() < WRITE_PAUSE_MAX, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_reading_beside_a_writer_was_not_at_rest_and_another_follows() {
+        let mut watched = plain_file();
+        watched.watch.begin_reading();
+        assert!(watched.watch.was_at_rest());
+        // The writer has truncated the file, and writes nothing for as long as a burst may last.
+        watched.watch.begin_reading();
+        let file = fs::File::create(&watched.file).unwrap();
+        assert!(!watched.watch.was_at_rest());
+        watched.watch.begin_reading();
+        assert!(!watched.watch.was_at_rest(), "it is open");
+        assert!(watched.changes.recv_timeout(2 * LATEST).is_err(), "a half is told");
+        drop(file);
+        watched.until_it_says("");
+        // It has written all of it meanwhile.
+        watched.watch.begin_reading();
+        fs::write(&watched.file, "2").unwrap();
+        assert!(!watched.watch.was_at_rest());
+        watched.until_it_says("2");
+        // Another file in the folder.
+        watched.watch.begin_reading();
+        fs::write(watched.path("access.log"), "a line").unwrap();
+        assert!(watched.watch.was_at_rest());
     }
 
     #[test]

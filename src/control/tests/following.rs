@@ -1,5 +1,7 @@
 //! The file that is read again: when somebody asks, and when it changes.
 
+use std::io::Write as _;
+
 use super::*;
 
 #[tokio::test]
@@ -37,6 +39,35 @@ async fn the_file_is_read_again_when_it_changes_or_somebody_asks() {
         assert!(why.contains(&file.path().display().to_string()), "{why}");
         assert_eq!(node.versions(), [2, 3, 4]);
         std::fs::write(file.path(), TEXT).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn half_of_a_file_is_neither_taken_nor_refused() {
+    local! {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ringway.toml");
+        std::fs::write(&path, TEXT).unwrap();
+        let node = Fake::with(1, Some(path.clone()), Box::new(Discard));
+        let reload = |from| apply(&node.control, from, false, None);
+        let whole = with_route(1);
+        // A sound half, and one that no gateway can run.
+        for len in [TEXT.len(), TEXT.len() - 1] {
+            let (half, rest) = whole.as_bytes().split_at(len);
+            let mut file = std::fs::File::create(&path).unwrap();
+            file.write_all(half).unwrap();
+            assert!(reload(ChangeFrom::FileIfChanged).await.unwrap().unchanged);
+            assert!(node.control.status().last_reload.is_none(), "nothing is counted");
+            file.write_all(rest).unwrap();
+        }
+        assert_eq!(reload(ChangeFrom::FileIfChanged).await.unwrap().version, 2);
+        // The one that has asked gets an answer.
+        let file = std::fs::File::create(&path).unwrap();
+        let Err(Refused::Cannot(why)) = reload(ChangeFrom::File).await else { panic!() };
+        assert!(why.contains("is being written"), "{why}");
+        drop(file);
+        std::fs::write(&path, TEXT).unwrap();
+        assert_eq!(reload(ChangeFrom::File).await.unwrap().version, 3);
     }
 }
 
