@@ -55,6 +55,8 @@ trap say_skipped EXIT
 
 step "format"
 cargo fmt --all --check
+# A macro declares the modules of filters, so cargo does not find them.
+rustfmt --edition 2024 --check src/engine/filter/*.rs
 
 step "lints"
 cargo clippy --workspace --all-targets --quiet -- -D warnings

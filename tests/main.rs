@@ -35,6 +35,7 @@ mod e2e {
     mod examples;
     mod expect;
     mod failures;
+    mod filters;
     mod headers;
     mod live;
     mod log;

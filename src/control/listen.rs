@@ -281,6 +281,7 @@ mod tests {
             limits: ListenerLimits::default(),
             proxy_protocol: ProxyProtocol::Off,
             trusted_proxies: Box::default(),
+            filters: Box::default(),
             timeouts: ListenerTimeouts::default(),
         }
     }

@@ -13,6 +13,8 @@
 pub mod address;
 pub mod balance;
 pub mod config;
+pub mod filter;
+pub mod header;
 pub mod hops;
 pub mod keys;
 pub mod pattern;
@@ -22,6 +24,7 @@ pub mod retry;
 pub mod router;
 pub mod snapshot;
 pub mod stage;
+pub mod template;
 pub mod time;
 
 mod mix;

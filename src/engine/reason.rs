@@ -56,6 +56,9 @@ macro_rules! reasons {
 
 // The doc comment of a row is its help text, for the reader of an answer or a log line.
 reasons! {
+    /// A filter `ip_access` does not let this client's address in. Behind a proxy, the address is that of
+    /// the proxy unless `trusted_proxies` of the listener names it.
+    AddressDenied = 403 "address_denied",
     /// No route matches the host and path of the request. `ringway check` shows that the
     /// configuration is sound, not that it covers this request: compare the host and the path prefix.
     NoRoute = 404 "no_route",
@@ -111,6 +114,9 @@ reasons! {
     /// endpoint, although it had closed idle connections. If `ringway_file_descriptors` is at its
     /// limit, raise the limit of open files (`LimitNOFILE=` of the unit).
     OutOfResources = 503 "out_of_resources",
+    /// A filter could not decide on the request: the service that it asks did not answer in time, or
+    /// its answer was of no use.
+    FilterFailed = 503 "filter_failed",
     /// The upstream has no endpoint left to try.
     NoEndpoint = 503 "no_endpoint",
     /// The request has passed ten Ringway gateways, by its `CDN-Loop` header: it runs in a circle. Is an

@@ -33,6 +33,8 @@ pub enum Kind {
     HeadTooLarge,
     /// A body is longer than its limit.
     BodyTooLarge,
+    /// A filter ended the exchange for this reason.
+    Refused(Reason),
     /// The gateway itself had no descriptor, memory or port for it.
     Exhausted,
     /// The upstream has no endpoint left to try.
@@ -71,7 +73,14 @@ impl Failure {
     /// gateway.
     #[must_use]
     pub const fn blames_endpoint(self) -> bool {
-        !matches!(self.kind, Kind::Exhausted | Kind::Abandoned | Kind::NoEndpoint | Kind::PoolFull)
+        !matches!(
+            self.kind,
+            Kind::Exhausted
+                | Kind::Abandoned
+                | Kind::NoEndpoint
+                | Kind::PoolFull
+                | Kind::Refused(_)
+        )
     }
 
     /// The reason of the answer to a client that was sent nothing yet; `None` where no client is
@@ -81,6 +90,7 @@ impl Failure {
         Some(match (self.side, self.kind) {
             // A try is abandoned while it waits for its answer because the client has gone.
             (Side::Client, Kind::Closed | Kind::Broken(_)) | (_, Kind::Abandoned) => return None,
+            (_, Kind::Refused(reason)) => reason,
             (_, Kind::Exhausted) => Reason::OutOfResources,
             (_, Kind::NoEndpoint) => Reason::NoEndpoint,
             (_, Kind::PoolFull) => Reason::PoolFull,

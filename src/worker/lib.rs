@@ -19,6 +19,7 @@ pub mod core;
 pub mod deadline;
 pub mod exchange;
 pub mod failure;
+pub mod filter;
 pub mod h1;
 pub mod listener;
 pub mod mailbox;

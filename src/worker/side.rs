@@ -225,6 +225,15 @@ pub fn empty(buffers: &BufferPool, size: Size) -> Buf {
     buf
 }
 
+/// A buffer that holds these bytes, with room in front.
+pub(crate) fn buffer_of(buffers: &BufferPool, bytes: &[u8]) -> Buf {
+    let mut buf = buffers.take_at_least(bytes.len() + 2 * HEADROOM);
+    buf.clear(HEADROOM);
+    let fits = buf.append(bytes);
+    debug_assert!(fits, "the buffer is large enough");
+    buf
+}
+
 /// Chunks after which a pump lets others run: on epoll a fast endpoint and a fast client could
 /// otherwise keep one exchange going for ever. 16 of them are 1 MiB.
 pub(crate) const CHUNKS_PER_TURN: u32 = 16;

@@ -6,8 +6,9 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use engine::snapshot::{RouteId, Snapshot, UpstreamId};
+use engine::snapshot::{ListenerId, RouteId, Snapshot, UpstreamId};
 
+use crate::filter::{Chain, Filters};
 use crate::message::Report;
 use crate::net::Net;
 use crate::telemetry::report::RouteBlock;
@@ -22,6 +23,12 @@ pub struct CoreSnapshot<N: Net> {
     slots: Box<[OnceCell<Rc<UpstreamSlot<N>>>]>,
     /// All upstreams of the core.
     upstreams: Rc<Upstreams<N>>,
+    /// All filters of the core.
+    filters: Rc<Filters>,
+    /// The chains of the routes that this version has used.
+    route_chains: Box<[OnceCell<Rc<Chain>>]>,
+    /// The chains of the listeners that have filters.
+    listener_chains: Box<[(ListenerId, OnceCell<Rc<Chain>>)]>,
     /// The counts of routes since the last report; the last one is for requests that no route
     /// took.
     blocks: RefCell<Box<[Option<Box<RouteBlock>>]>>,
@@ -35,10 +42,14 @@ pub struct CoreSnapshot<N: Net> {
 impl<N: Net> CoreSnapshot<N> {
     pub(crate) fn new(
         table: Box<Snapshot>,
-        upstreams: Rc<Upstreams<N>>,
+        (upstreams, filters): (Rc<Upstreams<N>>, Rc<Filters>),
         reporter: Rc<Reporter>,
     ) -> Self {
+        let with_filters = table.listeners.iter().filter(|it| !it.filters.is_empty());
         Self {
+            route_chains: table.routes.iter().map(|_| OnceCell::new()).collect(),
+            listener_chains: with_filters.map(|it| (it.id, OnceCell::new())).collect(),
+            filters,
             slots: table.upstreams.iter().map(|_| OnceCell::new()).collect(),
             blocks: RefCell::new((0..=table.routes.len()).map(|_| None).collect()),
             used: RefCell::default(),
@@ -63,6 +74,25 @@ impl<N: Net> CoreSnapshot<N> {
     pub fn upstream(&self, id: UpstreamId) -> Option<&Rc<UpstreamSlot<N>>> {
         let slot = self.slots.get(id.0 as usize)?;
         Some(slot.get_or_init(|| self.upstreams.slot(self.table(), id)))
+    }
+
+    /// The filters of a route, if it has any.
+    #[inline]
+    pub(crate) fn route_chain(&self, id: RouteId) -> Option<&Rc<Chain>> {
+        let ids = &self.table().routes.get(id.0 as usize)?.filters;
+        if ids.is_empty() {
+            return None;
+        }
+        let chain = self.route_chains.get(id.0 as usize)?;
+        Some(chain.get_or_init(|| self.filters.chain(self.table(), ids)))
+    }
+
+    /// The filters of a listener, if it has any.
+    #[inline]
+    pub(crate) fn listener_chain(&self, id: ListenerId) -> Option<&Rc<Chain>> {
+        let (_, chain) = self.listener_chains.iter().find(|(of, _)| *of == id)?;
+        let ids = &self.table().listener(id)?.filters;
+        Some(chain.get_or_init(|| self.filters.chain(self.table(), ids)))
     }
 
     /// Counts in the block of `route`.

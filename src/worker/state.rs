@@ -11,6 +11,7 @@ use engine::snapshot::{ListenerId, ListenerSettings, Snapshot};
 use engine::time::Instant;
 
 use crate::core::{Core, CoreShare, Shed};
+use crate::filter::Filters;
 use crate::listener::{ListenerSlot, Seat};
 use crate::message::Fact;
 use crate::net::{Listener, Net};
@@ -27,6 +28,7 @@ pub struct CoreState<N: Net> {
     snapshot: RefCell<Rc<CoreSnapshot<N>>>,
     listeners: Kept<ListenerId, BoundListener<N>>,
     upstreams: Rc<Upstreams<N>>,
+    filters: Rc<Filters>,
 }
 
 /// A listener and its socket. The accept task owns the socket, and closes it when it ends.
@@ -75,9 +77,11 @@ impl<N: Net> CoreState<N> {
         let core = Core::new(net, share, outbox);
         let upstreams =
             Rc::new(Upstreams::new(share, table.number, Rc::clone(&core.endpoint_connections)));
-        let snapshot = CoreSnapshot::new(table, Rc::clone(&upstreams), Rc::clone(&core.reporter));
+        let filters = Rc::new(Filters::new(share, table.number));
+        let slots = (Rc::clone(&upstreams), Rc::clone(&filters));
+        let snapshot = CoreSnapshot::new(table, slots, Rc::clone(&core.reporter));
         let snapshot = RefCell::new(Rc::new(snapshot));
-        Rc::new(Self { core, snapshot, listeners: Kept::default(), upstreams })
+        Rc::new(Self { core, snapshot, listeners: Kept::default(), upstreams, filters })
     }
 
     /// The present version. An exchange keeps the version that it starts with to its end.
@@ -108,8 +112,10 @@ impl<N: Net> CoreState<N> {
     pub(crate) fn switch(&self, table: Box<Snapshot>) -> bool {
         let retiring = self.listeners.switch(|id| table.listener(*id));
         self.upstreams.switch(&table);
-        let (upstreams, reporter) = (Rc::clone(&self.upstreams), Rc::clone(&self.core.reporter));
-        let snapshot = Rc::new(CoreSnapshot::new(table, upstreams, reporter));
+        self.filters.switch(&table);
+        let slots = (Rc::clone(&self.upstreams), Rc::clone(&self.filters));
+        let snapshot = CoreSnapshot::new(table, slots, Rc::clone(&self.core.reporter));
+        let snapshot = Rc::new(snapshot);
         self.snapshot.replace(snapshot).retire();
         retiring > 0
     }

@@ -8,7 +8,6 @@ use super::source::{Source, sources, words};
 
 /// Public items that nothing names yet, and the reason to keep them.
 const MEANT: &[(&str, &str)] = &[
-    ("remove_named", "the counterpart of `push_named`, for names that have no id"),
     ("matches_any", "a form of values for whatever may be there several times"),
     ("remote_addr", "may go: not even a test uses it"),
 ];

@@ -86,14 +86,24 @@ const ROWS: &[AdviceRow] = &[
         HTTP_1,
     ),
     missing(&["listeners.timeouts"], "handshake", TLS_IN),
-    missing(WITH_FILTERS, "filters middlewares middleware plugins plugin", IN_ENDPOINT),
+    other(WITH_FILTERS, "middlewares middleware plugins plugin", "write `filters`"),
+    other(
+        WITH_FILTERS,
+        "request_headers response_headers headers set_headers add_headers add_header \
+         proxy_set_header security_headers",
+        "write filters = [{ type = \"request_headers\", set = { x-name = \"value\" } }], or \
+         \"response_headers\"",
+    ),
+    other(
+        WITH_FILTERS,
+        "allow deny ip_allow ip_access",
+        "write filters = [{ type = \"ip_access\", allow = [\"10.0.0.0/8\"] }]",
+    ),
     missing(
         WITH_FILTERS,
         "rate_limit ratelimit rate_limits limit_req throttle jwt auth auth_basic \
-         basic_auth auth_request forward_auth api_key acl allow deny cors gzip compress \
-         compression cache request_headers response_headers headers set_headers \
-         add_headers add_header proxy_set_header security_headers error_page error_pages \
-         mirror fault buffer quota ip_allow ip_access",
+         basic_auth auth_request forward_auth api_key acl cors gzip compress \
+         compression cache error_page error_pages mirror fault buffer quota",
         IN_ENDPOINT,
     ),
     missing(TOP, "consumers credentials users", IN_ENDPOINT),

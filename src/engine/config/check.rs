@@ -14,18 +14,21 @@ use foldhash::fast::FixedState;
 use super::admin::AdminAddress;
 use super::matching::{Match, PathRule};
 use super::model::Model;
+use super::names;
 use super::reply::Reply;
 use super::route::{Destination, Route, RouteTimeouts};
 use super::upstream::Endpoint;
 use crate::address::Address;
-use crate::keys::{Diagnostic, MASK, Name, Span, Spanned, nearest};
+use crate::filter::{FilterSettings, FilterUse};
+use crate::keys::{Diagnostic, MASK, Name, Span, Spanned};
 
 /// Every mistake that no value makes alone.
 pub(crate) fn check(model: &Model) -> Vec<Diagnostic> {
     let mut diagnostics = absent(model);
     diagnostics.extend(admin(model));
     diagnostics.extend(addresses(model));
-    diagnostics.extend(upstream_names(model));
+    diagnostics.extend(names::dangling(model));
+    diagnostics.extend(filters(model));
     diagnostics.extend(replies(model));
     diagnostics.extend(lists(model));
     diagnostics.extend(superfluous(model));
@@ -169,47 +172,22 @@ impl<'a> Taken<'a> {
     }
 }
 
-/// The routes that go to an upstream, and its name.
-fn upstreams_of_routes(model: &Model) -> impl Iterator<Item = (&Spanned<Name>, &Spanned<String>)> {
-    model.document.routes.objects.iter().filter_map(|(name, route)| match &route.destination {
-        Destination::Upstream(upstream) => Some((name, upstream)),
-        Destination::Redirect(_) | Destination::Reply(_) => None,
-    })
-}
-
-/// Routes to upstreams that do not exist.
-fn upstream_names(model: &Model) -> Vec<Diagnostic> {
-    let names = &model.document.upstreams.names;
-    let known: HashSet<&str, FixedState> = names.iter().map(|name| name.as_ref()).collect();
-    let dangling = upstreams_of_routes(model).filter(|(_, it)| !known.contains(it.as_str()));
-    let mistake = |(index, (route, upstream)): (usize, (&Spanned<Name>, &Spanned<String>))| {
-        let shown = upstream.shown();
-        let candidates = names.iter().map(|name| name.as_ref());
-        let affordable = index.saturating_mul(names.len()) < COMPARISONS_MAX;
-        let near = (affordable && !upstream.is_secret())
-            .then(|| nearest(upstream, candidates.clone()))
-            .flatten();
-        let cure = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if names.is_empty() => format!("add [upstreams.{shown}] with its endpoints"),
-            None => {
-                let some: Vec<_> = candidates.take(NAMES_LISTED_MAX).collect();
-                let rest = if names.len() > some.len() { ", and more" } else { "" };
-                format!("the upstreams are: {}{rest}", some.join(", "))
-            }
-        };
-        let what = format!("no upstream is named `{shown}`");
-        let why = format!("route `{}` goes there", **route);
-        Diagnostic::error(&model.texts, upstream.span, what).because(why).cured_by(cure)
+/// Filters with keys that contradict each other.
+fn filters(model: &Model) -> Vec<Diagnostic> {
+    let document = &model.document;
+    let named = document.filters.objects.iter().map(|(name, it)| (name.span, it));
+    let of_listeners = document.listeners.objects.iter().flat_map(|(_, it)| it.filters.iter());
+    let of_routes = document.routes.objects.iter().flat_map(|(_, it)| it.filters.iter());
+    let own = of_listeners.chain(of_routes).filter_map(|it| match &**it {
+        FilterUse::Named(_) => None,
+        FilterUse::Own(settings) => Some((it.span, &**settings)),
+    });
+    let mistake = |(span, settings): (Span, &FilterSettings)| {
+        let (what, cure) = settings.mistake()?;
+        Some(Diagnostic::error(&model.texts, span, what).cured_by(cure))
     };
-    dangling.enumerate().map(mistake).collect()
+    named.chain(own).filter_map(mistake).collect()
 }
-
-/// So many pairs of names are compared to find the one that was meant: some 10 ms.
-const COMPARISONS_MAX: usize = 50_000;
-
-/// More names than these are no help.
-const NAMES_LISTED_MAX: usize = 20;
 
 /// Replies with a body that cannot have one (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5).
 fn replies(model: &Model) -> Vec<Diagnostic> {

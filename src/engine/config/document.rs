@@ -9,6 +9,7 @@ use super::listener::Listener;
 use super::route::Route;
 use super::runtime::Runtime;
 use super::upstream::Upstream;
+use crate::filter::FilterSettings;
 use crate::keys::{
     Item, ItemKind, KeyRule, Mistake, Named, SectionValue, Shape, Value, Walk, Written, section,
 };
@@ -32,6 +33,8 @@ section! {
         listeners: Named<Listener> => KeyRule::named("web");
         /// Groups of endpoints that requests can go to.
         upstreams: Named<Upstream> => KeyRule::named("users");
+        /// Steps of the gateway that routes and listeners use by name.
+        filters: Named<FilterSettings> => KeyRule::named("office");
         /// Rules that say which requests go to which upstream.
         routes: Named<Route> => KeyRule::named("users");
     }

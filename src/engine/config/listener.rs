@@ -3,6 +3,7 @@
 use proto::path::{EncodedSlash, Form};
 
 use crate::address::{Address, Network};
+use crate::filter::FilterUse;
 use crate::keys::{ByteSize, KeyRule, LONGEST, Limit, SHORTEST, Spanned, section, words};
 use crate::time::Micros;
 
@@ -35,6 +36,9 @@ section! {
         /// it is answered 400 beside a dot segment (`..%2F`). With "reject" it is always answered
         /// 400: for endpoints that decode a path before they split it.
         encoded_slash: EncodedSlash => KeyRule::default(EncodedSlash::Keep);
+        /// Steps of the gateway on the way of all its requests and their responses, before those of the
+        /// route: names of `[filters.NAME]`, or tables with `type`.
+        filters: Vec<Spanned<FilterUse>> => KeyRule::default(Vec::new()).example("[{ type = \"ip_access\", allow = [\"10.0.0.0/8\"] }]");
         /// The limits of its clients.
         limits: ListenerLimits => KeyRule::settings();
         /// How long its clients may keep us waiting.

@@ -18,6 +18,7 @@ mod listener;
 mod load;
 mod matching;
 mod model;
+mod names;
 mod paths;
 mod redirect;
 mod reference;

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use proto::head::{HeaderId, is_token};
-
+use crate::header::unsound_name;
 use crate::keys::{
     ByteSize, Item, ItemKind, KeyRule, Mistake, PathStep, Shape, Spanned, Value, Walk, Written,
     section,
@@ -136,28 +135,6 @@ impl Value for ReplyHeaders {
     fn write(&self) -> Written {
         let entry = |(name, value): &(String, String)| (name.clone(), Written::text(value));
         Written::Table(self.0.iter().map(entry).collect())
-    }
-}
-
-/// The mistake in the name of a header, and the cure.
-fn unsound_name(name: &str) -> Option<(&'static str, &'static str)> {
-    if !is_token(name.as_bytes()) {
-        return Some(("has no sound name", "write letters, digits and - only"));
-    }
-    match HeaderId::of(name.as_bytes()) {
-        HeaderId::ContentLength | HeaderId::TransferEncoding | HeaderId::Trailer => {
-            Some(("frames the message", "leave it out: the gateway writes it"))
-        }
-        HeaderId::Date => Some(("is written by the gateway", "leave it out")),
-        HeaderId::Connection
-        | HeaderId::KeepAlive
-        | HeaderId::ProxyConnection
-        | HeaderId::Te
-        | HeaderId::Upgrade
-        | HeaderId::Http2Settings => {
-            Some(("is about one connection", "leave it out: the gateway looks after connections"))
-        }
-        _ => None,
     }
 }
 

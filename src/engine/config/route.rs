@@ -5,6 +5,7 @@ use super::redirect::Redirect;
 use super::reply::Reply;
 use super::upgrades::Protocol;
 use super::upstream::UpstreamTimeouts;
+use crate::filter::FilterUse;
 use crate::keys::{ExactlyOne, KeyRule, LONGEST, Limit, SHORTEST, Spanned, one_of, section};
 use crate::time::Micros;
 
@@ -15,6 +16,9 @@ section! {
         matches = "match": Match => KeyRule::section();
         /// The destination of its requests.
         destination: Destination => ExactlyOne("add upstream = \"NAME\", or redirect or reply");
+        /// Steps of the gateway on the way of its requests and their responses, in this order, behind those
+        /// of the listener: names of `[filters.NAME]`, or tables with `type`.
+        filters: Vec<Spanned<FilterUse>> => KeyRule::default(Vec::new()).example("[{ type = \"ip_access\", allow = [\"10.0.0.0/8\"] }]");
         /// Protocols that its clients may switch to by `Upgrade`, such as "websocket" or "tcp-x/1".
         /// Once the endpoint has agreed, bytes pass both ways as they are. A request for another
         /// protocol reaches the endpoint without `Upgrade`. Absent: ["websocket"]; [] for none. Only

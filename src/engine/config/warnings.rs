@@ -2,13 +2,14 @@
 //!
 //! Invariant: the cost is linear in the size of the configuration.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::FixedState;
 
 use super::admin::AdminAddress;
 use super::model::Model;
+use super::names;
 use super::redirect::LocationPart;
 use super::route::Destination;
 use crate::address::Address;
@@ -17,7 +18,7 @@ use crate::keys::{Diagnostic, Name, Span, Spanned};
 /// The warnings about a model without mistakes.
 pub(super) fn warnings(model: &Model) -> Vec<Diagnostic> {
     let mut warnings = Warnings { model, found: Vec::new() };
-    warnings.unused_upstreams();
+    warnings.unused();
     warnings.endpoints();
     warnings.paths();
     warnings.redirects();
@@ -35,20 +36,20 @@ impl Warnings<'_> {
         self.found.push(warning.warning());
     }
 
-    /// Upstreams that no route names.
-    fn unused_upstreams(&mut self) {
+    /// Upstreams and filters that nothing names.
+    fn unused(&mut self) {
         let document = &self.model.document;
-        let routes = document.routes.objects.iter();
-        let used: HashSet<&str, FixedState> = routes
-            .filter_map(|(_, route)| match &route.destination {
-                Destination::Upstream(name) => Some(name.as_str()),
-                Destination::Redirect(_) | Destination::Reply(_) => None,
-            })
-            .collect();
+        let used = names::used_upstreams(self.model);
         for name in document.upstreams.names.iter().filter(|name| !used.contains(name.as_ref())) {
             let what = format!("no route goes to upstream `{}`", **name);
             let cure = format!("write upstream = \"{}\" in a route, or leave it out", **name);
             self.warn(name.span, what, "nothing is sent there", cure);
+        }
+        let used = names::used_filters(self.model);
+        for name in document.filters.names.iter().filter(|name| !used.contains(name.as_ref())) {
+            let what = format!("nothing uses filter `{}`", **name);
+            let cure = format!("write filters = [\"{}\"] in a route or a listener", **name);
+            self.warn(name.span, what, "it does nothing", cure);
         }
     }
 

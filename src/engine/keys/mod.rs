@@ -61,6 +61,4 @@ pub use walk::{Advice, ReadTable, Walk};
 pub use words::{Words, expected_word, name_of, parse_word, word, word_shape};
 pub use written::{MASK, Written};
 
-#[cfg(test)]
-pub(crate) use tagged::tagged;
-pub(crate) use {choice::one_of, section::key, section::section, words::words};
+pub(crate) use {choice::one_of, section::key, section::section, tagged::tagged, words::words};

@@ -10,7 +10,6 @@ use super::walk::Walk;
 use super::written::Written;
 
 /// Defines an enum of sections: `Variant(Section) = "tag";`. Each is a table whose `type` is the tag.
-#[cfg_attr(not(test), expect(unused_macros, reason = "filters will be the first tagged tables"))]
 macro_rules! tagged {
     (
         $(#[doc = $about:literal])+
@@ -75,7 +74,6 @@ macro_rules! tagged {
     };
 }
 
-#[cfg(test)]
 pub(crate) use tagged;
 
 /// A table of one of several kinds: `tagged!` implements it.

@@ -101,7 +101,7 @@ fn read(text: &str) -> Result<Day, Vec<String>> {
 }
 
 const FULL: &str = r#"
-[steps.first]
+[steps.paint]
 type = "paint"
 pots = ["blue", { colour = "red", fill = 0.25 }, { colour = "red", fill = "12.5%" }]
 brush_width = 4
@@ -118,7 +118,7 @@ machine = "m"
 "#;
 
 const WRITTEN: &str = r#"
-[steps.first]
+[steps.paint]
 type = "paint"
 pots = ["blue", { colour = "red", fill = "25%" }, { colour = "red", fill = "12.5%" }]
 brush_width = 4
@@ -232,7 +232,7 @@ fn the_reference_has_a_page_for_each_type() {
 fn the_commented_file_has_each_type() {
     let text = sample(&Day::section(), "");
     for line in [
-        "#[steps.first]\n#type = \"paint\"\n",
+        "#[steps.paint]\n#type = \"paint\"\n",
         "#type = \"wait\"\n",
         "#dry = true\n",
         "#speed = \"off\"\n",

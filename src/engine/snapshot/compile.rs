@@ -10,17 +10,20 @@ use super::{
 };
 use crate::address::Address;
 use crate::config::{self, Model};
+use crate::filter::{FilterId, FilterUse, NamedFilter};
+use crate::keys::Spanned;
 use crate::router::{HostPattern, PathPattern, RouteRule, Router};
 
 /// Makes version `number` of a model from [`config::parse`], which has reported every mistake in it.
 #[must_use]
 pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snapshot {
     let document = &model.document;
+    let filters = filters(document);
     let mut listeners: Vec<_> = document
         .listeners
         .objects
         .iter()
-        .map(|(name, it)| listener(name, it, identities))
+        .map(|(name, it)| listener(name, it, &filters, identities))
         .collect();
     listeners.sort_by_key(|it| it.id);
     // Sorted by name, so that the order of the objects in the text does not change the routing.
@@ -45,11 +48,17 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
             Action::Redirect(_) | Action::Reply(_) => None,
         };
         let timeouts = route.timeouts.over(upstream.map(|it| it.timeouts).unwrap_or_default());
-        routes.push(Route { name: (***name).into(), action, upgrades: upgrades(route), timeouts });
+        routes.push(Route {
+            name: (***name).into(),
+            action,
+            filters: used(&filters, "routes", name, &route.filters),
+            upgrades: upgrades(route),
+            timeouts,
+        });
     }
     let router = Router::new(rules);
     let records = document.access_log.is_some();
-    Snapshot { number, listeners, routes, upstreams, records, router }
+    Snapshot { number, listeners, routes, upstreams, filters, records, router }
 }
 
 /// One rule for each combination of host and method.
@@ -87,13 +96,69 @@ fn upgrades(route: &config::Route) -> Upgrades {
     Upgrades::Listed(listed.iter().map(|it| it.0.as_str().into()).collect())
 }
 
-fn listener(name: &str, it: &config::Listener, identities: &mut Identities) -> ListenerSettings {
+/// All filters in the order of their names: those with a name, and those that stand in a list, which
+/// are named by their place.
+fn filters(document: &config::Document) -> Vec<NamedFilter> {
+    let named = document.filters.objects.iter();
+    let mut filters: Vec<_> = named
+        .map(|(name, it)| NamedFilter { name: (***name).into(), settings: it.clone() })
+        .collect();
+    let listeners = document.listeners.objects.iter().map(|(name, it)| (name, &it.filters));
+    let routes = document.routes.objects.iter().map(|(name, it)| (name, &it.filters));
+    let listeners = listeners.map(|(name, it)| ("listeners", name, it));
+    for (section, name, list) in listeners.chain(routes.map(|(name, it)| ("routes", name, it))) {
+        for (index, it) in list.iter().enumerate() {
+            if let FilterUse::Own(settings) = &**it {
+                let name = place(section, name, index).into();
+                filters.push(NamedFilter { name, settings: (**settings).clone() });
+            }
+        }
+    }
+    filters.sort_by(|one, other| one.name.cmp(&other.name));
+    filters
+}
+
+/// The place of a filter without a name, which no name of an object can look like.
+fn place(section: &str, object: &str, index: usize) -> String {
+    format!("{section}.{object}.filters[{index}]")
+}
+
+/// The filters in the list of an object.
+fn used(
+    filters: &[NamedFilter],
+    section: &str,
+    object: &str,
+    list: &[Spanned<FilterUse>],
+) -> Box<[FilterId]> {
+    let id = |(index, it): (usize, &Spanned<FilterUse>)| {
+        let own;
+        let name = match &**it {
+            FilterUse::Named(name) => name,
+            FilterUse::Own(_) => {
+                own = place(section, object, index);
+                &own
+            }
+        };
+        let index = filters.binary_search_by(|it| (*it.name).cmp(name));
+        debug_assert!(index.is_ok(), "a checked model has no dangling filter");
+        u32::try_from(index.ok()?).ok().map(FilterId)
+    };
+    list.iter().enumerate().filter_map(id).collect()
+}
+
+fn listener(
+    name: &str,
+    it: &config::Listener,
+    filters: &[NamedFilter],
+    identities: &mut Identities,
+) -> ListenerSettings {
     ListenerSettings {
         id: identities.listener(name, &it.address),
         name: name.into(),
         address: (*it.address).clone(),
         proxy_protocol: it.proxy_protocol,
         trusted_proxies: it.trusted_proxies.as_slice().into(),
+        filters: used(filters, "listeners", name, &it.filters),
         paths: path::Rules { form: it.path, encoded_slash: it.encoded_slash },
         limits: it.limits,
         timeouts: it.timeouts,

@@ -24,6 +24,7 @@ use crate::address::{Address, Network};
 pub use crate::config::{
     Endpoint, ListenerLimits, ListenerTimeouts, PoolLimits, ProxyProtocol, UpstreamTimeouts,
 };
+pub use crate::filter::{FilterId, NamedFilter};
 use crate::router::{Hit, Router};
 
 /// One version of the configuration.
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub routes: Vec<Route>,
     /// The upstreams, in the order of their names. An [`UpstreamId`] is an index into them.
     pub upstreams: Vec<Upstream>,
+    /// The filters. A [`FilterId`] is an index into them.
+    pub filters: Vec<NamedFilter>,
     /// Whether each exchange leaves a record: an access log is configured.
     pub records: bool,
     router: Router,
@@ -90,6 +93,13 @@ impl Snapshot {
         }
     }
 
+    /// The filter with this name, if this version has it.
+    #[must_use]
+    pub fn filter_by_name(&self, name: &str) -> Option<&NamedFilter> {
+        let index = self.filters.binary_search_by(|it| (*it.name).cmp(name)).ok()?;
+        self.filters.get(index)
+    }
+
     /// The listener with this id, if this version has it.
     #[must_use]
     pub fn listener(&self, id: ListenerId) -> Option<&ListenerSettings> {
@@ -134,6 +144,8 @@ pub struct ListenerSettings {
     pub proxy_protocol: ProxyProtocol,
     /// The proxies whose forwarding headers the gateway trusts.
     pub trusted_proxies: Box<[Network]>,
+    /// The filters of all its requests, in order.
+    pub filters: Box<[FilterId]>,
     /// How it normalises the paths of requests.
     pub paths: path::Rules,
     /// How much its clients may ask for.
@@ -149,6 +161,8 @@ pub struct Route {
     pub name: Box<str>,
     /// The action for its requests.
     pub action: Action,
+    /// The filters of its requests, in order.
+    pub filters: Box<[FilterId]>,
     /// The protocols that its clients may switch to.
     pub upgrades: Upgrades,
     /// The timeouts of its requests at the upstream.

@@ -62,7 +62,7 @@ pub fn encode_request(head: &RequestHead, length: BodyLength, out: &mut [u8]) ->
             writer.put(b" HTTP/1.1\r\n")?;
         }
     }
-    let authority = head.line.authority;
+    let authority = head.line.authority_to_send();
     let is_authority = |field: &&Field| field.id == HeaderId::Host && field.value == authority;
     match head.headers.fields().iter().find(is_authority) {
         Some(host) => writer.field(host)?,

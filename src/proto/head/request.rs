@@ -114,6 +114,8 @@ pub(crate) struct RequestLine {
     pub(crate) host_len: u32,
     /// The value of Upgrade; empty unless the client asks for one.
     pub(crate) upgrade: Span,
+    /// The authority for the endpoint, where it is another one than `authority`; else empty.
+    pub(crate) rewritten_authority: Span,
     /// The line, if it is as encoding would write it.
     pub(crate) verbatim: Option<(Span, Method)>,
     /// The client wishes to keep the connection.
@@ -123,6 +125,13 @@ pub(crate) struct RequestLine {
 }
 
 impl RequestLine {
+    /// The authority for the endpoint.
+    #[inline]
+    pub(crate) const fn authority_to_send(&self) -> Span {
+        let rewritten = self.rewritten_authority;
+        if rewritten.len == 0 { self.authority } else { rewritten }
+    }
+
     /// Takes over the facts about `path_and_query`.
     #[inline]
     pub(crate) fn note_path(&mut self, found: uri::PathAndQuery) {
@@ -164,7 +173,7 @@ impl RequestHead {
         self.line.target.of(self.headers.bytes())
     }
 
-    /// The target to send on: origin form, or `*` (RFC 9112 3.2.1, 3.2.4).
+    /// The target that the client asked for: origin form, or `*` (RFC 9112 3.2.1, 3.2.4).
     #[inline]
     #[must_use]
     pub fn path_and_query(&self) -> &[u8] {
@@ -259,6 +268,54 @@ impl RequestHead {
             self.line.path_len = path_len;
             self.line.verbatim = None;
         }
+        Ok(())
+    }
+
+    /// Puts another host and port in the place of those that the client asked for. Only the endpoint
+    /// sees them: [`RequestHead::authority`] stays as it was.
+    ///
+    /// # Errors
+    /// When `authority` is not a host with or without a port; the head is then unchanged.
+    pub fn rewrite_authority(&mut self, authority: &[u8]) -> Result<(), Violation> {
+        uri::check_authority(authority)?;
+        let rewritten = self.headers.append_loose(authority);
+        if rewritten.len > 0 {
+            self.line.rewritten_authority = rewritten;
+        }
+        Ok(())
+    }
+
+    /// The authority to send on.
+    #[inline]
+    #[must_use]
+    pub fn authority_to_send(&self) -> &[u8] {
+        self.line.authority_to_send().of(self.headers.bytes())
+    }
+
+    /// Makes this the head of a request of the gateway's own, without fields and without a body.
+    ///
+    /// # Errors
+    /// When the target or the authority is unsound, or the method is none of those that have a name.
+    pub fn begin(
+        &mut self,
+        method: Method,
+        target: &[u8],
+        authority: &[u8],
+    ) -> Result<(), Violation> {
+        self.clear();
+        let path_len = uri::check_path_and_query(target)?;
+        let host_len = uri::check_authority(authority)?;
+        if method.name().is_empty() {
+            return Err(Violation::Method);
+        }
+        self.method = method;
+        self.version = Version::Http11;
+        self.line.target = self.headers.append_loose(target);
+        self.line.path_and_query = self.line.target;
+        self.line.path_len = Span::new(0, path_len).len;
+        self.line.authority = self.headers.append_loose(authority);
+        self.line.host_len = Span::new(0, host_len).len;
+        self.line.keep_alive = true;
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use engine::address::Address;
+use engine::filter::Hooks;
 use engine::reason::Reason;
 use engine::snapshot::{ListenerId, RouteId, UpstreamId};
 use engine::time::Instant;
@@ -76,6 +77,9 @@ impl<N: Net> Exchange<'_, N> {
             0 => NOTHING_SENT,
             status => status,
         };
+        if self.has_filters(Hooks::FINISH) {
+            self.finish_filters(head, status);
+        }
         self.core.counters.requests.add(1);
         self.snapshot.count(notes.route.get(), |block| {
             block.count(self.listener.id, status, reason);

@@ -61,7 +61,9 @@ impl<N: Net> Exchange<'_, N> {
         }
         let (_, mut source, endpoint) = lease.split(self.upload, self.download);
         let attempt = endpoint.attempt();
-        respond::body(self, attempt, &mut source, &mut sink, response, Upload::Wanted).await?;
+        let (source, sink) = (&mut source, &mut sink);
+        let response = (response, Upload::Wanted);
+        respond::body(self, attempt, request.head, source, sink, response).await?;
         lease.give_back(self.core.net.now());
         Ok(Ended::Answered)
     }
@@ -144,8 +146,8 @@ async fn both_ways<N: Net, C: ClientSide>(
             let refused_early = !progress.sent.get() && response.status >= 400;
             let upload = if refused_early { Upload::Unwanted } else { Upload::Wanted };
             let (source, sink) = (&mut from_endpoint, &mut to_client);
-            let (head, attempt) = (response, endpoint.attempt());
-            respond::body(exchange, attempt, source, sink, head, upload).await?;
+            let (attempt, response) = (endpoint.attempt(), (response, upload));
+            respond::body(exchange, attempt, request.head, source, sink, response).await?;
             Ok(Downloaded::Responded)
         });
 
@@ -245,6 +247,12 @@ async fn pump_up<N: Net, S: RequestSource, K: RequestSink>(
                 return Err(Failure::client(Stage::Forward, Kind::BodyTooLarge));
             }
             let last = chunk.last;
+            let refused_for = |reason| Failure::client(Stage::Forward, Kind::Refused(reason));
+            let chunk = exchange.filter_upload(chunk).map_err(refused_for)?;
+            // A filter may hold a piece back.
+            if chunk.buf.is_empty() && !last {
+                continue;
+            }
             // An endpoint that takes no more has perhaps answered: the other pump will tell. The
             // client is read on, so that it comes to read that answer.
             refused = to_endpoint.chunk(chunk).await.is_err();

@@ -11,9 +11,12 @@
 
 mod admit;
 mod caller;
+mod fetch;
+mod filters;
 mod finish;
 mod forward;
 mod heads;
+mod passing;
 mod reply;
 mod respond;
 mod route;
@@ -24,8 +27,9 @@ use std::cell::Cell;
 use std::ops::Deref;
 use std::rc::Rc;
 
+use engine::filter::{FilterReply, Hooks};
 use engine::reason::Reason;
-use engine::snapshot::RouteId;
+use engine::snapshot::{Action, RouteId};
 use engine::time::Instant;
 use proto::head::{BodySize, RequestHead};
 
@@ -38,6 +42,8 @@ use crate::side::{ClientHandle, ClientSide, Upload};
 use crate::snapshot::CoreSnapshot;
 use crate::state::CoreState;
 use crate::upstream::{CallRequest, Lease};
+
+use passing::FilterRun;
 
 pub use admit::Forwarded;
 pub use caller::Caller;
@@ -97,6 +103,8 @@ pub struct Exchange<'a, N: Net> {
     began: Instant,
     /// Noted on the way, to be counted and recorded at the end.
     notes: Notes,
+    /// Its filters on their way.
+    filters: FilterRun,
     /// The endpoint's side of a tunnel that is to begin.
     switched: Cell<Option<Lease<N>>>,
 }
@@ -107,6 +115,8 @@ enum End {
     Reply(Reason),
     /// The route itself has the answer.
     Answer(RouteId),
+    /// A filter has the answer.
+    Filtered(Box<FilterReply>),
     /// The response had begun: it must not look complete.
     Abort(Reason),
     /// The client is gone: nobody is there to answer.
@@ -134,6 +144,7 @@ impl<'a, N: Net> Exchange<'a, N> {
             own_request_id: core.request_ids.borrow_mut().next(),
             began,
             notes: Notes::default(),
+            filters: FilterRun::default(),
             switched: Cell::new(None),
         };
         exchange.note_time(|times| &mut times.head);
@@ -154,6 +165,11 @@ impl<'a, N: Net> Exchange<'a, N> {
             }
             Err(End::Answer(route)) => {
                 (Box::pin(reply::of_route(self, client, head, route, upload)).await, None)
+            }
+            Err(End::Filtered(reply)) => {
+                let reason = reply.reason;
+                self.core.counters.replies.add(u64::from(reason.is_some()));
+                (Box::pin(reply::of_filter(self, client, head, *reply, upload)).await, reason)
             }
             Err(End::Abort(reason)) => {
                 self.core.counters.broken.add(1);
@@ -216,10 +232,25 @@ impl<'a, N: Net> Exchange<'a, N> {
         if announced > self.body_bytes_max() {
             return Err(End::Reply(Reason::BodyTooLarge));
         }
-        let (route, upstream) = self.route(head)?;
+        let (id, route) = self.route(head)?;
+        let filtered = self.has_filters(Hooks::REQUEST);
+        let upstream = match route.action {
+            Action::Upstream(upstream) => Ok(upstream),
+            Action::Redirect(_) | Action::Reply(_) => Err(End::Answer(id)),
+        };
+        if upstream.is_err() && !filtered {
+            return Err(End::Answer(id));
+        }
         let timeouts = route.timeouts;
         let switch_to = self.admit(head, route)?;
-        let size = head.body_size();
+        let (mut first, mut size) = (first, head.body_size());
+        if filtered {
+            (first, size) = Box::pin(self.filter_request(client, head, route, first)).await?;
+            if first.last {
+                *upload = Upload::Wanted;
+            }
+        }
+        let upstream = upstream?;
         let switch_to = switch_to.as_deref();
         let request = CallRequest { head, size, switch_to, timeouts };
         if first.last {
@@ -227,11 +258,6 @@ impl<'a, N: Net> Exchange<'a, N> {
         } else {
             Box::pin(self.forward_while_it_comes(client, request, upstream, first)).await
         }
-    }
-
-    /// How long the body of the request may be, in bytes.
-    fn body_bytes_max(&self) -> u64 {
-        self.listener.settings().limits.body_bytes_max.value().0
     }
 }
 

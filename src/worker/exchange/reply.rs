@@ -1,5 +1,6 @@
 //! Answers of the gateway's own, by a reason or from a route: in place of stages 5 to 9.
 
+use engine::filter::{FilterReply, Hooks, ResponseOrigin};
 use engine::reason::Reason;
 use engine::snapshot::{Action, RouteId};
 use proto::head::{BodySize, HeaderId, Method, RequestHead, ResponseHead};
@@ -7,8 +8,8 @@ use proto::violation::Violation;
 
 use super::{Ended, Exchange, heads};
 use crate::net::Net;
-use crate::net::buffer::{Buf, HEADROOM, Size};
-use crate::side::{Chunk, ClientSide, ResponseSink, Upload, empty};
+use crate::net::buffer::{Buf, Size};
+use crate::side::{Chunk, ClientSide, ResponseSink, Upload, buffer_of, empty};
 use crate::spares::Spare;
 
 /// Seconds after which a client may try again when no endpoint can be had now. Health checks, as
@@ -23,8 +24,43 @@ pub(super) async fn of_reason<N: Net, C: ClientSide>(
     reason: Reason,
     upload: Upload,
 ) -> Ended {
-    let status = reason.status();
+    let head = exchange.core.response_heads.take();
+    refuse(exchange, client, request, (reason, reason.status()), head, upload).await
+}
+
+/// Answers as a filter says.
+pub(super) async fn of_filter<N: Net, C: ClientSide>(
+    exchange: &Exchange<'_, N>,
+    client: &mut C,
+    request: &RequestHead,
+    reply: FilterReply,
+    upload: Upload,
+) -> Ended {
     let mut head = exchange.core.response_heads.take();
+    for (name, value) in &reply.headers {
+        head.headers.push_named(name, value);
+    }
+    let (status, reason) = (reply.status, reply.reason);
+    match (reply.body, reason) {
+        (None, Some(reason)) => {
+            refuse(exchange, client, request, (reason, status), head, upload).await
+        }
+        (body, _) => {
+            let body = buffer_of(&exchange.core.buffers, &body.unwrap_or_default());
+            send(exchange, client, request, (status, reason), head, body, upload).await
+        }
+    }
+}
+
+/// Answers with `reason` under this status, with the fields that stand in `head`.
+async fn refuse<N: Net, C: ClientSide>(
+    exchange: &Exchange<'_, N>,
+    client: &mut C,
+    request: &RequestHead,
+    (reason, status): (Reason, u16),
+    mut head: Spare<'_, ResponseHead>,
+    upload: Upload,
+) -> Ended {
     let mut buf = empty(&exchange.core.buffers, Size::Small);
     let id = exchange.request_id(request);
     let token = reason.token().as_bytes();
@@ -41,7 +77,7 @@ pub(super) async fn of_reason<N: Net, C: ClientSide>(
         HeaderId::ContentType,
         if text { b"text/plain; charset=utf-8" } else { b"application/json" },
     );
-    if status == 503 {
+    if status == 503 && !head.headers.contains(HeaderId::RetryAfter) {
         head.headers.push(HeaderId::RetryAfter, RETRY_AFTER);
     }
     if reason == Reason::MethodNotAllowed {
@@ -49,7 +85,7 @@ pub(super) async fn of_reason<N: Net, C: ClientSide>(
         exchange.snapshot.table().allow(request.host(), request.path(), &mut allow);
         head.headers.push(HeaderId::Allow, &allow);
     }
-    send(exchange, client, request, status, head, buf, upload).await
+    send(exchange, client, request, (status, Some(reason)), head, buf, upload).await
 }
 
 /// Answers as `route` says.
@@ -81,10 +117,8 @@ pub(super) async fn of_route<N: Net, C: ClientSide>(
         }
         Some(Action::Upstream(_)) | None => return Ended::ClientGone,
     };
-    let mut buf = exchange.core.buffers.take_at_least(body.len() + 2 * HEADROOM);
-    buf.clear(HEADROOM);
-    let _ = buf.append(body);
-    send(exchange, client, request, status, head, buf, upload).await
+    let buf = buffer_of(&exchange.core.buffers, body);
+    send(exchange, client, request, (status, None), head, buf, upload).await
 }
 
 /// Sends a response of the gateway's own.
@@ -92,25 +126,40 @@ async fn send<N: Net, C: ClientSide>(
     exchange: &Exchange<'_, N>,
     client: &mut C,
     request: &RequestHead,
-    status: u16,
+    (status, reason): (u16, Option<Reason>),
     mut head: Spare<'_, ResponseHead>,
-    mut body: Buf,
+    body: Buf,
     upload: Upload,
 ) -> Ended {
     head.set_status(status, proto::head::phrase(status));
     heads::finish(&mut head, heads::ResponseKind::Reply, || exchange.core.date());
+    let mut body = Chunk::last(body);
+    if exchange.has_filters(Hooks::RESPONSE) {
+        let size = BodySize::Known(body.buf.len() as u64);
+        let origin = ResponseOrigin::Gateway(reason);
+        let mut filtered = exchange.filter_response(request, &mut head, origin, size);
+        if let Some(replaced) = filtered.replaced {
+            body = Chunk::last(buffer_of(&exchange.core.buffers, &replaced));
+        }
+        match filtered.body.pass(body, &exchange.core.buffers) {
+            Ok(passed) => body = passed,
+            Err(_) => return Ended::ClientGone,
+        }
+    }
+    // A filter may have set another one.
+    let status = head.status;
     // RFC 9110 section 8.6: no Content-Length with a 204; RFC 9112 section 6.3: neither has a body.
     let size = match status {
         204 | 304 => BodySize::None,
-        _ => BodySize::Known(body.len() as u64),
+        _ => BodySize::Known(body.buf.len() as u64),
     };
     if request.method == Method::Head || size == BodySize::None {
-        body.truncate(0);
+        body.buf.truncate(0);
     }
     exchange.notes.status.set(status);
-    exchange.notes.add_out(body.len());
+    exchange.notes.add_out(body.buf.len());
     let (_, mut sink, _) = client.split(exchange.upload, exchange.download);
-    match sink.head(&head, size, upload, Chunk::last(body)).await {
+    match sink.head(&head, size, upload, body).await {
         Ok(()) => Ended::Answered,
         Err(_) => Ended::ClientGone,
     }

@@ -1,13 +1,16 @@
 //! Stage 9, respond: the endpoint's head, then its body, to the client.
 
+use engine::filter::{Hooks, ResponseOrigin};
 use engine::reason::Reason;
-use proto::head::ResponseHead;
+use proto::head::{BodySize, RequestHead, ResponseHead};
 
 use super::{End, Exchange, heads};
 use crate::core::Core;
 use crate::failure::{Failure, Kind, Side};
 use crate::net::Net;
-use crate::side::{CHUNKS_PER_TURN, ClientHandle, ResponseSink, ResponseSource, Upload};
+use crate::side::{
+    CHUNKS_PER_TURN, Chunk, ClientHandle, ResponseSink, ResponseSource, Upload, buffer_of,
+};
 use crate::spares::Spare;
 use crate::upstream::Requester;
 use crate::upstream::outcome::Try;
@@ -30,23 +33,44 @@ impl<N: Net, K: ResponseSink, H: ClientHandle> Requester for WaitingClient<'_, N
     }
 }
 
-/// Sends the final head and streams the body behind it.
+/// Sends the final head of the response to `request`, and streams the body behind it.
 pub(super) async fn body<N: Net, S: ResponseSource, K: ResponseSink>(
     exchange: &Exchange<'_, N>,
     attempt: &Try<N>,
+    request: &RequestHead,
     source: &mut S,
     sink: &mut K,
-    mut response: Spare<'_, ResponseHead>,
-    upload: Upload,
+    (mut response, upload): (Spare<'_, ResponseHead>, Upload),
 ) -> Result<(), End> {
-    let size = response.body_size();
+    let mut size = response.body_size();
     heads::finish(&mut response, heads::ResponseKind::Final, || exchange.core.date());
     // The endpoint's failures count against it, and the log names them.
     let failed = |failure| {
         attempt.failed(failure);
         exchange.notes.call.failure.set(Some(failure));
     };
-    let first = source.begin().inspect_err(|failure| failed(*failure)).map_err(End::over)?;
+    let mut first = source.begin().inspect_err(|failure| failed(*failure)).map_err(End::over)?;
+    let mut filters = None;
+    if exchange.has_filters(Hooks::RESPONSE) {
+        let origin = ResponseOrigin::Endpoint;
+        let filtered = exchange.filter_response(request, &mut response, origin, size);
+        size = filtered.size;
+        let mut through = filtered.body;
+        if let Some(body) = filtered.replaced {
+            // The endpoint's own body stays unread, so its connection is not used again.
+            first = Chunk::last(buffer_of(&exchange.core.buffers, &body));
+            if size == BodySize::None {
+                first.buf.truncate(0);
+            }
+        }
+        if !through.is_empty() {
+            first = through.pass(first, &exchange.core.buffers).map_err(End::Reply)?;
+            if first.last && size == BodySize::Unknown {
+                size = BodySize::Known(first.buf.len() as u64);
+            }
+            filters = Some(through);
+        }
+    }
     let mut last = first.last;
     exchange.notes.status.set(response.status);
     exchange.notes.add_out(first.buf.len());
@@ -56,13 +80,20 @@ pub(super) async fn body<N: Net, S: ResponseSource, K: ResponseSink>(
     let mut chunks = 0u32;
     while !last {
         let chunk = source.next().await.inspect_err(|failure| failed(*failure));
-        let chunk = chunk.map_err(|failure| match failure.kind {
+        let mut chunk = chunk.map_err(|failure| match failure.kind {
             Kind::TotalTimeout => End::Abort(Reason::TotalTimeout),
             _ => End::Abort(Reason::ResponseTruncated),
         })?;
         last = chunk.last;
-        exchange.notes.add_out(chunk.buf.len());
-        sink.chunk(chunk).await.map_err(gone)?;
+        if let Some(filters) = &mut filters {
+            chunk = filters.pass(chunk, &exchange.core.buffers).map_err(End::Abort)?;
+        }
+        // A filter that holds everything back leaves nothing to send: an empty piece would end a
+        // body in chunks.
+        if last || !chunk.buf.is_empty() {
+            exchange.notes.add_out(chunk.buf.len());
+            sink.chunk(chunk).await.map_err(gone)?;
+        }
         chunks += 1;
         if chunks.is_multiple_of(CHUNKS_PER_TURN) {
             exchange.core.net.yield_now().await;

@@ -146,6 +146,7 @@ token = "***"
 address = "***"
 proxy_protocol = "off"
 trusted_proxies = []
+filters = []
 path = "normalise"
 encoded_slash = "keep"
 limits = { connections_max = 100000, connections_per_client_max = "off", requests_per_connection_max = "off", pipelined_max = 4, body_bytes_max = "off", head_bytes_max = "32KiB", headers_max = "***", target_bytes_max = "8KiB" }
@@ -156,13 +157,17 @@ endpoints = ["10.0.0.1:9000", "***", { address = "***", weight = 2 }]
 pool = { connections_max = "off", queue_max = "off", queue_timeout = "1s", idle_max = 1024, idle_timeout = "55s" }
 timeouts = { connect = "1s", first_byte = "30s", between_bytes = "30s", total = "off" }
 
+[filters]
+
 [routes.users]
 match = {}
 upstream = "users"
+filters = []
 timeouts = {}
 
 [routes.down]
 match = { path = "/maintenance" }
+filters = []
 reply = { status = 503, body = "", headers = { x-key = "***", y = "z" } }
 timeouts = {}
 "#;

@@ -30,7 +30,7 @@ pub fn sample(root: &Section, introduction: &str) -> String {
             shape => (shape, key.name.to_owned()),
         };
         if let Shape::Tagged(tables) = shape {
-            tagged(&mut text, &header, tables);
+            tagged(&mut text, key.name, tables);
         }
         let Shape::Section(section) = shape else { continue };
         let on = !key.optional_section;
@@ -42,15 +42,16 @@ pub fn sample(root: &Section, introduction: &str) -> String {
     text
 }
 
-/// Each of the tables that are told by their `type`, as a comment.
-fn tagged(text: &mut String, header: &str, tables: &Tagged) {
+/// Each of the tables of `section` that are told by their `type`, as a comment and under a name like
+/// its type.
+fn tagged(text: &mut String, section: &str, tables: &Tagged) {
     text.push('\n');
     comment(text, &paragraph(tables.about));
-    for (tag, section) in &tables.tables {
+    for (tag, table) in &tables.tables {
         text.push('\n');
-        about(text, section);
-        let _ = writeln!(text, "#[{header}]\n#{TAG} = \"{tag}\"");
-        body(text, "", section, false);
+        about(text, table);
+        let _ = writeln!(text, "#[{section}.{tag}]\n#{TAG} = \"{tag}\"");
+        body(text, "", table, false);
     }
 }
 
