@@ -42,6 +42,7 @@ mod e2e {
     mod malformed;
     mod others;
     mod peers;
+    mod policy;
     mod pool;
     mod proxy_protocol;
     mod queue;

@@ -101,6 +101,9 @@ reasons! {
     /// The endpoint closed the connection before its response was complete. A second request might
     /// have done its work twice, so the gateway did not send one.
     EndpointReset = 502 "endpoint_reset",
+    /// The endpoint answered with a status that `retry.on` of the upstream names, and the request went to
+    /// another try. It stands in the log as the reason of a retry; clients never see it.
+    RetriedStatus = 502 "retried_status",
     /// The endpoint sent something that is not HTTP/1.1, or a response without a certain end.
     EndpointViolation = 502 "endpoint_violation",
     /// The endpoint broke off, or sent nothing for `timeouts.between_bytes`, when its response had

@@ -62,8 +62,7 @@ const IN_ENDPOINT: &str = "do it in the endpoint, or in a proxy in front of the 
 const HEALTH: &str =
     "take a dead endpoint out of `endpoints`; until then its requests go on to the next one";
 const BALANCE: &str = "endpoints take turns; give some a larger `weight`";
-const RETRY: &str =
-    "leave it out: a request that no endpoint has seen goes on to the next one by itself";
+const RETRY: &str = "write `retry` in the upstream";
 const EVERY_LISTENER: &str = "every route is for every listener: tell them apart by `match.hosts`";
 
 const ROWS: &[AdviceRow] = &[
@@ -212,7 +211,11 @@ const ROWS: &[AdviceRow] = &[
          least_conn hash ip_hash random sticky session_affinity cookie",
         BALANCE,
     ),
-    missing(UPSTREAM, "retry retries proxy_next_upstream", RETRY),
+    other(
+        UPSTREAM,
+        "retries proxy_next_upstream retry_on proxy_next_upstream_tries",
+        "write retry = { tries_max = 3, on = [\"connect_failure\", \"502\"] }",
+    ),
     missing(
         UPSTREAM,
         "in_flight queue max_pending slow_start",
@@ -271,7 +274,7 @@ const ROWS: &[AdviceRow] = &[
         "let the endpoint serve the path as clients send it",
     ),
     missing(ROUTE, "limits", "write `limits` in the listener"),
-    missing(ROUTE, "retry retries", RETRY),
+    other(ROUTE, "retry retries", RETRY),
     other(ROUTE, "timeout request_timeout", "write `timeouts.total`"),
     other(WITH_WAITS, "timeout request_timeout request overall", "write `timeouts.total`"),
     other(&["listeners.timeouts"], "total request", "write `timeouts.total` in a route"),

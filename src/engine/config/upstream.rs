@@ -1,5 +1,6 @@
 //! `[upstreams.NAME]`: a named group of endpoints, their pool and their timeouts.
 
+use super::retry::Retry;
 use crate::address::Address;
 use crate::keys::{KeyRule, LONGEST, Limit, SHORTEST, Spanned, section};
 use crate::time::Micros;
@@ -14,6 +15,8 @@ section! {
         pool: PoolLimits => KeyRule::settings();
         /// How long its endpoints may keep us waiting.
         timeouts: UpstreamTimeouts => KeyRule::settings();
+        /// When a request goes to another try, and how often.
+        retry: Retry => KeyRule::settings();
     }
 }
 

@@ -26,6 +26,7 @@ mod secret;
 mod section;
 mod shape;
 mod source;
+mod status;
 mod tagged;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ pub use section::{
 };
 pub use shape::{Choice, KeyShape, Section, Shape, TAG, Tagged};
 pub use source::Span;
+pub use status::StatusRange;
 pub use tagged::{TaggedValue, expected_tagged, read_tagged, written_tagged};
 pub use units::{ByteSize, EventRate, LONGEST, SHORTEST};
 pub use value::Value;

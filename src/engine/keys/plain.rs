@@ -123,6 +123,12 @@ impl Fraction {
         Self(if count < 100 { count * PERCENT } else { PARTS })
     }
 
+    /// How many whole things this part of `count` things is.
+    #[must_use]
+    pub const fn of(self, count: u64) -> u64 {
+        count.saturating_mul(self.0 as u64) / PARTS as u64
+    }
+
     /// Reads digits with a point, in units of `unit` parts. `None` if it is finer than a part, or
     /// more than the whole.
     fn of_decimal(text: &str, unit: u32) -> Option<Self> {
@@ -185,6 +191,10 @@ impl Value for Fraction {
         }
         Written::text(format!("{whole}.{}%", format!("{rest:04}").trim_end_matches('0')))
     }
+}
+
+impl CanBeOff for Fraction {
+    const OFF: Self = Self(u32::MAX);
 }
 
 /// A limit that can be switched off. Off is a number larger than any limit, so that a worker compares

@@ -12,6 +12,7 @@ use crate::address::Address;
 use crate::config::{self, Model};
 use crate::filter::{FilterId, FilterUse, NamedFilter};
 use crate::keys::Spanned;
+use crate::retry::Policy;
 use crate::router::{HostPattern, PathPattern, RouteRule, Router};
 
 /// Makes version `number` of a model from [`config::parse`], which has reported every mistake in it.
@@ -176,5 +177,6 @@ fn upstream(name: &str, it: &config::Upstream) -> Upstream {
             None => endpoints.push((**written).clone()),
         }
     }
-    Upstream { name: name.into(), endpoints, pool: it.pool, timeouts: it.timeouts }
+    let retry = Policy::new(&it.retry);
+    Upstream { name: name.into(), endpoints, pool: it.pool, timeouts: it.timeouts, retry }
 }

@@ -25,6 +25,7 @@ pub use crate::config::{
     Endpoint, ListenerLimits, ListenerTimeouts, PoolLimits, ProxyProtocol, UpstreamTimeouts,
 };
 pub use crate::filter::{FilterId, NamedFilter};
+use crate::retry::Policy;
 use crate::router::{Hit, Router};
 
 /// One version of the configuration.
@@ -208,4 +209,6 @@ pub struct Upstream {
     pub pool: PoolLimits,
     /// How long its endpoints may keep us waiting.
     pub timeouts: UpstreamTimeouts,
+    /// When its requests go to another try.
+    pub retry: Policy,
 }

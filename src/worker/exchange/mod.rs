@@ -252,7 +252,8 @@ impl<'a, N: Net> Exchange<'a, N> {
         }
         let upstream = upstream?;
         let switch_to = switch_to.as_deref();
-        let request = CallRequest { head, size, switch_to, timeouts };
+        let retry = &self.snapshot.table().upstream(upstream).retry;
+        let request = CallRequest { head, size, switch_to, timeouts, retry };
         if first.last {
             self.forward_whole(client, request, upstream, first).await
         } else {

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::io;
 
+use engine::retry::RetryCause;
 use engine::stage::Stage;
 
 use super::metric::metrics;
@@ -44,11 +45,17 @@ metrics! {
     }
 
     "ringway_upstream_retries_total" by Upstream
-    "Further tries of a request, by the cause: no connection could be made, a pooled connection turned out dead, or a new one ended before it had taken the request" {
+    "Further tries of a request, by the cause, as in retry.on: no endpoint took it (connect_failure, refused_stream), a pooled connection turned out dead, the connection ended without an answer, the endpoint did not answer in time, or with a status that retry.on names" {
         retries_connect_failure [cause = "connect_failure"],
+        retries_refused_stream [cause = "refused_stream"],
         retries_stale_connection [cause = "stale_connection"],
         retries_reset [cause = "reset"],
+        retries_timeout [cause = "timeout"],
+        retries_status [cause = "status"],
     }
+
+    "ringway_upstream_retries_over_budget_total" by Upstream
+    "Tries that did not follow because retry.budget was used up" { retries_over_budget }
 }
 
 impl EndpointCounts {
@@ -115,16 +122,24 @@ impl EndpointTally {
         self.counters.abandoned.add(1);
     }
 
-    /// The request of a failed try goes on to another try. `reused`: the connection had carried a
-    /// request before.
+    /// The request of a failed try goes on to another try.
     #[cold]
-    pub fn retried(&self, failure: Failure, reused: bool) {
+    pub fn retried(&self, cause: RetryCause) {
         let counters = &self.counters;
-        match (failure.stage, reused) {
-            (Stage::Connect, _) => counters.retries_connect_failure.add(1),
-            (_, true) => counters.retries_stale_connection.add(1),
-            (_, false) => counters.retries_reset.add(1),
+        match cause {
+            RetryCause::ConnectFailure => counters.retries_connect_failure.add(1),
+            RetryCause::RefusedStream => counters.retries_refused_stream.add(1),
+            RetryCause::StaleConnection => counters.retries_stale_connection.add(1),
+            RetryCause::Reset => counters.retries_reset.add(1),
+            RetryCause::Timeout => counters.retries_timeout.add(1),
+            RetryCause::Status => counters.retries_status.add(1),
         }
+    }
+
+    /// The request of a failed try would have gone on to another try, but for the budget.
+    #[cold]
+    pub fn over_budget(&self) {
+        self.counters.retries_over_budget.add(1);
     }
 
     /// Takes out the counts and the last failure since the last call.
@@ -174,7 +189,7 @@ mod tests {
         let refused = io::Error::from_raw_os_error(111);
         let last = Failure::endpoint(Stage::Connect, refused.into());
         tally.failed(last);
-        tally.retried(last, false);
+        tally.retried(RetryCause::ConnectFailure);
         tally.abandoned();
         let (counts, failure) = tally.take();
         assert_eq!((counts.tries(), counts.failed(), failure), (12, 4, Some(last)));

@@ -33,7 +33,7 @@ metrics! {
     "Exchanges that ended without a complete response" { broken }
 
     "ringway_retries_total"
-    "Second tries, after a failed connect or on a pooled connection that turned out dead" { retries }
+    "Further tries of a request; ringway_upstream_retries_total tells why" { retries }
 
     "ringway_client_connections_total"
     "Client connections accepted" { client_connections }

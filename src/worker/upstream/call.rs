@@ -15,10 +15,10 @@ use std::future::Future;
 use std::rc::Rc;
 
 use engine::reason::Reason;
-use engine::retry::{Ledger, Verdict, judge};
+use engine::retry::{Ledger, Policy, RetryCause, TryEnd, Verdict, judge};
 use engine::snapshot::UpstreamTimeouts;
 use engine::stage::Stage;
-use engine::time::Instant;
+use engine::time::{Instant, Micros};
 use proto::head::{BodySize, RequestHead, ResponseHead};
 use proto::upgrade;
 use proto::violation::Violation;
@@ -26,12 +26,14 @@ use proto::violation::Violation;
 use super::endpoint::{EndpointSlot, UpstreamSlot};
 use super::label::{EndpointId, EndpointLabel};
 use super::lease::Lease;
+use super::replay::Replay;
 use crate::core::{Core, Shed};
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
 use crate::net::Net;
 use crate::net::buffer::Size;
 use crate::side::{Chunk, EndpointSide, RequestSink, ResponseSource, empty};
+use crate::telemetry::endpoint::EndpointTally;
 
 /// Interim heads that an endpoint may send at once, and how many more each second. RFC 9110 section
 /// 15.2 has no bound, and a long job may report its progress for hours: so the rate is bounded, not
@@ -50,6 +52,8 @@ pub struct CallRequest<'a> {
     pub switch_to: Option<&'a [u8]>,
     /// How long its endpoints may keep us waiting.
     pub timeouts: UpstreamTimeouts,
+    /// When it goes to another try.
+    pub retry: &'a Policy,
 }
 
 /// The party that waits for the response while a call runs.
@@ -87,6 +91,8 @@ pub struct Call<'a, N: Net> {
     pub(super) request: CallRequest<'a>,
     /// When the call must be done altogether.
     pub(super) give_up_at: Instant,
+    /// When the present try must have the head of a response.
+    pub(super) try_until: Instant,
     pub(super) upload: &'a Deadline,
     download: &'a Deadline,
     pub(super) notes: &'a CallNotes,
@@ -104,6 +110,11 @@ pub struct Call<'a, N: Net> {
     pub(super) picked: Option<Rc<EndpointSlot<N>>>,
     /// The body, or the first of it, while it can still be sent.
     held: Option<Chunk>,
+    /// The body, where it may have to be sent once more after it was sent whole.
+    replay: Replay,
+    /// How often all endpoints were tried, and how long to wait before they are tried again.
+    rounds: u32,
+    pause: Option<Micros>,
 }
 
 impl<'a, N: Net> Call<'a, N> {
@@ -122,6 +133,7 @@ impl<'a, N: Net> Call<'a, N> {
             slot,
             request,
             give_up_at: core.net.now().plus_micros(request.timeouts.total.value().0),
+            try_until: Instant(u64::MAX),
             upload,
             download,
             notes,
@@ -131,6 +143,11 @@ impl<'a, N: Net> Call<'a, N> {
             pooled: true,
             picked: None,
             held: None,
+            replay: Replay::new(
+                request.retry.keeps_bodies().then_some(request.retry.body_bytes_max),
+            ),
+            rounds: 0,
+            pause: None,
         }
     }
 
@@ -145,27 +162,83 @@ impl<'a, N: Net> Call<'a, N> {
         requester: &mut impl Requester,
         response: &mut ResponseHead,
     ) -> Result<Lease<N>, Failure> {
-        self.held = Some(body);
-        let mut lease = self.send_held(&|| requester.still_waits()).await?;
+        let lease = self.send(body, &|| requester.still_waits()).await?;
+        self.answer(lease, requester, response).await
+    }
+
+    /// Awaits the final head of a response to a request that went out whole with `lease`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Call::run`].
+    async fn answer(
+        &mut self,
+        mut lease: Lease<N>,
+        requester: &mut impl Requester,
+        response: &mut ResponseHead,
+    ) -> Result<Lease<N>, Failure> {
         loop {
             let (_, mut source, _) = lease.split(self.upload, self.download);
             let head = head(self.core, &mut source, requester, self.request, response).await;
             self.ledger.response_bytes += source.bytes_in();
-            let Err(failure) = head else {
-                lease.attempt().answered(response.status);
-                self.held = None;
-                return Ok(lease);
-            };
-            if failure.kind == Kind::Abandoned || failure.side == Side::Client {
-                return Err(Failure { side: Side::Client, ..failure });
+            match head {
+                Ok(()) => {
+                    lease.attempt().answered(response.status);
+                    if !self.is_refused_by(response.status) {
+                        self.held = None;
+                        self.replay.forget();
+                        return Ok(lease);
+                    }
+                    // A short body is here with its head: then the connection lives on.
+                    let is_whole = {
+                        let (_, mut source, _) = lease.split(self.upload, self.download);
+                        source.begin().is_ok_and(|body| body.last)
+                    };
+                    if is_whole {
+                        lease.give_back(self.core.net.now());
+                    } else {
+                        drop(lease);
+                    }
+                    self.prepare_after(response.status);
+                }
+                Err(failure) => self.prepare(lease, failure).await?,
             }
-            self.look_closer(&lease, failure).await;
-            lease.attempt().failed(failure);
-            // The dead connection closes before another one opens.
-            drop(lease);
-            self.judge(failure)?;
             lease = self.send_held(&|| requester.still_waits()).await?;
         }
+    }
+
+    /// Ends a try whose request went out with `lease`, over `failure`, and prepares another one.
+    ///
+    /// # Errors
+    ///
+    /// The failure, where no try may follow.
+    async fn prepare(&mut self, lease: Lease<N>, failure: Failure) -> Result<(), Failure> {
+        if failure.kind == Kind::Abandoned || failure.side == Side::Client {
+            return Err(Failure { side: Side::Client, ..failure });
+        }
+        self.look_closer(&lease, failure).await;
+        lease.attempt().failed(failure);
+        // The dead connection closes before another one opens.
+        drop(lease);
+        self.judge(failure)
+    }
+
+    /// Whether a response with this status counts as a try that failed, and another one may follow.
+    /// Takes it out of the budget then.
+    fn is_refused_by(&mut self, status: u16) -> bool {
+        // Nearly always this is all.
+        if !self.request.retry.has_status(status) {
+            return false;
+        }
+        self.remember_endpoint(true);
+        let verdict = self.verdict(TryEnd::Answered(status));
+        self.core.net.now() < self.give_up_at && self.may_go_on(verdict)
+    }
+
+    /// Prepares the try after a response with a `status` for which [`Call::is_refused_by`] said yes.
+    fn prepare_after(&mut self, status: u16) {
+        let verdict = self.verdict(TryEnd::Answered(status));
+        self.go_on(verdict, Some(Reason::RetriedStatus));
     }
 
     /// Sends the head and the `first` bytes of a body that may still be coming. `still_waits` says
@@ -179,12 +252,21 @@ impl<'a, N: Net> Call<'a, N> {
         first: Chunk,
         still_waits: &dyn Fn() -> bool,
     ) -> Result<Lease<N>, Failure> {
+        if self.request.retry.has_budgeted_causes() {
+            self.slot.budget.borrow_mut().request(self.core.net.now());
+        }
+        if self.request.retry.keeps_bodies() {
+            self.replay.record(&first, &self.core.buffers);
+        }
         self.held = Some(first);
         self.send_held(still_waits).await
     }
 
     async fn send_held(&mut self, still_waits: &dyn Fn() -> bool) -> Result<Lease<N>, Failure> {
         loop {
+            if let Some(pause) = self.pause.take() {
+                Box::pin(self.wait_for(pause, still_waits)).await?;
+            }
             self.ledger.begin_try();
             self.notes.tries.set(u8::try_from(self.ledger.tries).unwrap_or(u8::MAX));
             let leased = match self.lease_pooled() {
@@ -203,9 +285,11 @@ impl<'a, N: Net> Call<'a, N> {
                 lease.may_switch();
             }
             // A body that was empty is not held.
-            let first = self.held.take();
-            let first =
-                first.unwrap_or_else(|| Chunk::last(empty(&self.core.buffers, Size::Small)));
+            let first = match self.held.take() {
+                Some(first) => first,
+                None if self.request.retry.keeps_bodies() => self.replay.chunk(&self.core.buffers),
+                None => Chunk::last(empty(&self.core.buffers, Size::Small)),
+            };
             let body_bytes = first.buf.len() as u64;
             let (mut sink, _, _) = lease.split(self.upload, self.download);
             let sent = sink.head(self.request.head, self.request.size, first).await;
@@ -214,8 +298,9 @@ impl<'a, N: Net> Call<'a, N> {
                 Err(unsent) => (unsent.bytes_out, unsent.held, Some(unsent.failure)),
             };
             self.ledger.bytes_out = bytes_out;
-            // The bytes that are not held have left, and cannot be sent again.
-            if held.is_none() {
+            // The bytes that are not held have left. They cannot be sent again unless a copy is kept.
+            let is_kept = self.request.retry.keeps_bodies() && self.replay.is_whole();
+            if held.is_none() && !is_kept {
                 self.ledger.body_bytes_consumed += body_bytes;
             }
             self.held = held;
@@ -231,13 +316,14 @@ impl<'a, N: Net> Call<'a, N> {
     /// After `failure`: where that decides, learns whether the endpoint has taken anything of the
     /// request.
     async fn look_closer(&mut self, lease: &Lease<N>, failure: Failure) {
-        let method = self.request.head.method;
-        self.remember_endpoint();
+        let CallRequest { head: RequestHead { method, .. }, retry, .. } = self.request;
+        self.remember_endpoint(false);
         let ended = failure.kind == Kind::Closed;
-        if ended && judge(&self.ledger, method, failure.stage) == Verdict::GiveUp {
+        let end = TryEnd::Failed(failure.stage);
+        if ended && self.verdict(end) == Verdict::GiveUp {
             let untaken = Ledger { untaken: true, ..self.ledger };
             // Only where the knowledge changes the verdict is it worth the wait.
-            self.ledger.untaken = judge(&untaken, method, failure.stage) == Verdict::Retry
+            self.ledger.untaken = judge(&untaken, retry, *method, end) != Verdict::GiveUp
                 && Box::pin(lease.is_untaken(self.upload)).await;
         }
     }
@@ -248,28 +334,89 @@ impl<'a, N: Net> Call<'a, N> {
             return Err(Failure { side: Side::Client, ..failure });
         }
         self.notes.failure.set(Some(failure));
-        // A deadline that has passed is not extended by another try; and a thing that the gateway
-        // itself is short of is not found at another endpoint.
-        let late = failure.kind == Kind::TotalTimeout
-            || failure.kind == Kind::Timeout && failure.stage != Stage::Connect;
-        if late || failure.kind == Kind::Exhausted {
+        let end = match failure.kind {
+            // A deadline that has passed is not extended by another try; and a thing that the gateway
+            // itself is short of is not found at another endpoint.
+            Kind::TotalTimeout | Kind::Exhausted => return Err(failure),
+            Kind::Timeout if failure.stage != Stage::Connect => TryEnd::TimedOut,
+            _ => TryEnd::Failed(failure.stage),
+        };
+        self.remember_endpoint(end == TryEnd::TimedOut);
+        let verdict = self.verdict(end);
+        if !self.may_go_on(verdict) {
             return Err(failure);
         }
-        self.remember_endpoint();
-        if judge(&self.ledger, self.request.head.method, failure.stage) == Verdict::GiveUp {
-            return Err(failure);
-        }
-        self.core.counters.retries.add(1);
-        if let Some(label) = self.notes.endpoint.borrow().as_deref() {
-            self.slot.count_retry(label, failure, self.ledger.reused);
-        }
-        self.notes.retried_because.set(failure.reason());
-        self.pooled = !self.ledger.reused;
+        self.go_on(verdict, failure.reason());
         Ok(())
     }
 
-    /// Remembers the endpoint of a try that failed, and whether one is left to try.
-    fn remember_endpoint(&mut self) {
+    fn verdict(&self, end: TryEnd) -> Verdict {
+        judge(&self.ledger, self.request.retry, self.request.head.method, end)
+    }
+
+    /// Whether another try follows by this verdict: an endpoint must be there, and the budget must
+    /// allow it. Takes it out of the budget then.
+    fn may_go_on(&self, verdict: Verdict) -> bool {
+        let Verdict::Retry(cause) = verdict else { return false };
+        let (slot, budget) = (self.slot, self.request.retry.budget);
+        if !self.ledger.endpoint_left && !slot.has_others_than(&[]) {
+            return false;
+        }
+        if !cause.is_budgeted() || budget.is_off() {
+            return true;
+        }
+        let allowed = slot.budget.borrow_mut().take(self.core.net.now(), budget.value());
+        if !allowed {
+            self.count(EndpointTally::over_budget);
+        }
+        allowed
+    }
+
+    /// Prepares another try.
+    fn go_on(&mut self, verdict: Verdict, because: Option<Reason>) {
+        let Verdict::Retry(cause) = verdict else { return };
+        self.core.counters.retries.add(1);
+        self.count(|tally| tally.retried(cause));
+        self.notes.retried_because.set(because);
+        // A connection that has brought an answer is not dead, and nor are its neighbours.
+        self.pooled = cause == RetryCause::Status || !self.ledger.reused;
+        if !self.ledger.endpoint_left {
+            // All were tried: all may be tried once more, after a pause.
+            self.rounds += 1;
+            let (now, seed) = (self.core.net.now(), self.core.share.seed);
+            self.pause = Some(self.request.retry.back_off(self.rounds, seed, now));
+            self.tried.clear();
+            self.tried_anew.clear();
+        }
+    }
+
+    /// Counts something about the endpoint tried last.
+    fn count(&self, count: impl FnOnce(&EndpointTally)) {
+        if let Some(label) = self.notes.endpoint.borrow().as_deref() {
+            self.slot.count(label, count);
+        }
+    }
+
+    /// Waits before the endpoints are tried once more. A wait beyond the time of the whole request is
+    /// of no use: then the failure of the last try is the answer.
+    async fn wait_for(&self, pause: Micros, still_waits: &dyn Fn() -> bool) -> Result<(), Failure> {
+        let now = self.core.net.now();
+        if now.plus_micros(pause.0) >= self.give_up_at {
+            let late = Failure::endpoint(Stage::Select, Kind::TotalTimeout);
+            return Err(self.notes.failure.get().unwrap_or(late));
+        }
+        self.upload.arm(now, pause.0);
+        self.upload.passed().await;
+        self.upload.clear();
+        if still_waits() {
+            return Ok(());
+        }
+        Err(Failure { side: Side::Client, ..Failure::endpoint(Stage::Select, Kind::Abandoned) })
+    }
+
+    /// Remembers the endpoint of a try that failed, and whether one is left to try. `has_taken`: the
+    /// endpoint took the request.
+    fn remember_endpoint(&mut self, has_taken: bool) {
         let label = self.notes.endpoint.borrow();
         let Some(EndpointLabel { id, .. }) = label.as_deref() else { return };
         let remember = |among: &mut Vec<EndpointId>| {
@@ -279,7 +426,7 @@ impl<'a, N: Net> Call<'a, N> {
         };
         remember(&mut self.tried);
         // After one dead pooled connection, a shared one that is lent is alive: its endpoint had its try.
-        if !self.ledger.reused || !self.pooled {
+        if has_taken || !self.ledger.reused || !self.pooled {
             remember(&mut self.tried_anew);
         }
         self.ledger.endpoint_left = self.slot.has_others_than(&self.tried_anew);

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use engine::address::Address;
 use engine::balance::{EndpointState, RoundRobin, Weighted};
+use engine::retry::Budget;
 use engine::snapshot::{PoolLimits, Snapshot, Upstream, UpstreamId};
 use engine::time::Instant;
 
@@ -17,9 +18,9 @@ use super::outcome::Tries;
 use super::pool::{Handed, Pool};
 use super::queue::WaitQueue;
 use crate::core::CoreShare;
-use crate::failure::Failure;
 use crate::net::Net;
 use crate::slots::{Kept, KeptSlot};
+use crate::telemetry::endpoint::EndpointTally;
 use crate::telemetry::report::{EndpointBlock, EndpointGauges, EndpointNumbers, Reused};
 
 /// The upstreams of one core: those that a request has used.
@@ -138,6 +139,8 @@ pub struct UpstreamSlot<N: Net> {
     balance: RefCell<Balance<N>>,
     /// Calls that wait because all its pools are full.
     pub(super) queue: Rc<WaitQueue<Handed<N>>>,
+    /// How many of its requests may be sent again.
+    pub(super) budget: RefCell<Budget>,
     next_endpoint: Rc<Cell<u32>>,
     connections: Rc<Cell<usize>>,
 }
@@ -169,6 +172,7 @@ impl<N: Net> UpstreamSlot<N> {
             endpoints: Kept::default(),
             balance: RefCell::new(Balance { endpoints: Vec::new(), turns }),
             queue: Rc::default(),
+            budget: RefCell::default(),
             next_endpoint,
             connections,
         };
@@ -245,11 +249,10 @@ impl<N: Net> UpstreamSlot<N> {
         self.endpoints.for_each(|endpoint| each(&endpoint.pool));
     }
 
-    /// Counts that a request goes on to another try after `failure` of this endpoint. `reused`: the
-    /// connection had carried a request before.
-    pub(super) fn count_retry(&self, label: &EndpointLabel, failure: Failure, reused: bool) {
+    /// Counts something about this endpoint, if it is still there.
+    pub(super) fn count(&self, label: &EndpointLabel, count: impl FnOnce(&EndpointTally)) {
         if let Some(endpoint) = self.endpoints.find(&label.address) {
-            endpoint.tries.tally().retried(failure, reused);
+            count(endpoint.tries.tally());
         }
     }
 

@@ -21,6 +21,7 @@ pub mod mux;
 pub mod outcome;
 pub mod pool;
 pub mod queue;
+pub mod replay;
 mod select;
 
 pub use call::{Call, CallNotes, CallRequest, Requester};
@@ -29,3 +30,4 @@ pub use label::{EndpointId, EndpointLabel};
 pub use lease::Lease;
 pub use outcome::TryOutcome;
 pub use pool::Pool;
+pub use replay::Replay;

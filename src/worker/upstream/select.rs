@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
+use engine::config::Limit;
 use engine::stage::Stage;
 use engine::time::Micros;
 
@@ -79,13 +80,23 @@ impl<N: Net> Call<'_, N> {
         self.ledger.reused = reused;
         self.notes.reused.set(reused);
         self.notes.endpoint.replace(Some(Rc::clone(&endpoint.label)));
+        let per_try = self.request.retry.per_try_timeout;
+        if !per_try.is_off() {
+            self.try_until = self.core.net.now().plus_micros(per_try.value().0);
+        }
         Try::begin(endpoint)
     }
 
     fn lease_of(&self, attempt: Try<N>, lent: Lent<N>) -> Lease<N> {
         self.notes.connected_at.set(Some(self.core.net.now()));
         let mut lease = Lease::new(attempt, lent);
-        lease.set_patience(&self.request.timeouts, self.give_up_at);
+        let mut timeouts = self.request.timeouts;
+        if !self.request.retry.per_try_timeout.is_off() {
+            let left = self.try_until.micros_since(self.core.net.now());
+            let first_byte = timeouts.first_byte.value().0.min(left);
+            timeouts.first_byte = Limit::at(Micros(first_byte));
+        }
+        lease.set_patience(&timeouts, self.give_up_at);
         lease
     }
 
@@ -205,7 +216,7 @@ impl<N: Net> Call<'_, N> {
     /// Connects to an endpoint. Where descriptors are short, idle connections close for it.
     pub(super) async fn connect(&self, endpoint: &EndpointSlot<N>) -> Result<N::Stream, Failure> {
         let (core, pool) = (self.core, &endpoint.pool);
-        let left = self.give_up_at.micros_since(core.net.now());
+        let left = self.give_up_at.min(self.try_until).micros_since(core.net.now());
         let timeout = Micros(self.request.timeouts.connect.0.min(left));
         if !core.has_descriptors() {
             self.shed.for_endpoint();

@@ -10,6 +10,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("listeners.a.address", "\"127.0.0.1:7777\""),
     ("listeners.a.trusted_proxies", "[\"10.0.0.0/8\"]"),
     ("upstreams.a.endpoints", "[{ address = \"127.0.0.1:7777\", weight = 2 }]"),
+    ("upstreams.a.retry.tries_max", "3"),
+    ("upstreams.a.retry.on", "[\"reset\", \"502\"]"),
     ("routes.a.upstream", "\"b\""),
     ("routes.a.upgrades", "[\"tcp\"]"),
     ("routes.b.redirect.to", "\"/elsewhere\""),

@@ -156,6 +156,7 @@ timeouts = { head = "***", body_idle = "30s", idle = "75s", write_idle = "30s", 
 endpoints = ["10.0.0.1:9000", "***", { address = "***", weight = 2 }]
 pool = { connections_max = "off", queue_max = "off", queue_timeout = "1s", idle_max = 1024, idle_timeout = "55s" }
 timeouts = { connect = "1s", first_byte = "30s", between_bytes = "30s", total = "off" }
+retry = { tries_max = "all", on = ["connect_failure", "refused_stream", "stale_connection"], methods = "idempotent", budget = "20%", per_try_timeout = "off", back_off = "25ms", body_bytes_max = "64KiB" }
 
 [filters]
 
