@@ -3,7 +3,8 @@
 //!
 //! Call these before the gateway and its filters add their own fields: then no client can take away
 //! `x-forwarded-for`, or a field that a filter wrote about it, by naming it in Connection. An upgrade
-//! is asked for and agreed to anew, see [`switch_to`]; framing is written by encoding.
+//! is asked for and agreed to anew by facts of the head ([`RequestHead::ask_to_switch`],
+//! [`ResponseHead::tell_of_switch`]); encoding writes it, as it writes framing.
 //!
 //! Content-Length stays in the table, so that filters can read it and a response to HEAD keeps it.
 //! That does no harm: encoding writes the framing that it is told, and skips the field wherever the
@@ -42,7 +43,6 @@ pub fn pass_request(head: &mut RequestHead) {
     strip(&mut head.headers);
     if takes_trailers {
         head.headers.push(HeaderId::Te, b"trailers");
-        head.headers.push(HeaderId::Connection, b"te");
     }
 }
 
@@ -56,13 +56,6 @@ pub fn pass_response(head: &mut ResponseHead) {
 pub fn pass_interim(head: &mut ResponseHead) {
     strip(&mut head.headers);
     head.headers.remove(HeaderId::Trailer);
-}
-
-/// Puts an upgrade to `protocol` on a message that was passed: asks for it in a request, agrees to
-/// it in a response (RFC 9110 7.8).
-pub fn switch_to(headers: &mut Headers, protocol: &[u8]) {
-    headers.append_list(HeaderId::Connection, b"upgrade");
-    headers.push(HeaderId::Upgrade, protocol);
 }
 
 /// Removes the fields that are for this connection only, and those that Connection lists.
@@ -85,7 +78,9 @@ fn lists_trailers(headers: &Headers) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::h1::{parse_request, parse_response};
+    use crate::h1::{
+        Persist, encode_request, encode_response, encoded_len_max, parse_request, parse_response,
+    };
     use crate::head::Method;
 
     fn names(headers: &Headers) -> Vec<&str> {
@@ -111,12 +106,38 @@ mod tests {
 
     #[test]
     fn an_upgrade_is_asked_for_beside_trailers() {
-        let mut head = request("Connection: upgrade, te\r\nUpgrade: a, b\r\nTE: trailers\r\n");
-        pass_request(&mut head);
-        switch_to(&mut head.headers, b"b");
-        assert_eq!(names(&head.headers), ["Host", "te", "connection", "upgrade"]);
-        assert_eq!(head.headers.get(HeaderId::Connection), Some(&b"te, upgrade"[..]));
-        assert_eq!(head.headers.get(HeaderId::Upgrade), Some(&b"b"[..]));
+        let asked = "Connection: upgrade, te\r\nUpgrade: a,, b ,c\r\nTE: trailers\r\n";
+        for (fields, allowed, expected) in [
+            (asked, "b", "TE: trailers\r\nconnection: te, upgrade\r\nupgrade: b\r\n"),
+            (asked, "d", "TE: trailers\r\nconnection: te\r\n"),
+            ("Connection: upgrade\r\nUpgrade: b\r\n", "b", "connection: upgrade\r\nupgrade: b\r\n"),
+            ("Connection: upgrade\r\nUpgrade: b\r\n", "d", ""),
+        ] {
+            let mut head = request(fields);
+            pass_request(&mut head);
+            head.ask_to_switch(|protocol| protocol == allowed.as_bytes());
+            let mut out = vec![0; encoded_len_max(&head.headers)];
+            let len = encode_request(&head, head.length, &mut out).unwrap();
+            let expected = format!("GET / HTTP/1.1\r\nHost: a\r\n{expected}\r\n");
+            assert_eq!(str::from_utf8(&out[..len]).unwrap().replace("te: t", "TE: t"), expected);
+        }
+    }
+
+    #[test]
+    fn a_switch_is_told_in_the_name_that_the_client_has_used() {
+        let text =
+            "HTTP/1.1 101 A\r\nConnection: x, upgrade\r\nX: b\r\nUpgrade: , WebSocket\r\n\r\n";
+        let mut head = ResponseHead::new();
+        parse_response(text.as_bytes(), 100, Method::Get, &mut head).unwrap();
+        pass_interim(&mut head);
+        head.tell_of_switch(b"websocket");
+        let mut out = vec![0; encoded_len_max(&head.headers)];
+        let len =
+            encode_response(&head, head.length, Persist::KeepAlive, Version::Http11, &mut out);
+        assert_eq!(
+            str::from_utf8(&out[..len.unwrap()]).unwrap(),
+            "HTTP/1.1 101 A\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+        );
     }
 
     #[test]

@@ -4,12 +4,21 @@
 //! and the version too. Names are compared without regard to case, as the registry has it (RFC 9110
 //! 16.7).
 
-use crate::head::{ResponseHead, is_token, trimmed};
+use crate::head::{Span, is_token, trimmed};
 
 /// The protocols that a value of Upgrade names, as they are written; members that are no protocol
 /// are left out.
 pub fn protocols(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trimmed).filter(|name| is_protocol(name))
+}
+
+/// The first protocol that `list`, a value of Upgrade among `bytes`, names and `allows` lets pass;
+/// an empty span if there is none.
+pub(crate) fn first(bytes: &[u8], list: Span, allows: impl Fn(&[u8]) -> bool) -> Span {
+    let value = list.of(bytes);
+    let Some(found) = protocols(value).find(|name| allows(name)) else { return Span::EMPTY };
+    let offset = found.as_ptr().addr() - value.as_ptr().addr();
+    Span::new(list.start() + offset, found.len())
 }
 
 /// Whether this names a protocol: `token [ "/" token ]`.
@@ -25,10 +34,11 @@ pub fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 
-/// Whether a 101 agrees to what was asked for, and to nothing else.
+/// Whether a 101 with this value of Upgrade agrees to the protocol that was asked for, and to nothing
+/// else.
 #[must_use]
-pub fn agrees(response: &ResponseHead, asked: Option<&[u8]>) -> bool {
-    let (Some(asked), Some(agreed)) = (asked, response.upgrade()) else { return false };
+pub fn agrees(upgrade: Option<&[u8]>, asked: Option<&[u8]>) -> bool {
+    let (Some(asked), Some(agreed)) = (asked, upgrade) else { return false };
     let mut agreed = protocols(agreed);
     agreed.next().is_some_and(|it| is_same(it, asked)) && agreed.next().is_none()
 }
@@ -37,7 +47,7 @@ pub fn agrees(response: &ResponseHead, asked: Option<&[u8]>) -> bool {
 mod tests {
     use super::*;
     use crate::h1::parse_response;
-    use crate::head::Method;
+    use crate::head::{Method, ResponseHead};
 
     #[test]
     fn a_protocol_is_a_token_with_or_without_a_version() {
@@ -73,7 +83,11 @@ mod tests {
             let mut head = ResponseHead::new();
             let text = format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n");
             parse_response(text.as_bytes(), 100, Method::Get, &mut head).unwrap();
-            assert_eq!(agrees(&head, asked.map(str::as_bytes)), agreed, "{fields} {asked:?}");
+            assert_eq!(
+                agrees(head.upgrade(), asked.map(str::as_bytes)),
+                agreed,
+                "{fields} {asked:?}"
+            );
         }
     }
 }

@@ -41,7 +41,8 @@ pub fn encoded_len_max(headers: &Headers) -> usize {
 /// Always HTTP/1.1, the target in origin form or `*`, `host` with the authority first (RFC 9110
 /// 7.2), then the fields in order with their names as they came, then the framing for `length`.
 /// Host, Content-Length and Transfer-Encoding of the table are always skipped: there is one
-/// source for each. Trailer is skipped where no trailers can follow.
+/// source for each. Trailer is skipped where no trailers can follow. Connection lists TE where the
+/// table has it, and the upgrade that the head asks for.
 #[inline]
 #[must_use]
 pub fn encode_request(head: &RequestHead, length: BodyLength, out: &mut [u8]) -> Option<usize> {
@@ -77,6 +78,11 @@ pub fn encode_request(head: &RequestHead, length: BodyLength, out: &mut [u8]) ->
         _ => IdSet::of([HeaderId::Trailer]),
     };
     writer.fields(head.headers.fields(), SKIPPED.and(trailer))?;
+    // RFC 9110 10.1.4: TE is for this hop, and Connection says so.
+    let has_te = head.headers.present().has(HeaderId::Te);
+    if has_te || head.line.switch_to.len > 0 {
+        writer.connection(has_te, head.line.switch_to)?;
+    }
     writer.framing(length)?;
     writer.put(b"\r\n")?;
     Some(writer.at)
@@ -90,7 +96,8 @@ pub fn encode_request(head: &RequestHead, length: BodyLength, out: &mut [u8]) ->
 /// body would be (RFC 9110 8.6); never for 1xx and 204, which must not say so.
 ///
 /// The gateway says `connection: close` when it closes, and `connection: keep-alive` to an HTTP/1.0
-/// `client` whose connection stays (RFC 9112 9.3); nothing in a 1xx, where it would mean nothing. A
+/// `client` whose connection stays (RFC 9112 9.3); nothing in a 1xx, where it would mean nothing,
+/// but the protocol that a 101 switches to. A
 /// body that ends with the connection closes it. A chunked body is not for an HTTP/1.0 client.
 ///
 /// Trailer is skipped where no trailers can follow: only chunks have them (RFC 9112 7.1.2). Without a
@@ -131,6 +138,7 @@ pub fn encode_response(
     writer.fields(head.headers.fields(), skipped.and(trailer))?;
     writer.framing(length)?;
     match (persist, client) {
+        _ if head.switch_to.len > 0 => writer.connection(false, head.switch_to)?,
         _ if head.status < 200 => {}
         (Persist::KeepAlive, Version::Http11) if length != BodyLength::UntilClose => {}
         (Persist::KeepAlive, Version::Http10) if length != BodyLength::UntilClose => {
@@ -264,6 +272,23 @@ impl<'a> Writer<'a> {
             }
         }
         Some(())
+    }
+
+    /// Writes the options of this hop, and the protocol of an upgrade (RFC 9110 7.8).
+    #[cold]
+    fn connection(&mut self, has_te: bool, switch_to: Span) -> Option<()> {
+        let options: &[u8] = match (has_te, switch_to.len > 0) {
+            (true, true) => b"te, upgrade",
+            (true, false) => b"te",
+            (false, _) => b"upgrade",
+        };
+        self.put(b"connection: ")?;
+        self.put(options)?;
+        if switch_to.len > 0 {
+            self.put(b"\r\nupgrade: ")?;
+            self.span(switch_to)?;
+        }
+        self.put(b"\r\n")
     }
 
     #[inline]

@@ -2,6 +2,7 @@
 
 use super::{BodyLength, BodySize, HeaderId, Headers, Span, Version};
 use crate::path::Rules;
+use crate::upgrade;
 use crate::uri;
 use crate::violation::Violation;
 
@@ -114,6 +115,8 @@ pub(crate) struct RequestLine {
     pub(crate) host_len: u32,
     /// The value of Upgrade; empty unless the client asks for one.
     pub(crate) upgrade: Span,
+    /// The protocol that the endpoint is asked to switch to; empty if it is asked for none.
+    pub(crate) switch_to: Span,
     /// The authority for the endpoint, where it is another one than `authority`; else empty.
     pub(crate) rewritten_authority: Span,
     /// The line, if it is as encoding would write it.
@@ -245,6 +248,19 @@ impl RequestHead {
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {
         Some(self.line.upgrade.of(self.headers.bytes())).filter(|value| !value.is_empty())
+    }
+
+    /// Asks the endpoint to switch to the first protocol of [`upgrade`](Self::upgrade) that
+    /// `allows` lets pass. The side of the endpoint says so in the way of its protocol.
+    pub fn ask_to_switch(&mut self, allows: impl Fn(&[u8]) -> bool) {
+        self.line.switch_to = upgrade::first(self.headers.bytes(), self.line.upgrade, allows);
+    }
+
+    /// The protocol that the endpoint is asked to switch to.
+    #[inline]
+    #[must_use]
+    pub fn switch_to(&self) -> Option<&[u8]> {
+        Some(self.line.switch_to.of(self.headers.bytes())).filter(|name| !name.is_empty())
     }
 
     /// Brings the path into the form that the rules of a listener ask for: before anything looks at

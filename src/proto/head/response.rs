@@ -19,6 +19,8 @@ pub struct ResponseHead {
     pub(crate) verbatim: Option<(Span, u16)>,
     /// The value of Upgrade; empty unless the endpoint names one.
     pub(crate) upgrade: Span,
+    /// The protocol that the client is told to switch to; empty if it is told of none.
+    pub(crate) switch_to: Span,
     /// The endpoint wishes to keep the connection.
     pub(crate) keep_alive: bool,
 }
@@ -86,6 +88,12 @@ impl ResponseHead {
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {
         Some(self.upgrade.of(self.headers.bytes())).filter(|value| !value.is_empty())
+    }
+
+    /// Tells the client that the connection switches to `protocol`, in the name by which the client
+    /// has asked for it. The side of the client says so in the way of its protocol.
+    pub fn tell_of_switch(&mut self, protocol: &[u8]) {
+        self.switch_to = self.headers.append_text(protocol);
     }
 }
 

@@ -56,14 +56,8 @@ impl Forwarded {
 }
 
 impl<N: Net> Exchange<'_, N> {
-    /// Prepares `head` for the endpoint. Returns the protocol that the endpoint is asked to switch
-    /// to. An error where the request runs in a circle.
-    pub(super) fn admit(
-        &self,
-        head: &mut RequestHead,
-        route: &Route,
-    ) -> Result<Option<Box<[u8]>>, End> {
-        let switch_to = upgrade::wanted(head, &route.upgrades);
+    /// Prepares `head` for the endpoint. An error where the request runs in a circle.
+    pub(super) fn admit(&self, head: &mut RequestHead, route: &Route) -> Result<(), End> {
         if !hops::may_go_on(&head.headers) {
             return Err(End::Reply(Reason::LoopDetected));
         }
@@ -74,10 +68,8 @@ impl<N: Net> Exchange<'_, N> {
             self.say_who_the_client_is(head);
         }
         self.put_request_id(head);
-        if let Some(protocol) = &switch_to {
-            upgrade::ask(head, protocol);
-        }
-        Ok(switch_to)
+        upgrade::ask(head, &route.upgrades);
+        Ok(())
     }
 
     fn say_who_the_client_is(&self, head: &mut RequestHead) {

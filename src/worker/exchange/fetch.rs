@@ -70,8 +70,7 @@ impl<N: Net> Exchange<'_, N> {
             bytes => BodySize::Known(bytes as u64),
         };
         let (head, notes) = (&fetch.head, CallNotes::default());
-        let request =
-            CallRequest { head, size, switch_to: None, timeouts, retry: &table.upstream(id).retry };
+        let request = CallRequest { head, size, timeouts, retry: &table.upstream(id).retry };
         let deadlines = [self.upload, self.download];
         let mut call = Call::new((self.core, self.state), slot, request, deadlines, &notes);
         let mut response = ResponseHead::new();

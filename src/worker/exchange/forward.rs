@@ -54,7 +54,7 @@ impl<N: Net> Exchange<'_, N> {
         let called = call.run(body, &mut waiting, &mut response).await;
         let mut lease = called.map_err(End::over)?;
         self.note_time(|times| &mut times.first_byte);
-        if let (101, Some(protocol)) = (response.status, request.switch_to) {
+        if let (101, Some(protocol)) = (response.status, request.head.switch_to()) {
             upgrade::accept(self, &mut sink, protocol, &mut response).await?;
             self.switched.set(Some(lease));
             return Ok(Ended::Switched);
@@ -191,7 +191,7 @@ async fn both_ways<N: Net, C: ClientSide>(
         // The client has its response. Whether its upload came to an end is its side's business.
         (_, Some(Ok(Downloaded::Responded))) => Ok(Ended::Answered),
         (Some(Ok(())), Some(Ok(Downloaded::Switching(mut response)))) => {
-            match request.switch_to {
+            match request.head.switch_to() {
                 Some(protocol) if progress.sent.get() => {
                     upgrade::accept(exchange, &mut to_client, protocol, &mut response).await?;
                     Ok(Ended::Switched)

@@ -30,7 +30,7 @@ pub(super) fn finish(head: &mut ResponseHead, kind: ResponseKind<'_>, date: impl
         ResponseKind::Interim => return hop::pass_interim(head),
         ResponseKind::Switch(protocol) => {
             hop::pass_interim(head);
-            return hop::switch_to(&mut head.headers, protocol);
+            return head.tell_of_switch(protocol);
         }
         ResponseKind::Reply => {}
     }

@@ -242,7 +242,7 @@ impl<'a, N: Net> Exchange<'a, N> {
             return Err(End::Answer(id));
         }
         let timeouts = route.timeouts;
-        let switch_to = self.admit(head, route)?;
+        self.admit(head, route)?;
         let (mut first, mut size) = (first, head.body_size());
         if filtered {
             (first, size) = Box::pin(self.filter_request(client, head, route, first)).await?;
@@ -251,9 +251,8 @@ impl<'a, N: Net> Exchange<'a, N> {
             }
         }
         let upstream = upstream?;
-        let switch_to = switch_to.as_deref();
         let retry = &self.snapshot.table().upstream(upstream).retry;
-        let request = CallRequest { head, size, switch_to, timeouts, retry };
+        let request = CallRequest { head, size, timeouts, retry };
         if first.last {
             self.forward_whole(client, request, upstream, first).await
         } else {

@@ -1,37 +1,28 @@
 //! Upgrades, RFC 9110 sections 7.8 and 15.2.2: which protocol a client may ask an endpoint for, and
 //! what comes of the endpoint's consent.
 //!
-//! The fields of an upgrade end at this hop, like all that `Connection` lists. They are sent on
-//! anew, for one protocol that the route allows; everything else is a plain request. So a 101 is
+//! An upgrade ends at this hop, like all that is for one connection. It is asked for anew, for one
+//! protocol that the route allows; everything else is a plain request. The sides say so in the way
+//! of their protocols. So a 101 is
 //! sound only where it was asked for, and only for what was asked for. Any other response of the endpoint
-//! answers is an ordinary response, and the client's connection goes on with its next request.
+//! is an ordinary response, and the client's connection goes on with its next request.
 
 use engine::snapshot::Upgrades;
 use proto::head::{BodySize, RequestHead, ResponseHead};
-use proto::hop;
-use proto::upgrade::protocols;
 
 use super::{End, Exchange, heads};
 use crate::net::Net;
 use crate::side::ResponseSink;
 
-/// The protocol to ask the endpoint for: the first that the client names and the route allows.
+/// Asks the endpoint for the first protocol that the client names and the route allows, in a head
+/// from which the fields of this hop were removed.
 ///
 /// The other protocol begins behind the body of the request (RFC 9110 section 7.8), so the body goes
 /// first, and the head must say where it ends.
-pub(super) fn wanted(head: &RequestHead, allowed: &Upgrades) -> Option<Box<[u8]>> {
-    let listed = head.upgrade()?;
-    match head.body_size() {
-        BodySize::None | BodySize::Known(_) => {
-            protocols(listed).find(|protocol| allowed.allow(protocol)).map(Box::from)
-        }
-        BodySize::Unknown => None,
+pub(super) fn ask(head: &mut RequestHead, allowed: &Upgrades) {
+    if matches!(head.body_size(), BodySize::None | BodySize::Known(_)) {
+        head.ask_to_switch(|protocol| allowed.allow(protocol));
     }
-}
-
-/// Asks for `protocol` in a request that is prepared for the endpoint.
-pub(super) fn ask(head: &mut RequestHead, protocol: &[u8]) {
-    hop::switch_to(&mut head.headers, protocol);
 }
 
 /// The endpoint has agreed: tells the client.
@@ -86,8 +77,9 @@ mod tests {
                 "",
             ),
         ] {
-            let wanted = wanted(&request(fields), allowed).unwrap_or_default();
-            assert_eq!(*wanted, *asked.as_bytes(), "{fields}");
+            let mut head = request(fields);
+            ask(&mut head, allowed);
+            assert_eq!(head.switch_to().unwrap_or_default(), asked.as_bytes(), "{fields}");
         }
     }
 }

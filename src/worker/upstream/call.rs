@@ -48,8 +48,6 @@ pub struct CallRequest<'a> {
     pub head: &'a RequestHead,
     /// How much body it has.
     pub size: BodySize,
-    /// The protocol that the endpoint is asked to switch to.
-    pub switch_to: Option<&'a [u8]>,
     /// How long its endpoints may keep us waiting.
     pub timeouts: UpstreamTimeouts,
     /// When it goes to another try.
@@ -281,7 +279,7 @@ impl<'a, N: Net> Call<'a, N> {
                     continue;
                 }
             };
-            if self.request.switch_to.is_some() {
+            if self.request.head.switch_to().is_some() {
                 lease.may_switch();
             }
             // A body that was empty is not held.
@@ -461,7 +459,7 @@ pub async fn head<N: Net>(
     }
     // A 101 that nobody asked for answers nothing.
     match response.status {
-        101 if !upgrade::agrees(response, request.switch_to) => Err(unexpected()),
+        101 if !upgrade::agrees(response.upgrade(), request.head.switch_to()) => Err(unexpected()),
         _ => Ok(()),
     }
 }
