@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::admin::client::{Client, NodeAddress, Unreachable};
 use control::admin::view::{
-    CoreView, EndpointView, FailureView, ReloadView, RequestsView, StatusView, TroubleView,
+    CoreView, EndpointView, FailureView, NameView, ReloadView, RequestsView, StatusView,
+    TroubleView,
 };
 
 use super::exit::CANNOT_START;
@@ -124,6 +125,9 @@ impl fmt::Display for Screen<'_> {
                 text.push_str(&upstream.draining.join(", "));
             }
             row(f, "upstream", &text)?;
+            for name in &upstream.names {
+                row(f, "  name", &name_text(name))?;
+            }
             for endpoint in &upstream.endpoints {
                 row(f, "  endpoint", &endpoint_text(endpoint, self.now))?;
             }
@@ -204,11 +208,32 @@ fn last_change(last: &ReloadView, now: u64) -> String {
     }
 }
 
+/// The addresses of a name, and the trouble with them.
+#[expect(clippy::cast_precision_loss, reason = "seconds for people to read")]
+fn name_text(name: &NameView) -> String {
+    let NameView { name, addresses, age_seconds, trouble } = name;
+    let mut text = match addresses {
+        0 => format!("{name}: no address"),
+        1 => format!("{name}: 1 address"),
+        count => format!("{name}: {} addresses", number(*count)),
+    };
+    // Writing to a text does not fail.
+    if let Some(age) = age_seconds {
+        let _ = write!(text, ", resolved {} ago", duration(*age as f64));
+    }
+    if let Some(trouble) = trouble {
+        let _ = write!(text, "{} {trouble}", if *addresses == 0 { ":" } else { "; now:" });
+    }
+    text
+}
+
 /// The tries at an endpoint, and its last failure.
 #[expect(clippy::cast_precision_loss, reason = "seconds for people to read")]
 fn endpoint_text(endpoint: &EndpointView, now: u64) -> String {
-    let EndpointView { address, tries, failed, last_failure, .. } = endpoint;
-    let mut text = format!("{address}: {} tries", number(*tries));
+    let EndpointView { address, names, tries, failed, last_failure, .. } = endpoint;
+    // One name says where the address comes from; more than one are rare, and stand above.
+    let from = names.first().map_or_else(String::new, |name| format!(" ({name})"));
+    let mut text = format!("{address}{from}: {} tries", number(*tries));
     if *failed > 0 {
         // Writing to a text does not fail.
         let _ = write!(text, ", {} failed", number(*failed));
@@ -308,9 +333,15 @@ mod tests {
         }
     }
 
+    fn name(addresses: u64, age_seconds: Option<u64>, trouble: Option<&str>) -> NameView {
+        let (name, trouble) = ("users.internal:9000".to_owned(), trouble.map(str::to_owned));
+        NameView { name, addresses, age_seconds, trouble }
+    }
+
     fn upstream() -> UpstreamView {
         let endpoint = EndpointView {
             address: "10.0.0.1:9000".to_owned(),
+            names: Vec::new(),
             state: "drain".to_owned(),
             idle: 12,
             active: 3,
@@ -330,6 +361,11 @@ mod tests {
             active: 3,
             draining: vec!["10.0.0.1:9000".to_owned()],
             retries: BTreeMap::new(),
+            names: vec![
+                name(2, Some(90), Some("no DNS server answered in time")),
+                name(1, Some(7), None),
+                name(0, None, Some("DNS knows no such name")),
+            ],
             endpoints: vec![endpoint],
         }
     }
@@ -395,6 +431,9 @@ ringway 0.1.0 at 127.0.0.1:9901: ready
   uptime         3 h 12 min
   listener       web on 127.0.0.1:8080: 12 connections
   upstream       users: 3 connections active, 12 idle; draining 10.0.0.1:9000
+    name         users.internal:9000: 2 addresses, resolved 1 min 30 s ago; now: no DNS server answered in time
+    name         users.internal:9000: 1 address, resolved 7 s ago
+    name         users.internal:9000: no address: DNS knows no such name
     endpoint     10.0.0.1:9000: 1,200 tries, 7 failed, the last one 30 s ago: connect: connection refused (ECONNREFUSED)
   requests       1,234,567, 1,201/s now, 1.2/s since the start
   answers        2xx 975 (97.50 %), 4xx 20 (2.00 %), 5xx 5 (0.50 %)

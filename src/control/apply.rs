@@ -118,7 +118,15 @@ pub(crate) async fn apply(
     if !asked {
         announce(control);
     }
+    if let Ok(HelperResult::Prepared(prepared, _)) = &made {
+        // Its upstreams need endpoints when the first request comes. Names that were there before have
+        // their answers.
+        shared.dns.follow(&prepared.live.model.document);
+        shared.dns.first_answers().await;
+    }
     let result = make(control, made, begun).await;
+    let live = Arc::clone(&shared.state.borrow().live);
+    shared.dns.keep(&live.model.document);
     if shared.state.borrow().serves() {
         systemd::ready(&control.line());
     }
@@ -214,12 +222,14 @@ fn admit(control: &Control, made: HelperResult) -> Result<Option<(Prepared, Chan
 /// Sends the cores their parts. From here on the version is live. Returns the one before.
 fn switch(control: &Control, prepared: Prepared) -> Arc<Live> {
     let Prepared { live, parts } = prepared;
+    let answers = control.shared.dns.answers(&live.model.document);
     let mut state = control.shared.state.borrow_mut();
-    let before = state.sent(live, Instant::now());
+    let before = state.sent(live, answers.clone(), Instant::now());
     state.taken(unix_seconds());
     drop(state);
     for (core, part) in parts.into_iter().enumerate() {
-        let switch = Switch { table: part.table, listeners: part.listeners };
+        let answers = answers.clone();
+        let switch = Switch { table: part.table, listeners: part.listeners, answers };
         control.tell(core, ToWorker::Switch(Box::new(switch)));
     }
     // A core that could not take the version before may have missed facts about its endpoints.

@@ -9,11 +9,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use engine::names::DnsName;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use worker::mailbox::Mailbox;
 use worker::message::{Fact, Report, ToWorker};
 
+use crate::dns::{Dns, News};
 use crate::options::Options;
 use crate::sink::Sink;
 use crate::state::State;
@@ -28,6 +30,8 @@ pub(crate) struct Control {
 pub(crate) struct Shared {
     pub(crate) state: RefCell<State>,
     pub(crate) sink: RefCell<Box<dyn Sink>>,
+    /// The names of endpoints.
+    pub(crate) dns: Dns,
     /// One for each core.
     pub(crate) mailboxes: Vec<Mailbox<ToWorker>>,
     /// The configuration file; none when there is none to read again.
@@ -49,6 +53,7 @@ impl Control {
     pub(crate) fn new(
         state: State,
         sink: Box<dyn Sink>,
+        dns: Dns,
         mailboxes: Vec<Mailbox<ToWorker>>,
         file: Option<Arc<Watched>>,
         options: Options,
@@ -56,6 +61,7 @@ impl Control {
         let shared = Shared {
             state: RefCell::new(state),
             sink: RefCell::new(sink),
+            dns,
             mailboxes,
             file,
             options,
@@ -124,6 +130,21 @@ impl Control {
             mailbox.send(ToWorker::Fact { number, fact: fact.clone() });
         }
         number
+    }
+
+    /// Tells the cores of the names that stand for other places than before.
+    pub(crate) async fn tell_news(self, mut news: News) {
+        while let Some(name) = news.next().await {
+            self.tell_name(&name);
+        }
+    }
+
+    fn tell_name(&self, name: &DnsName) {
+        // It may have changed again since, or the version may have gone that had it.
+        let Some(places) = self.shared.dns.places(name) else { return };
+        if self.shared.state.borrow_mut().learn_name(name, &places) {
+            self.spread(&Fact::Name { name: name.clone(), places });
+        }
     }
 
     /// Opens log files anew.

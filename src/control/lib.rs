@@ -16,6 +16,7 @@
 pub mod admin;
 mod apply;
 mod changes;
+mod dns;
 mod error;
 mod export;
 mod handle;

@@ -11,7 +11,9 @@ use crate::node::{Applied, Change, Node, Refused, Status};
 
 impl Node for Control {
     fn status(&self) -> Status {
-        self.shared.state.borrow().status(Instant::now())
+        let now = Instant::now();
+        let names = self.shared.dns.status(now);
+        Status { names, ..self.shared.state.borrow().status(now) }
     }
 
     fn ready(&self) -> Vec<String> {

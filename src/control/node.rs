@@ -11,6 +11,8 @@ use engine::config::Diagnostic;
 use worker::telemetry::Totals;
 use worker::telemetry::report::CoreBlock;
 
+use crate::dns::NameStatus;
+
 /// A running gateway. Lives on the control thread.
 pub(crate) trait Node {
     /// How it stands.
@@ -113,9 +115,24 @@ pub(crate) struct Status {
     pub(crate) reloads_refused: u64,
     /// It takes nothing new and ends when everything has finished.
     pub(crate) draining: bool,
-    /// The upstreams of the live version by name, each with the addresses of its endpoints and their
-    /// states.
-    pub(crate) upstreams: Vec<(String, Vec<(String, EndpointState)>)>,
+    /// The upstreams of the live version by name, each with its endpoints. An address is there once
+    /// for each name or place in the configuration that it came from.
+    pub(crate) upstreams: Vec<(String, Vec<EndpointStatus>)>,
+    /// The names that endpoints come from.
+    pub(crate) names: Vec<NameStatus>,
+    /// Which upstream has which of them.
+    pub(crate) named: Vec<(String, String)>,
+}
+
+/// How one endpoint of the live version stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EndpointStatus {
+    /// Its address.
+    pub(crate) address: String,
+    /// The name in the configuration that stands for it; none: it stands there itself.
+    pub(crate) from: Option<String>,
+    /// Whether it gets new requests.
+    pub(crate) state: EndpointState,
 }
 
 /// How one core stands.

@@ -12,13 +12,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use engine::address::Address;
 use engine::balance::EndpointState;
 use engine::config::Sources;
+use engine::names::{Answers, DnsName, NamedPlace};
 use tokio::time::Instant;
 use worker::message::Fact;
 use worker::telemetry::Totals;
 use worker::telemetry::report::CoreBlock;
 
 use crate::listen::ListenAddress;
-use crate::node::{CoreStatus, Status};
+use crate::node::{CoreStatus, EndpointStatus, Status};
 use crate::source::POSTED;
 use crate::unix_socket::SharedSocket;
 use crate::version::{Listening, Live};
@@ -47,6 +48,8 @@ pub(crate) struct State {
     last_reload: Option<(u64, Result<u64, String>)>,
     reloads: Reloads,
     pub(crate) draining: bool,
+    /// The places of names, as the cores were told.
+    answers: Answers,
     /// The endpoints that drain: the name of the upstream, and the address.
     drained: BTreeSet<(Box<str>, Address)>,
     /// Facts sent to the cores.
@@ -92,8 +95,16 @@ enum Phase {
 }
 
 impl State {
-    /// A node of which the workers are about to be started, one on each of `cpus`.
-    pub(crate) fn new(live: Live, cpus: &[usize], driver: String, now: Instant, unix: u64) -> Self {
+    /// A node of which the workers are about to be started, one on each of `cpus`, with these
+    /// `answers`.
+    pub(crate) fn new(
+        live: Live,
+        answers: Answers,
+        cpus: &[usize],
+        driver: String,
+        now: Instant,
+        unix: u64,
+    ) -> Self {
         let core = |&cpu: &usize| Core {
             cpu,
             phase: Phase::Starting,
@@ -118,6 +129,7 @@ impl State {
             last_reload: None,
             reloads: Reloads::default(),
             draining: false,
+            answers,
             drained: BTreeSet::new(),
             facts: 0,
         }
@@ -141,9 +153,10 @@ impl State {
         }
     }
 
-    /// The cores have been sent `live`. Returns the version before: to drop it takes a while.
+    /// The cores have been sent `live` with these `answers`. Returns the version before: to drop it
+    /// takes a while.
     #[must_use]
-    pub(crate) fn sent(&mut self, live: Live, now: Instant) -> Arc<Live> {
+    pub(crate) fn sent(&mut self, live: Live, answers: Answers, now: Instant) -> Arc<Live> {
         for core in &mut self.cores {
             // A core that lags already lags since the first version that it has missed.
             core.lags_since.get_or_insert(now);
@@ -161,8 +174,10 @@ impl State {
                 shared.close();
             }
         }
-        self.drained.retain(|(upstream, address)| live.has_endpoint(upstream, address));
-        std::mem::replace(&mut self.live, Arc::new(live))
+        self.answers = answers;
+        let before = std::mem::replace(&mut self.live, Arc::new(live));
+        self.forget_drained();
+        before
     }
 
     /// A core has switched.
@@ -243,9 +258,25 @@ impl State {
             EndpointState::Ready => self.drained.remove(&endpoint),
             EndpointState::Draining => self.drained.insert(endpoint),
         };
-        let is_there = self.live.has_endpoint(upstream, address);
-        self.drained.retain(|(upstream, address)| self.live.has_endpoint(upstream, address));
-        is_there
+        self.forget_drained();
+        self.live.has_endpoint(&self.answers, upstream, address)
+    }
+
+    /// A drain does not outlive its endpoint.
+    fn forget_drained(&mut self) {
+        let Self { drained, live, answers, .. } = self;
+        drained.retain(|(upstream, address)| live.has_endpoint(answers, upstream, address));
+    }
+
+    /// A name of the live version stands for these places. `false`: no core needs to hear of it.
+    #[must_use]
+    pub(crate) fn learn_name(&mut self, name: &DnsName, places: &[NamedPlace]) -> bool {
+        // A name of a version that is being prepared comes with its switch.
+        let is_news = self.live.has_name(name) && self.answers.learn(name, places);
+        if is_news {
+            self.forget_drained();
+        }
+        is_news
     }
 
     /// The facts that a core must know beside its version.
@@ -383,17 +414,20 @@ impl State {
             draining: self.draining,
             upstreams: self
                 .live
-                .endpoints()
-                .map(|(name, addresses)| {
-                    let state = |address: &Address| {
+                .endpoints(&self.answers)
+                .map(|(name, endpoints)| {
+                    let status = |(address, from): (Address, Option<&DnsName>)| {
                         let drains = self.drained.contains(&(name.into(), address.clone()));
                         let state =
                             if drains { EndpointState::Draining } else { EndpointState::Ready };
-                        (address.to_string(), state)
+                        let from = from.map(ToString::to_string);
+                        EndpointStatus { address: address.to_string(), from, state }
                     };
-                    (name.to_owned(), addresses.map(state).collect())
+                    (name.to_owned(), endpoints.map(status).collect())
                 })
                 .collect(),
+            names: Vec::new(),
+            named: self.live.named().map(|(name, it)| (name.to_owned(), it.to_string())).collect(),
         }
     }
 

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use engine::address::Address;
 use engine::config::{Model, Sources};
+use engine::names::{Answers, DnsName};
 use engine::snapshot::{Identities, ListenerId, ListenerSettings, Snapshot, compile};
 use worker::net::monoio::BoundSocket;
 
 use crate::Error;
+use crate::dns::names_of;
 use crate::listen::{ListenAddress, bind};
 use crate::unix_socket::SharedSocket;
 
@@ -132,17 +134,48 @@ impl Live {
             .map_or(Duration::ZERO, Duration::from)
     }
 
-    /// The names of its upstreams, each with the addresses of its endpoints.
-    pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &Address>)> {
+    /// The names of its upstreams, each with its endpoints where names stand for these `answers`: the
+    /// address, and the name that it came from, if any. An address may be there more than once.
+    pub(crate) fn endpoints<'l>(
+        &'l self,
+        answers: &'l Answers,
+    ) -> impl Iterator<Item = (&'l str, impl Iterator<Item = (Address, Option<&'l DnsName>)>)> {
         let upstreams = &self.model.document.upstreams.objects;
-        upstreams.iter().map(|(name, it)| (&***name, it.endpoints.iter().map(|it| &it.address)))
+        upstreams.iter().map(|(name, it)| {
+            let endpoints = it.endpoints.iter().flat_map(|it| {
+                let place = it.address.place().map(|address| (address.clone(), None));
+                let name = it.address.name();
+                let places = name.map_or(&[][..], |name| answers.places(name));
+                place.into_iter().chain(places.iter().map(move |it| (it.address.into(), name)))
+            });
+            (&***name, endpoints)
+        })
     }
 
-    /// Whether the upstream of this name has an endpoint at this address.
-    pub(crate) fn has_endpoint(&self, upstream: &str, address: &Address) -> bool {
-        self.endpoints()
+    /// Whether the upstream of this name has an endpoint at this address, where names stand for these
+    /// `answers`.
+    pub(crate) fn has_endpoint(
+        &self,
+        answers: &Answers,
+        upstream: &str,
+        address: &Address,
+    ) -> bool {
+        self.endpoints(answers)
             .filter(|(name, _)| *name == upstream)
-            .any(|(_, mut addresses)| addresses.any(|it| it == address))
+            .any(|(_, mut endpoints)| endpoints.any(|(it, _)| it == *address))
+    }
+
+    /// The names of its upstreams, each with a name among its endpoints.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&str, &DnsName)> {
+        let upstreams = self.model.document.upstreams.objects.iter();
+        upstreams.flat_map(|(name, it)| {
+            it.endpoints.iter().filter_map(move |it| Some((&***name, it.address.name()?)))
+        })
+    }
+
+    /// Whether an upstream has this name.
+    pub(crate) fn has_name(&self, name: &DnsName) -> bool {
+        names_of(&self.model.document).any(|it| it == name)
     }
 
     /// Its listeners' names by id.

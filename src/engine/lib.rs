@@ -2,8 +2,8 @@
 //!
 //! Configuration becomes a typed [`config::Model`], the model becomes an immutable
 //! [`snapshot::Snapshot`]. A worker asks the snapshot and the modules beside it which route takes
-//! a request ([`router`]), which endpoint serves it ([`balance`]), whether to try again ([`retry`]),
-//! and what to answer ([`reason`]).
+//! a request ([`router`]), which endpoint serves it ([`balance`], [`names`]), whether to try again
+//! ([`retry`]), and what to answer ([`reason`]).
 //!
 //! Invariant: no I/O, no clock, no randomness. `now` and seeds are arguments, so each decision can
 //! be tested and replayed. [`proto`] reads and writes the bytes of a message, and the worker moves
@@ -17,6 +17,7 @@ pub mod filter;
 pub mod header;
 pub mod hops;
 pub mod keys;
+pub mod names;
 pub mod pattern;
 pub mod reason;
 pub mod request_id;

@@ -44,6 +44,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use engine::names::Answers;
 use engine::snapshot::{ListenerId, Snapshot};
 use engine::time::Micros;
 
@@ -72,6 +73,8 @@ pub struct Setup {
     pub listeners: Vec<BoundSocket>,
     /// The worker's own route table.
     pub table: Box<Snapshot>,
+    /// The places that the names of the table stand for now.
+    pub answers: Answers,
     /// Where it hears of the control thread.
     pub inbox: Inbox<ToWorker>,
     /// Where it reports to.
@@ -88,7 +91,7 @@ pub fn run(setup: Setup) -> io::Result<()> {
 }
 
 async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
-    let Setup { share, listeners, table, reports, .. } = setup;
+    let Setup { share, listeners, table, answers, reports, .. } = setup;
     let mut inbox = setup.inbox;
     let bell = inbox.take_bell().ok_or(io::ErrorKind::NotConnected)?;
     let bell = net.stream(bell)?;
@@ -96,14 +99,16 @@ async fn run_on(net: MonoioNet, setup: Setup) -> io::Result<()> {
         listeners.into_iter().map(|bound| net.listener(bound)).collect::<io::Result<Vec<_>>>()?;
     let outbox = Box::new(move |report| reports.send(report));
     let worker = Worker::start(net.clone(), table, listeners, share, outbox);
+    // No task has run yet, so no request finds an upstream without them.
+    worker.state.start_with(answers);
     let reporter = Rc::clone(&worker.state.core.reporter);
     reporter.send(Report::Ready { core: share.core });
     let deadline = loop {
         match inbox.next() {
             Ok(ToWorker::Switch(switch)) => {
-                let Switch { table, listeners } = *switch;
+                let Switch { table, listeners, answers } = *switch;
                 let sockets = listeners.into_iter().map(|(id, it)| Ok((id, net.listener(it)?)));
-                worker.switch(table, sockets.collect());
+                worker.switch(table, answers, sockets.collect());
             }
             Ok(ToWorker::Drain { deadline }) => break deadline,
             Ok(message) => worker.take(message),
@@ -158,12 +163,13 @@ impl<N: Net> Worker<N> {
         }
     }
 
-    /// Serves by `table` from now on, with `sockets` for the listeners that are new in it. Without
+    /// Serves by `table` from now on, with `answers` for its names and `sockets` for the listeners that are new in it. Without
     /// them it cannot be served: it goes back, and the control thread, which does not hear that
     /// this core has switched, says that it stays behind.
     pub fn switch(
         &self,
         table: Box<Snapshot>,
+        answers: Answers,
         sockets: io::Result<Vec<(ListenerId, N::Listener)>>,
     ) {
         let reporter = &self.state.core.reporter;
@@ -172,7 +178,7 @@ impl<N: Net> Worker<N> {
             return reporter.send(Report::Retired { core, table });
         };
         let version = table.number;
-        if self.state.switch(table) {
+        if self.state.switch(table, answers) {
             self.wake_connections();
         }
         self.listen(sockets);
@@ -290,7 +296,8 @@ mod tests {
         };
         let worker = Worker::start(net, table(1), vec![listener], share, outbox);
         sim.block_on(worker.drain(Duration::from_secs(1), || ()));
-        worker.take(ToWorker::Switch(Box::new(Switch { table: table(2), listeners: Vec::new() })));
+        let (table, listeners, answers) = (table(2), Vec::new(), Answers::default());
+        worker.take(ToWorker::Switch(Box::new(Switch { table, listeners, answers })));
         assert_eq!(*retired.borrow(), [(3, 2)]);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use engine::address::Address;
 use engine::balance::EndpointState;
+use engine::names::{Answers, DnsName, NamedPlace};
 use engine::snapshot::{ListenerId, Snapshot};
 
 use crate::net::monoio::BoundSocket;
@@ -46,6 +47,8 @@ pub struct Switch {
     /// Sockets of listeners that the worker does not have yet, bound and non-blocking. Listeners
     /// that it has and that the table does not name any more are drained and closed.
     pub listeners: Vec<(ListenerId, BoundSocket)>,
+    /// The places that the names of the table stand for now. They replace all that the worker knows.
+    pub answers: Answers,
 }
 
 /// Small news for a worker. It changes slots, and no table. Facts are rare beside requests, so a
@@ -61,6 +64,13 @@ pub enum Fact {
         address: Address,
         /// Its state.
         state: EndpointState,
+    },
+    /// The places that a name stands for from now on.
+    Name {
+        /// The name.
+        name: DnsName,
+        /// The places, in the order of their addresses.
+        places: Box<[NamedPlace]>,
     },
 }
 

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
+use engine::names::Answers;
 use engine::snapshot::{ListenerId, ListenerSettings, Snapshot};
 use engine::time::Instant;
 
@@ -105,13 +106,13 @@ impl<N: Net> CoreState<N> {
         Some((socket, slot))
     }
 
-    /// Serves by `table` from now on. Listeners, upstreams and endpoints that stay keep their
+    /// Serves by `table` from now on, whose names have these answers. Listeners, upstreams and endpoints that stay keep their
     /// connections and counts; a listener that is gone ends with the requests under way on it.
     /// Returns whether a listener is gone: then the caller must wake its connections.
     #[must_use]
-    pub(crate) fn switch(&self, table: Box<Snapshot>) -> bool {
+    pub(crate) fn switch(&self, table: Box<Snapshot>, answers: Answers) -> bool {
         let retiring = self.listeners.switch(|id| table.listener(*id));
-        self.upstreams.switch(&table);
+        self.upstreams.switch(&table, answers);
         self.filters.switch(&table);
         let slots = (Rc::clone(&self.upstreams), Rc::clone(&self.filters));
         let snapshot = CoreSnapshot::new(table, slots, Rc::clone(&self.core.reporter));
@@ -120,12 +121,20 @@ impl<N: Net> CoreState<N> {
         retiring > 0
     }
 
+    /// Sets the answers for the names of the first version, before any request.
+    pub(crate) fn start_with(&self, answers: Answers) {
+        self.upstreams.start_with(answers);
+    }
+
     /// Takes in a fact.
     pub(crate) fn learn(&self, fact: &Fact) {
         match fact {
             Fact::Endpoint { upstream, address, state } => {
                 let snapshot = self.snapshot();
                 self.upstreams.set_endpoint_state(snapshot.table(), upstream, address, *state);
+            }
+            Fact::Name { name, places } => {
+                self.upstreams.learn_name(self.snapshot().table(), name, places);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use engine::address::Address;
 use engine::balance::EndpointState;
+use engine::names::Answers;
 use engine::snapshot::{Identities, Snapshot, compile};
 use worker::Worker;
 use worker::core::{Core, CoreShare};
@@ -203,7 +204,7 @@ impl<N: Net> Testbed<N> {
                     ),
                     _ => text,
                 };
-                worker.switch(Box::new(table(&text, number)), Ok(Vec::new()));
+                worker.switch(Box::new(table(&text, number)), Answers::default(), Ok(Vec::new()));
                 // An endpoint drains, perhaps one that this version does not have.
                 let state = [EndpointState::Draining, EndpointState::Ready][random.below(2)];
                 let address = "10.9.9.2:9000".parse().unwrap();

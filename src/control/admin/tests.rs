@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use engine::address::Address;
 use engine::balance::EndpointState;
 use engine::config::{AdminAddress, Sources, parse};
+use engine::names::ResolutionCounts;
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
 use serde_json::Value;
@@ -24,7 +25,8 @@ use super::client::{Client, NodeAddress};
 use super::slots::CONNECTIONS_MAX;
 use super::view::StatusView;
 use super::*;
-use crate::node::{Applied, Change, CoreStatus, Refused, Status};
+use crate::dns::NameStatus;
+use crate::node::{Applied, Change, CoreStatus, EndpointStatus, Refused, Status};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -40,6 +42,21 @@ fn block() -> CoreBlock {
     let numbers = EndpointNumbers { gauges, ..EndpointNumbers::default() };
     block.endpoints.add(|it| it.set("users", "10.0.0.1:9000", numbers));
     block
+}
+
+fn endpoint(address: &str, from: Option<&str>, state: EndpointState) -> EndpointStatus {
+    EndpointStatus { address: address.to_owned(), from: from.map(str::to_owned), state }
+}
+
+/// A name that stands for so many addresses.
+fn name(name: &str, addresses: usize) -> NameStatus {
+    NameStatus {
+        name: name.to_owned(),
+        addresses,
+        answered_ago: (addresses > 0).then_some(Duration::from_millis(3700)),
+        trouble: (addresses == 0).then(|| "DNS knows no such name".to_owned()),
+        counts: ResolutionCounts::default(),
+    }
 }
 
 #[derive(Default)]
@@ -76,11 +93,17 @@ impl Node for FakeNode {
                 (
                     "users".to_owned(),
                     vec![
-                        ("127.0.0.1:9000".to_owned(), EndpointState::Ready),
-                        ("127.0.0.1:9001".to_owned(), EndpointState::Draining),
+                        endpoint("127.0.0.1:9000", None, EndpointState::Ready),
+                        endpoint("127.0.0.1:9001", None, EndpointState::Draining),
+                        endpoint("127.0.0.1:9001", Some("a.test:9001"), EndpointState::Draining),
                     ],
                 ),
                 ("zzz".to_owned(), Vec::new()),
+            ],
+            names: vec![name("a.test:9001", 1), name("b.test:1", 0)],
+            named: vec![
+                ("users".to_owned(), "a.test:9001".to_owned()),
+                ("zzz".to_owned(), "b.test:1".to_owned()),
             ],
         }
     }
@@ -279,6 +302,31 @@ fn status_names_the_endpoints_that_drain_and_upstreams_without_connections() {
         let draining = |name| upstreams.iter().find(|it| it.0 == name).map(|it| &*it.1);
         assert_eq!(draining("users"), Some("127.0.0.1:9001"));
         assert_eq!(draining("zzz"), Some(""));
+    });
+}
+
+#[test]
+fn upstreams_show_their_names_and_the_endpoints_that_come_from_them() {
+    served(None, |it| async move {
+        let upstreams = it.get("/v1/upstreams").await.json();
+        let of = |name: &str| {
+            let mut all = upstreams.as_array().unwrap().iter();
+            all.find(|it| it["name"] == name).unwrap().clone()
+        };
+        let names = |upstream: &str| of(upstream)["names"].clone();
+        assert_eq!(names("users")[0]["name"], "a.test:9001");
+        assert_eq!(
+            (&names("users")[0]["age_seconds"], &names("zzz")[0]["addresses"]),
+            (&3.into(), &0.into())
+        );
+        assert_eq!(names("zzz")[0]["trouble"], "DNS knows no such name");
+        let endpoints = of("users")["endpoints"].clone();
+        let from = |address: &str| {
+            let mut all = endpoints.as_array().unwrap().iter();
+            all.find(|it| it["address"] == address).unwrap()["names"].clone()
+        };
+        assert_eq!(from("127.0.0.1:9000"), serde_json::json!([]));
+        assert_eq!(from("127.0.0.1:9001"), serde_json::json!(["a.test:9001"]));
     });
 }
 

@@ -63,8 +63,25 @@ pub struct UpstreamView {
     pub draining: Vec<String>,
     /// Further tries of requests, by their cause; causes that did not occur are absent.
     pub retries: BTreeMap<String, u64>,
-    /// Its endpoints: those of the configuration, and those that still have connections.
+    /// The names among its endpoints in the configuration.
+    #[serde(default)]
+    pub names: Vec<NameView>,
+    /// Its endpoints: those of the configuration, those that a name stands for, and those that still
+    /// have connections.
     pub endpoints: Vec<EndpointView>,
+}
+
+/// One name that DNS resolves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameView {
+    /// The name.
+    pub name: String,
+    /// How many addresses it stands for.
+    pub addresses: u64,
+    /// Seconds since the last answer of DNS that had addresses; nothing: there was none.
+    pub age_seconds: Option<u64>,
+    /// The trouble with the last answer. The addresses stay as they were.
+    pub trouble: Option<String>,
 }
 
 /// One endpoint.
@@ -72,6 +89,9 @@ pub struct UpstreamView {
 pub struct EndpointView {
     /// Its address.
     pub address: String,
+    /// The names that stand for it.
+    #[serde(default)]
+    pub names: Vec<String>,
     /// Whether it gets new requests: "ready" or "drain".
     pub state: String,
     /// Connections that wait in a pool.

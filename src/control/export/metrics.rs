@@ -4,13 +4,14 @@
 //! of `worker::telemetry`. `prometheus` renders both, `ringway status` shows those that mean
 //! trouble, and `docs/metrics.md` is made from them; a test compares.
 //!
-//! Invariant: every label is bounded. Routes, listeners and upstreams have names in the
-//! configuration, statuses and reasons overflow into [`OTHER`](super::listeners::OTHER).
+//! Invariant: every label is bounded. Routes, listeners, upstreams and the names of
+//! endpoints stand in the configuration, statuses and reasons overflow into [`OTHER`](super::listeners::OTHER).
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::atomic::Ordering::Relaxed;
 
+use engine::names::ResolutionCounts;
 use worker::telemetry::endpoint::{ENDPOINT, EndpointCounts};
 use worker::telemetry::metric::{Kind, Metric, Row, Scope};
 use worker::telemetry::report::{ENDPOINT_GAUGES, GAUGES, LISTENER};
@@ -19,6 +20,7 @@ use worker::telemetry::{CORE, Totals};
 use super::access_log::LogCounts;
 use super::merge::Merge;
 use super::process::Process;
+use crate::dns::NameStatus;
 use crate::node::{CoreStatus, Status};
 use crate::process_log;
 
@@ -114,6 +116,24 @@ own! {
             let Totals { endpoint_reused, endpoint_opened, .. } = it.status.totals();
             one(share(endpoint_reused, endpoint_opened))
         };
+    "ringway_dns_resolutions_total" ["name", "result"]
+        "Questions for the addresses of a name, by their result: ok; no_name: DNS knows no such name; no_address: it has no address for it; failed: no answer came. After all but ok the addresses stay as they were"
+        => |it| {
+            let of_name = |name: &NameStatus| {
+                let ResolutionCounts { ok, no_name, no_address, failed } = name.counts;
+                let counts =
+                    [("ok", ok), ("no_name", no_name), ("no_address", no_address), ("failed", failed)];
+                let name = name.name.clone();
+                counts.map(|(result, count)| (vec![name.clone(), result.to_owned()], count.into()))
+            };
+            it.status.names.iter().flat_map(of_name).collect()
+        };
+    "ringway_dns_addresses" ["name"]
+        "Addresses that a name stands for"
+        => |it| by_name(it, |name| Some(name.addresses as u64));
+    "ringway_dns_answer_age_seconds" ["name"]
+        "Time since the last answer with addresses; absent before the first one"
+        => |it| by_name(it, |name| name.answered_ago.map(|it| it.as_secs()));
     "ringway_core_connections" ["core"]
         "Client connections open on a core"
         => |it| by_core(it, CoreStatus::connections);
@@ -185,6 +205,12 @@ fn by(numbers: impl IntoIterator<Item = (&'static str, u64)>) -> Vec<Sample> {
 fn by_core<T: Into<Number>>(it: &Scrape<'_>, number: fn(&CoreStatus) -> T) -> Vec<Sample> {
     let sample = |core: &CoreStatus| (vec![core.core.to_string()], number(core).into());
     it.status.cores.iter().map(sample).collect()
+}
+
+/// A number of each name that has it.
+fn by_name(it: &Scrape<'_>, number: fn(&NameStatus) -> Option<u64>) -> Vec<Sample> {
+    let sample = |name: &NameStatus| Some((vec![name.name.clone()], number(name)?.into()));
+    it.status.names.iter().filter_map(sample).collect()
 }
 
 /// `some` of `some` and `others`, 0 to 1; 0 when there are none.

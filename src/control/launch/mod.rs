@@ -21,6 +21,7 @@ use std::time::Duration;
 use core_affinity::CoreId;
 use engine::address::Address;
 use engine::config::ByteSize;
+use engine::names::Answers;
 use engine::snapshot::Identities;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime;
@@ -32,6 +33,7 @@ use worker::message::{Report, ToWorker};
 use worker::net::monoio::{Driver, probe};
 
 use crate::admin::AdminListener;
+use crate::dns::Dns;
 use crate::error::DESCRIPTORS_CURE;
 use crate::export::Export;
 use crate::handle::Control;
@@ -163,16 +165,22 @@ impl Plan {
             reports: sender,
             events: &events,
         };
-        let mailboxes = start.workers(parts).map_err(cannot)?;
+        let (dns, news) = Dns::new();
+        dns.follow(&live.model.document);
+        dns.first_answers().await;
+        let answers = dns.answers(&live.model.document);
+        let mailboxes = start.workers(parts, &answers).map_err(cannot)?;
         start_helper().await;
         lower_priority();
 
         let token = live.model.document.admin.token.as_ref().map(|it| it.secret().to_owned());
-        let state = State::new(live, &cpus, driver.to_string(), Instant::now(), unix_seconds());
+        let state =
+            State::new(live, answers, &cpus, driver.to_string(), Instant::now(), unix_seconds());
         let counted = self.export.counted();
         let sink = Box::new(self.export);
         let file = self.file.map(|path| Arc::new(Watched::start(path)));
-        let control = Control::new(state, sink, mailboxes, file.clone(), self.options);
+        let control = Control::new(state, sink, dns, mailboxes, file.clone(), self.options);
+        spawn_local(control.clone().tell_news(news));
         let node = Rc::new(control.clone());
         let admin = self.admin.map(|admin| spawn_local(admin.serve(token, node, counted)));
         signals.forward(&control, &events);
@@ -221,8 +229,8 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Starts the workers, each on its CPU with its part.
-    fn workers(self, parts: Vec<Part>) -> io::Result<Vec<Mailbox<ToWorker>>> {
+    /// Starts the workers, each on its CPU with its part and all `answers`.
+    fn workers(self, parts: Vec<Part>, answers: &Answers) -> io::Result<Vec<Mailbox<ToWorker>>> {
         let cores = self.cpus.len();
         let mut mailboxes = Vec::new();
         for (core, (&cpu, part)) in self.cpus.iter().zip(parts).enumerate() {
@@ -241,6 +249,7 @@ impl Start<'_> {
                 driver: self.driver,
                 listeners: part.listeners.into_iter().map(|(_, socket)| socket).collect(),
                 table: part.table,
+                answers: answers.clone(),
                 inbox,
                 reports: self.reports.clone(),
             };

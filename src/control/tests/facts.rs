@@ -16,7 +16,8 @@ fn fact(state: EndpointState) -> Fact {
 
 fn states(node: &Fake) -> Vec<(String, EndpointState)> {
     let upstreams = node.control.status().upstreams;
-    upstreams.into_iter().flat_map(|(_, endpoints)| endpoints).collect()
+    let endpoints = upstreams.into_iter().flat_map(|(_, endpoints)| endpoints);
+    endpoints.map(|it| (it.address, it.state)).collect()
 }
 
 #[tokio::test]

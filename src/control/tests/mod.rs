@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::config::{Document, Sources, parse};
+use engine::names::Answers;
 use engine::snapshot::Identities;
 use engine::snapshot::ListenerId;
 use tokio::net::UnixStream;
@@ -33,6 +34,7 @@ use worker::telemetry::record::Records;
 use worker::telemetry::report::{CoreBlock, Gauges, RouteBlock};
 
 use crate::apply::{CHANGES_MAX, ChangeFrom, SWITCH_TIMEOUT, apply};
+use crate::dns::Dns;
 use crate::handle::Control;
 use crate::launch::follow::follow;
 use crate::node::{Applied, Change, Node, Refused};
@@ -65,11 +67,11 @@ fn node(
     let draft = Draft::compile(sources, model, 1, Identities::default());
     let Prepared { live, parts } = draft.bind(&[], &[], cores).unwrap();
     let cpus: Vec<_> = (0..cores).collect();
-    let state = State::new(live, &cpus, "test".to_owned(), Instant::now(), 0);
+    let state = State::new(live, Answers::default(), &cpus, "test".to_owned(), Instant::now(), 0);
     let (mailboxes, inboxes): (Vec<Mailbox<ToWorker>>, _) =
         (0..cores).map(|_| mailbox::channel().unwrap()).unzip();
     let file = file.map(|path| Arc::new(Watched::start(path)));
-    let control = Control::new(state, sink, mailboxes, file, Options::default());
+    let control = Control::new(state, sink, Dns::new().0, mailboxes, file, Options::default());
     (control, inboxes, parts.into_iter().map(|it| it.listeners).collect())
 }
 
@@ -88,6 +90,8 @@ struct FakeCore {
     versions: RefCell<Vec<u64>>,
     listeners: RefCell<Vec<(ListenerId, BoundSocket)>>,
     facts: RefCell<Vec<Fact>>,
+    /// The answers that came with the last version.
+    answers: RefCell<Answers>,
     /// Emptied boxes that came back.
     blocks: Cell<usize>,
     batches: Cell<usize>,
@@ -185,7 +189,8 @@ impl FakeCore {
     }
 
     fn switch(&self, core: usize, switch: Switch, reports: &Mailbox<Report>) {
-        let Switch { table, listeners } = switch;
+        let Switch { table, listeners, answers } = switch;
+        self.answers.replace(answers);
         self.listeners.borrow_mut().extend(listeners);
         self.versions.borrow_mut().push(table.number);
         reports.send(Report::Switched { core, version: table.number });

@@ -143,7 +143,7 @@ const ROWS: &[AdviceRow] = &[
         "user group daemon pid chroot",
         "leave it out: let the service manager set it, as config/systemd/ringway.service does",
     ),
-    missing(TOP, "resolvers resolver dns", "write the IP addresses of the endpoints"),
+    other(TOP, "resolvers resolver dns", "write `resolvers` in [runtime]"),
     // Listeners.
     other(LISTENER, "listen bind port addresses interface", "write address = \"0.0.0.0:8080\""),
     other(
@@ -222,7 +222,11 @@ const ROWS: &[AdviceRow] = &[
         "bound the connections by `pool.connections_max`",
     ),
     missing(UPSTREAM, "proxy_protocol send_proxy", "let the endpoint read `X-Forwarded-For`"),
-    missing(UPSTREAM, "resolver discovery dns srv", "write the IP addresses of the endpoints"),
+    other(
+        UPSTREAM,
+        "resolver resolvers discovery dns srv",
+        "write endpoints = [\"users.internal:9000\"] or [\"srv:_http._tcp.users.internal\"]",
+    ),
     other(
         UPSTREAM,
         "servers server targets target nodes hosts host addresses address backends url \
@@ -332,7 +336,7 @@ const ROWS: &[AdviceRow] = &[
     other(MATCH, "exact path_exact", "write `path`"),
     // The rest.
     other(&["runtime"], "threads workers worker_processes nbthread", "write `cores`"),
-    missing(&["runtime"], "resolvers resolver", "write the IP addresses of the endpoints"),
+    other(&["runtime"], "resolver dns nameservers", "write resolvers = [\"127.0.0.53:53\"]"),
     other(
         &["runtime"],
         "connections_max max_connections worker_connections",

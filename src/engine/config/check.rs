@@ -233,7 +233,8 @@ fn superfluous(model: &Model) -> Vec<Diagnostic> {
 /// Endpoints that nobody can connect to.
 fn ports(model: &Model) -> Vec<Diagnostic> {
     let endpoints = model.document.upstreams.objects.iter().flat_map(|(_, it)| it.endpoints.iter());
-    let portless = endpoints.filter(|it| it.address.ip().is_some_and(|ip| ip.port() == 0));
+    let portless = endpoints
+        .filter(|it| it.address.place().and_then(Address::ip).is_some_and(|ip| ip.port() == 0));
     let mistake = |endpoint: &Spanned<Endpoint>| {
         Diagnostic::error(&model.texts, endpoint.span, "port 0 is no place to connect to")
             .cured_by("write the port that the endpoint listens on")

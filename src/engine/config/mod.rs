@@ -55,8 +55,8 @@ pub use variables::{References, references};
 use load::Loaded;
 
 pub use crate::keys::{
-    ByteSize, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Limit, Name, Named, Severity, Span, Spanned,
-    render, summary, to_json,
+    ByteSize, DIAGNOSTICS_SHOWN_MAX, Diagnostic, DnsServer, Limit, Name, Named, Severity, Span,
+    Spanned, render, summary, to_json,
 };
 use crate::keys::{Value, Walk};
 

@@ -1,4 +1,4 @@
-//! `[runtime]`: cores, memory and the way to the kernel.
+//! `[runtime]`: cores, memory, the way to the kernel, and DNS.
 //!
 //! `cores`, `cpus`, `driver` and `log` are also flags and environment variables of `ringway run`. The control
 //! crate decides which of them holds.
@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::keys::{ByteSize, ItemKind, KeyRule, Mistake, Shape, Value, Written, section, words};
+use crate::keys::{
+    ByteSize, DnsServer, ItemKind, KeyRule, Mistake, Shape, Value, Written, section, words,
+};
 
 section! {
     /// The share of the machine that the gateway uses.
@@ -26,6 +28,10 @@ section! {
         /// The memory for all buffers of the node, divided among the cores.
         buffer_bytes_max: ByteSize => KeyRule::default(BUFFER_BYTES_DEFAULT)
             .within(ByteSize::mib(1)..=ByteSize::gib(1024));
+        /// The DNS servers that names in `endpoints` are resolved by. Empty: those of
+        /// /etc/resolv.conf, with its search domains and options. /etc/hosts comes first either way.
+        /// A running gateway takes a change of this key.
+        resolvers: Vec<DnsServer> => KeyRule::default(Vec::new()).example("[\"127.0.0.53:53\"]");
     }
 }
 

@@ -1,14 +1,16 @@
 //! `[upstreams.NAME]`: a named group of endpoints, their pool and their timeouts.
 
 use super::retry::Retry;
-use crate::address::Address;
 use crate::keys::{KeyRule, LONGEST, Limit, SHORTEST, Spanned, section};
+use crate::names::AddressOrName;
 use crate::time::Micros;
 
 section! {
     /// A named group of endpoints. Requests are balanced over them.
     pub Upstream {
-        /// Its endpoints: "IP:port", "unix:/path", or a table with `address` and `weight`.
+        /// Its endpoints: "IP:port", "name:port", "srv:name", "unix:/path", or a table with
+        /// `address` and `weight`. A name stands for all its addresses, and is followed while the
+        /// gateway runs.
         endpoints: Spanned<Vec<Spanned<Endpoint>>>
             => KeyRule::required("[\"127.0.0.1:9000\"]");
         /// The connections to its endpoints.
@@ -65,9 +67,13 @@ section! {
     /// One address of an upstream.
     #[derive(Eq, Hash)]
     pub Endpoint short address {
-        /// Its address: IP address and port, or "unix:/path".
-        address: Address => KeyRule::required("\"127.0.0.1:9000\"");
-        /// Its share of the requests, relative to the other endpoints.
+        /// Its address: IP address and port, or "unix:/path". Or a name and a port ("dns:name:port"
+        /// means the same): an endpoint for each IPv4 and IPv6 address of the name. Or "srv:" and a
+        /// name: an endpoint for each place that its SRV records list, with the weights of the
+        /// records, of the smallest priority that has addresses. See [Names](../operations.md#names).
+        address: AddressOrName => KeyRule::required("\"127.0.0.1:9000\"");
+        /// Its share of the requests, relative to the other endpoints. Of a name: the share of each
+        /// of its addresses; the weight of an SRV record is multiplied by it.
         weight: u32 => KeyRule::default(1).within(1..=WEIGHT_MAX);
     }
 }

@@ -14,6 +14,7 @@ use super::redirect::LocationPart;
 use super::route::Destination;
 use crate::address::Address;
 use crate::keys::{Diagnostic, Name, Span, Spanned};
+use crate::names::AddressOrName;
 
 /// The warnings about a model without mistakes.
 pub(super) fn warnings(model: &Model) -> Vec<Diagnostic> {
@@ -65,7 +66,7 @@ impl Warnings<'_> {
             AdminAddress::Off => None,
         };
         for (upstream, it) in &model.document.upstreams.objects {
-            let mut seen: HashMap<&Address, Span, FixedState> = HashMap::default();
+            let mut seen: HashMap<&AddressOrName, Span, FixedState> = HashMap::default();
             for endpoint in it.endpoints.iter() {
                 let (address, span) = (&endpoint.address, endpoint.span);
                 // An address that came from a variable is not shown.
@@ -89,6 +90,8 @@ impl Warnings<'_> {
                         );
                     }
                 }
+                // Where a name leads is not known here.
+                let Some(address) = address.place() else { continue };
                 if let Some(ip) = address.ip().filter(|it| it.ip().is_unspecified()) {
                     let what = format!("{shown} is every address of this host");
                     let local = if ip.is_ipv4() { "127.0.0.1" } else { "[::1]" };

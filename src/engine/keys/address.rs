@@ -1,4 +1,5 @@
-//! Addresses to listen at or to connect to, and blocks of addresses, as values of keys.
+//! Addresses to listen at or to connect to, endpoints by name, and blocks of addresses, as values of
+//! keys.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,6 +11,7 @@ use super::shape::Shape;
 use super::value::Value;
 use super::written::Written;
 use crate::address::{Address, Network};
+use crate::names::AddressOrName;
 
 impl Value for Address {
     fn expected() -> Cow<'static, str> {
@@ -33,6 +35,85 @@ impl Value for Address {
 
     fn write(&self) -> Written {
         Written::text(self.to_string())
+    }
+}
+
+impl Value for AddressOrName {
+    fn expected() -> Cow<'static, str> {
+        "an IP address and a port such as \"127.0.0.1:9000\", a name and a port such as \
+         \"users.internal:9000\", \"srv:name\", or \"unix:/path\""
+            .into()
+    }
+
+    fn shape() -> Shape {
+        let pattern = Some(r"^(dns:)?[0-9A-Za-z._-]+:[0-9]+$|^srv:[0-9A-Za-z._-]+$");
+        let name = Shape::Text { noun: "name", pattern };
+        Shape::Either(Box::new(Address::shape()), Box::new(name))
+    }
+
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
+        let Some(text) = kind.text() else { return Address::parse(kind).map(Self::Place) };
+        match Self::parse_name(&text.value) {
+            Some(Ok(name)) => Ok(Self::Name(name)),
+            Some(Err((what, cure))) => Err(Mistake::with_cure(what, cure)),
+            None => Address::parse(kind).map(Self::Place).map_err(|mistake| match mistake {
+                Mistake::Value { what, cure } => {
+                    Mistake::Value { what, cure: cure_url(&text.value).or(cure) }
+                }
+                mistake @ Mistake::Kind { .. } => mistake,
+            }),
+        }
+    }
+
+    fn write(&self) -> Written {
+        Written::text(self.to_string())
+    }
+}
+
+/// The endpoint of a URL with a name in it.
+fn cure_url(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let port = if scheme == "https" { 443 } else { 80 };
+    let with_port = match authority.rsplit_once(':') {
+        Some(_) => authority.to_owned(),
+        None => format!("{authority}:{port}"),
+    };
+    let is_name = matches!(AddressOrName::parse_name(&with_port), Some(Ok(_)));
+    is_name.then(|| format!("write \"{with_port}\", without scheme and path"))
+}
+
+/// The address of a DNS server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsServer(pub SocketAddr);
+
+impl Value for DnsServer {
+    fn expected() -> Cow<'static, str> {
+        "an IP address and a port such as \"127.0.0.53:53\"".into()
+    }
+
+    fn shape() -> Shape {
+        SocketAddr::shape()
+    }
+
+    fn parse(kind: &ItemKind<'_>) -> Result<Self, Mistake> {
+        let bare = kind.text().and_then(|text| text.value.parse::<IpAddr>().ok());
+        if let Some(ip) = bare {
+            let what = format!("\"{ip}\" has no port");
+            return Err(Mistake::with_cure(what, format!("write \"{}\"", SocketAddr::new(ip, 53))));
+        }
+        match SocketAddr::parse(kind)? {
+            address if address.port() == 0 => {
+                let what = format!("\"{address}\" is no place to send a question to");
+                let cure = format!("write \"{}\"", SocketAddr::new(address.ip(), 53));
+                Err(Mistake::with_cure(what, cure))
+            }
+            address => Ok(Self(address)),
+        }
+    }
+
+    fn write(&self) -> Written {
+        Written::text(self.0.to_string())
     }
 }
 
@@ -139,7 +220,8 @@ fn cure_address(text: &str) -> Option<String> {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         host.bytes().all(known) && host.bytes().any(|byte| byte.is_ascii_alphabetic())
     };
-    is_name(host).then(|| "names are not resolved: write the IP address and the port".to_owned())
+    is_name(host)
+        .then(|| "only `endpoints` may be names: write the IP address and the port".to_owned())
 }
 
 /// An IPv6 address without brackets or without a port. Eight groups, or a double colon at the end,

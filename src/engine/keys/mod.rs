@@ -38,6 +38,7 @@ mod walk;
 mod words;
 mod written;
 
+pub use address::DnsServer;
 pub use choice::{AtMostOne, ExactlyOne, OneKeyOf};
 pub use collection::{NAME_BYTES_MAX, Name, Named, Spanned};
 pub use diagnostic::{

@@ -1,17 +1,15 @@
 //! Compiles a model into a snapshot.
 
-use std::collections::HashMap;
-
-use foldhash::fast::FixedState;
 use proto::path;
 
 use super::{
-    Action, Endpoint, Identities, ListenerSettings, Route, Snapshot, Upgrades, Upstream, UpstreamId,
+    Action, Endpoint, Identities, ListenerSettings, Merged, NamedEndpoint, Route, Snapshot,
+    Upgrades, Upstream, UpstreamId,
 };
-use crate::address::Address;
 use crate::config::{self, Model};
 use crate::filter::{FilterId, FilterUse, NamedFilter};
 use crate::keys::Spanned;
+use crate::names::AddressOrName;
 use crate::retry::Policy;
 use crate::router::{HostPattern, PathPattern, RouteRule, Router};
 
@@ -167,16 +165,27 @@ fn listener(
 }
 
 fn upstream(name: &str, it: &config::Upstream) -> Upstream {
-    // An address that is written twice is one endpoint with the sum of the weights.
-    let mut index_of = HashMap::<&Address, usize, FixedState>::default();
-    let mut endpoints = Vec::<Endpoint>::with_capacity(it.endpoints.len());
+    let mut endpoints = Merged::default();
+    let mut names = Vec::<NamedEndpoint>::new();
     for written in it.endpoints.iter() {
-        let index = *index_of.entry(&written.address).or_insert(endpoints.len());
-        match endpoints.get_mut(index) {
-            Some(endpoint) => endpoint.weight = endpoint.weight.saturating_add(written.weight),
-            None => endpoints.push((**written).clone()),
+        let weight = written.weight;
+        match &written.address {
+            AddressOrName::Place(address) => {
+                endpoints.add(Endpoint { address: address.clone(), weight });
+            }
+            // A name that is written twice counts twice, as an address does.
+            AddressOrName::Name(name) => match names.iter_mut().find(|it| it.name == *name) {
+                Some(same) => same.weight = same.weight.saturating_add(weight),
+                None => names.push(NamedEndpoint { name: name.clone(), weight }),
+            },
         }
     }
-    let retry = Policy::new(&it.retry);
-    Upstream { name: name.into(), endpoints, pool: it.pool, timeouts: it.timeouts, retry }
+    Upstream {
+        name: name.into(),
+        endpoints: endpoints.endpoints,
+        names,
+        pool: it.pool,
+        timeouts: it.timeouts,
+        retry: Policy::new(&it.retry),
+    }
 }

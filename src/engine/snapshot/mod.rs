@@ -13,6 +13,10 @@ mod identity;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
 use proto::path;
 use proto::upgrade::is_same;
 
@@ -22,9 +26,10 @@ pub use identity::Identities;
 
 use crate::address::{Address, Network};
 pub use crate::config::{
-    Endpoint, ListenerLimits, ListenerTimeouts, PoolLimits, ProxyProtocol, UpstreamTimeouts,
+    ListenerLimits, ListenerTimeouts, PoolLimits, ProxyProtocol, UpstreamTimeouts,
 };
 pub use crate::filter::{FilterId, NamedFilter};
+use crate::names::{Answers, DnsName};
 use crate::retry::Policy;
 use crate::router::{Hit, Router};
 
@@ -203,12 +208,75 @@ pub struct UpstreamId(pub u32);
 pub struct Upstream {
     /// Its name in the configuration.
     pub name: Box<str>,
-    /// Its endpoints, at least one, each address once.
+    /// Its endpoints at places that do not change, each address once.
     pub endpoints: Vec<Endpoint>,
+    /// Its names, each once. They stand for further endpoints.
+    pub names: Vec<NamedEndpoint>,
     /// How many connections there may be, and how long they may stay open unused.
     pub pool: PoolLimits,
     /// How long its endpoints may keep us waiting.
     pub timeouts: UpstreamTimeouts,
     /// When its requests go to another try.
     pub retry: Policy,
+}
+
+/// An endpoint of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: Address,
+    /// Its share of the requests, relative to the other endpoints.
+    pub weight: u32,
+}
+
+/// A name that stands for endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedEndpoint {
+    /// The name.
+    pub name: DnsName,
+    /// The share of each of its endpoints, to be multiplied by the share that an answer gives it.
+    pub weight: u32,
+}
+
+impl Upstream {
+    /// Its endpoints, each address once, where its names stand for the places in `answers`. An
+    /// address that several of them lead to is one endpoint with the sum of the weights.
+    #[must_use]
+    pub fn placed(&self, answers: &Answers) -> Cow<'_, [Endpoint]> {
+        if self.names.is_empty() {
+            return Cow::Borrowed(&self.endpoints);
+        }
+        let mut placed = Merged::default();
+        self.endpoints.iter().for_each(|it| placed.add(it.clone()));
+        for named in &self.names {
+            for place in answers.places(&named.name) {
+                let weight = named.weight.saturating_mul(place.weight);
+                placed.add(Endpoint { address: place.address.into(), weight });
+            }
+        }
+        Cow::Owned(placed.endpoints)
+    }
+
+    /// Whether it has this name.
+    #[must_use]
+    pub fn has_name(&self, name: &DnsName) -> bool {
+        self.names.iter().any(|it| it.name == *name)
+    }
+}
+
+/// Endpoints, each address once with the sum of its weights.
+#[derive(Debug, Default)]
+struct Merged {
+    endpoints: Vec<Endpoint>,
+    index_of: HashMap<Address, usize, FixedState>,
+}
+
+impl Merged {
+    fn add(&mut self, endpoint: Endpoint) {
+        let index = *self.index_of.entry(endpoint.address.clone()).or_insert(self.endpoints.len());
+        match self.endpoints.get_mut(index) {
+            Some(same) => same.weight = same.weight.saturating_add(endpoint.weight),
+            None => self.endpoints.push(endpoint),
+        }
+    }
 }

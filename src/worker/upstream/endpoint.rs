@@ -1,7 +1,7 @@
 //! An upstream and its endpoints as one core sees them, for longer than one version.
 //!
 //! An endpoint is found by its address, never by its place in a list: it keeps its pool, its number
-//! in records and its turn when other endpoints come and go.
+//! in records and its turn when other endpoints come and go, with a version or with an answer of DNS.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,8 +9,9 @@ use std::rc::Rc;
 
 use engine::address::Address;
 use engine::balance::{EndpointState, RoundRobin, Weighted};
+use engine::names::{Answers, DnsName, NamedPlace};
 use engine::retry::Budget;
-use engine::snapshot::{PoolLimits, Snapshot, Upstream, UpstreamId};
+use engine::snapshot::{Endpoint, PoolLimits, Snapshot, Upstream, UpstreamId};
 use engine::time::Instant;
 
 use super::label::{EndpointId, EndpointLabel};
@@ -27,6 +28,8 @@ use crate::telemetry::report::{EndpointBlock, EndpointGauges, EndpointNumbers, R
 #[derive(Debug)]
 pub struct Upstreams<N: Net> {
     slots: Kept<Box<str>, UpstreamSlot<N>>,
+    /// The places that names stand for.
+    answers: Rc<RefCell<Answers>>,
     /// The version that the slots follow.
     version: Cell<u64>,
     share: CoreShare,
@@ -41,7 +44,8 @@ impl<N: Net> Upstreams<N> {
     /// `connections` counts the core's connections to endpoints.
     pub(crate) fn new(share: CoreShare, version: u64, connections: Rc<Cell<usize>>) -> Self {
         let (slots, version) = (Kept::default(), Cell::new(version));
-        Self { slots, version, share, next_endpoint: Rc::default(), connections }
+        let (answers, next_endpoint) = (Rc::default(), Rc::default());
+        Self { slots, answers, version, share, next_endpoint, connections }
     }
 
     /// The slot of an upstream of `table`, made when a request first uses it: a switch to a version
@@ -53,6 +57,7 @@ impl<N: Net> Upstreams<N> {
         }
         let slot = Rc::new(UpstreamSlot::new(
             upstream,
+            Rc::clone(&self.answers),
             self.share,
             Rc::clone(&self.next_endpoint),
             Rc::clone(&self.connections),
@@ -67,8 +72,27 @@ impl<N: Net> Upstreams<N> {
         slot
     }
 
-    /// Follows the upstreams of a new version.
-    pub(crate) fn switch(&self, table: &Snapshot) {
+    /// Sets the answers for the names of the first version.
+    pub(crate) fn start_with(&self, answers: Answers) {
+        self.answers.replace(answers);
+    }
+
+    /// Takes in the places that a name stands for now. Upstreams that use it follow.
+    pub(crate) fn learn_name(&self, table: &Snapshot, name: &DnsName, places: &[NamedPlace]) {
+        if !self.answers.borrow_mut().learn(name, places) {
+            return;
+        }
+        self.slots.for_each(|slot| {
+            let upstream = table.upstream_by_name(&slot.name).map(|id| table.upstream(id));
+            if let Some(upstream) = upstream.filter(|it| it.has_name(name)) {
+                slot.follow(upstream);
+            }
+        });
+    }
+
+    /// Follows the upstreams of a new version, whose names have these answers.
+    pub(crate) fn switch(&self, table: &Snapshot, answers: Answers) {
+        self.answers.replace(answers);
         self.version.set(table.number);
         self.slots.switch(|name| table.upstream_by_name(name).map(|id| table.upstream(id)));
     }
@@ -130,6 +154,8 @@ impl<N: Net> Upstreams<N> {
 #[derive(Debug)]
 pub struct UpstreamSlot<N: Net> {
     name: Box<str>,
+    /// The places that names stand for.
+    answers: Rc<RefCell<Answers>>,
     share: CoreShare,
     limits: Cell<PoolLimits>,
     /// No version has it.
@@ -154,11 +180,13 @@ struct Balance<N: Net> {
 }
 
 impl<N: Net> UpstreamSlot<N> {
-    /// Empty pools for the endpoints of `upstream`, on a core with this `share`. `next_endpoint` is the
-    /// number of the next endpoint of the core, and `connections` counts those to all its endpoints.
+    /// Empty pools for the endpoints of `upstream`, whose names have these `answers`, on a core with
+    /// this `share`. `next_endpoint` is the number of the next endpoint of the core, and `connections`
+    /// counts those to all its endpoints.
     #[must_use]
     pub fn new(
         upstream: &Upstream,
+        answers: Rc<RefCell<Answers>>,
         share: CoreShare,
         next_endpoint: Rc<Cell<u32>>,
         connections: Rc<Cell<usize>>,
@@ -166,6 +194,7 @@ impl<N: Net> UpstreamSlot<N> {
         let turns = RoundRobin::new(share.seed);
         let slot = Self {
             name: upstream.name.clone(),
+            answers,
             share,
             limits: Cell::new(upstream.pool),
             retired: Cell::new(true),
@@ -217,11 +246,11 @@ impl<N: Net> UpstreamSlot<N> {
         self.limits.get().queue_timeout.0
     }
 
-    /// Whether it has these settings already.
-    fn is_as_in(&self, upstream: &Upstream) -> bool {
+    /// Whether it has these settings and endpoints already.
+    fn is_as_in(&self, upstream: &Upstream, placed: &[Endpoint]) -> bool {
         let balance = self.balance.borrow();
         let ours = balance.endpoints.iter().map(|(it, weight)| (&it.label.address, *weight));
-        let theirs = upstream.endpoints.iter().map(|it| (&it.address, it.weight));
+        let theirs = placed.iter().map(|it| (&it.address, it.weight));
         !self.retired.get() && self.limits.get() == upstream.pool && ours.eq(theirs)
     }
 
@@ -269,12 +298,14 @@ impl<N: Net> KeptSlot for UpstreamSlot<N> {
     type Settings = Upstream;
 
     fn follow(&self, upstream: &Upstream) {
-        if self.is_as_in(upstream) {
+        let answers = self.answers.borrow();
+        let placed = upstream.placed(&answers);
+        if self.is_as_in(upstream, &placed) {
             return;
         }
         self.retired.set(false);
         self.limits.set(upstream.pool);
-        let mut addresses: Vec<_> = upstream.endpoints.iter().map(|it| &it.address).collect();
+        let mut addresses: Vec<_> = placed.iter().map(|it| &it.address).collect();
         addresses.sort_unstable();
         let stays = |address: &Address| addresses.binary_search(&address).is_ok();
         self.endpoints.switch(|address| stays(address).then_some(&upstream.pool));
@@ -283,7 +314,7 @@ impl<N: Net> KeptSlot for UpstreamSlot<N> {
         let before = balance.endpoints.iter().map(|(endpoint, _)| endpoint.label.id).zip(0..);
         let before: BTreeMap<EndpointId, usize> = before.collect();
         balance.endpoints =
-            upstream.endpoints.iter().map(|it| (self.endpoint(&it.address), it.weight)).collect();
+            placed.iter().map(|it| (self.endpoint(&it.address), it.weight)).collect();
         let Balance { endpoints, turns } = &mut *balance;
         turns.follow(endpoints.iter().map(|(endpoint, weight)| Weighted {
             weight: *weight,
@@ -402,6 +433,16 @@ mod tests {
         (upstreams, slot)
     }
 
+    /// Switches to a version without names.
+    fn switch(upstreams: &Upstreams<SimNet>, table: &Snapshot) {
+        upstreams.switch(table, Answers::default());
+    }
+
+    fn places(name: &str, texts: &[&str]) -> (DnsName, Box<[NamedPlace]>) {
+        let place = |it: &&str| NamedPlace { address: it.parse().unwrap(), weight: 1 };
+        (name.parse().unwrap(), texts.iter().map(place).collect())
+    }
+
     /// The endpoints of the next picks, by the last number of their address.
     fn turns(slot: &UpstreamSlot<SimNet>, picks: usize) -> Vec<(u8, EndpointId)> {
         let last = |endpoint: &EndpointSlot<SimNet>| match endpoint.label.address.ip().unwrap().ip()
@@ -424,10 +465,13 @@ mod tests {
         let (upstreams, slot) = upstreams(&first);
         let mut before = turns(&slot, 2);
         let pool = Rc::clone(&slot.pick(&[]).unwrap().pool);
-        upstreams.switch(&table(
-            2,
-            "endpoints = [\"10.0.0.3:1\", \"10.0.0.2:1\", \"10.0.0.1:1\"]\npool = { idle_max = 7 }",
-        ));
+        switch(
+            &upstreams,
+            &table(
+                2,
+                "endpoints = [\"10.0.0.3:1\", \"10.0.0.2:1\", \"10.0.0.1:1\"]\npool = { idle_max = 7 }",
+            ),
+        );
         let mut after = turns(&slot, 3);
         after.sort_unstable();
         before.sort_unstable();
@@ -435,9 +479,9 @@ mod tests {
         assert_eq!(after[2].0, 3);
         assert!((0..3).any(|_| Rc::ptr_eq(&slot.pick(&[]).unwrap().pool, &pool)));
         // An endpoint that is gone gets no request, and is another one when it comes back.
-        upstreams.switch(&table(3, "endpoints = [\"10.0.0.2:1\"]"));
+        switch(&upstreams, &table(3, "endpoints = [\"10.0.0.2:1\"]"));
         assert!(turns(&slot, 4).iter().all(|(last, _)| *last == 2));
-        upstreams.switch(&table(4, "endpoints = [\"10.0.0.2:1\", \"10.0.0.1:1\"]"));
+        switch(&upstreams, &table(4, "endpoints = [\"10.0.0.2:1\", \"10.0.0.1:1\"]"));
         let mut again = turns(&slot, 2);
         again.sort_unstable();
         assert_ne!(again[0].1, before[0].1);
@@ -453,14 +497,14 @@ mod tests {
             table.upstreams.retain(|it| &*it.name != "app");
             table
         };
-        upstreams.switch(&without);
+        switch(&upstreams, &without);
         assert_eq!(count(&upstreams), 0);
         // An exchange of the first version goes on, alone with the endpoints that it knows.
         assert_eq!(turns(&slot, 1)[0].0, 1);
         let late = upstreams.slot(&first, first.upstream_by_name("app").unwrap());
         assert!(!Rc::ptr_eq(&late, &slot) && count(&upstreams) == 0);
         let third = table(3, "endpoints = [\"10.0.0.1:1\"]");
-        upstreams.switch(&third);
+        switch(&upstreams, &third);
         let new = upstreams.slot(&third, third.upstream_by_name("app").unwrap());
         assert!(!Rc::ptr_eq(&new, &slot) && count(&upstreams) == 1);
     }
@@ -485,11 +529,11 @@ mod tests {
         let other = slot.pick(&[]).unwrap().label.id;
         assert!(!slot.has_others_than(&[other]) && slot.pick(&[other]).is_none());
         // It survives a change of other settings, but not of the endpoint itself.
-        upstreams.switch(&table(2, &format!("{both}\npool = {{ idle_max = 7 }}")));
+        switch(&upstreams, &table(2, &format!("{both}\npool = {{ idle_max = 7 }}")));
         assert!(turns(&slot, 4).iter().all(|(last, _)| *last == 2));
-        upstreams.switch(&table(3, "endpoints = [\"10.0.0.2:1\"]"));
+        switch(&upstreams, &table(3, "endpoints = [\"10.0.0.2:1\"]"));
         let fourth = table(4, both);
-        upstreams.switch(&fourth);
+        switch(&upstreams, &fourth);
         assert!(turns(&slot, 4).iter().any(|(last, _)| *last == 1));
         for (state, expected) in [(EndpointState::Draining, 0), (EndpointState::Ready, 2)] {
             upstreams.set_endpoint_state(&fourth, "app", &address, state);
@@ -505,5 +549,68 @@ mod tests {
         let second = slot.pick(&[first]).unwrap().label.id;
         assert_ne!(first, second);
         assert!(slot.pick(&[first, second]).is_none() && !slot.has_others_than(&[second, first]));
+    }
+
+    #[test]
+    fn endpoints_of_a_name_come_and_go_with_its_answers() {
+        let table = table(1, "endpoints = [\"a.test:1\", \"10.0.0.9:1\"]");
+        let (upstreams, slot) = upstreams(&table);
+        let lasts = || {
+            let mut lasts: Vec<_> = turns(&slot, 6).into_iter().map(|(last, _)| last).collect();
+            lasts.sort_unstable();
+            lasts
+        };
+        let learn = |texts: &[&str]| {
+            let (name, places) = places("a.test:1", texts);
+            upstreams.learn_name(&table, &name, &places);
+        };
+        assert_eq!(lasts(), [9; 6], "the name has no answer yet");
+        learn(&["10.0.0.1:1", "10.0.0.2:1"]);
+        assert_eq!(lasts(), [1, 1, 2, 2, 9, 9]);
+        let first = slot.pick(&[]).unwrap();
+        let kept = slot.endpoints.find(&"10.0.0.2:1".parse().unwrap()).unwrap().label.id;
+        // An address that the name and the configuration both have is one endpoint of twice the
+        // weight.
+        learn(&["10.0.0.2:1", "10.0.0.9:1"]);
+        assert_eq!(lasts(), [2, 2, 9, 9, 9, 9]);
+        let same = slot.endpoints.find(&"10.0.0.2:1".parse().unwrap()).unwrap();
+        assert_eq!(same.label.id, kept, "an endpoint that stays is the same one");
+        drop(first);
+        upstreams.sweep(Instant(0));
+        assert!(slot.endpoints.find(&"10.0.0.1:1".parse().unwrap()).is_none());
+        // Another name concerns nobody.
+        let (name, others) = places("b.test:1", &["10.0.0.5:1"]);
+        upstreams.learn_name(&table, &name, &others);
+        assert_eq!(lasts(), [2, 2, 9, 9, 9, 9]);
+    }
+
+    #[test]
+    fn a_version_comes_with_the_answers_of_its_names() {
+        let named = |number| table(number, "endpoints = [\"a.test:1\"]");
+        let first = named(1);
+        let upstreams = Upstreams::<SimNet>::new(SHARE, 1, Rc::default());
+        upstreams.start_with([places("a.test:1", &["10.0.0.1:1"])].into_iter().collect());
+        let slot = upstreams.slot(&first, first.upstream_by_name("app").unwrap());
+        let before = turns(&slot, 1)[0];
+        assert_eq!(before.0, 1);
+        let answers = [places("a.test:1", &["10.0.0.1:1"])].into_iter().collect();
+        upstreams.switch(&named(2), answers);
+        assert_eq!(turns(&slot, 1)[0], before, "the same endpoint");
+        let answers = [places("a.test:1", &["10.0.0.3:1"])].into_iter().collect();
+        upstreams.switch(&named(3), answers);
+        assert_eq!(turns(&slot, 1)[0].0, 3);
+    }
+
+    #[test]
+    fn the_weight_of_a_name_is_that_of_each_of_its_endpoints() {
+        let table =
+            table(1, "endpoints = [{ address = \"srv:a.test\", weight = 2 }, \"10.0.0.9:1\"]");
+        let (upstreams, slot) = upstreams(&table);
+        let (name, mut places) = places("srv:a.test", &["10.0.0.1:1", "10.0.0.2:1"]);
+        places[1].weight = 3;
+        upstreams.learn_name(&table, &name, &places);
+        let mut lasts: Vec<_> = turns(&slot, 9).into_iter().map(|(last, _)| last).collect();
+        lasts.sort_unstable();
+        assert_eq!(lasts, [1, 1, 2, 2, 2, 2, 2, 2, 9]);
     }
 }

@@ -9,10 +9,11 @@ use worker::telemetry::report::{EndpointGauges, EndpointNumbers};
 
 use super::super::answer;
 use super::super::resource::{AdminContext, Resource};
-use super::super::view::{EndpointView, FailureView, UpstreamView};
+use super::super::view::{EndpointView, FailureView, NameView, UpstreamView};
+use crate::dns::NameStatus;
 use crate::export::cause;
 use crate::export::merge::EndpointSums;
-use crate::node::{Node, Status};
+use crate::node::{EndpointStatus, Node, Status};
 
 pub(super) const fn resource<N: Node>() -> Resource<N> {
     let help = "the upstreams and their endpoints: connections, tries by their end, retries by their \
@@ -28,10 +29,12 @@ pub(super) fn views<N>(context: &AdminContext<N>, status: &Status) -> Vec<Upstre
     // only, and is left out.
     let mut gauges: BTreeMap<(&str, &str), EndpointGauges> = BTreeMap::new();
     let mut states: BTreeMap<(&str, &str), EndpointState> = BTreeMap::new();
+    let mut names: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
     for (upstream, endpoints) in &status.upstreams {
-        for (address, state) in endpoints {
+        for EndpointStatus { address, from, state } in endpoints {
             gauges.entry((upstream, address)).or_default();
             states.insert((upstream, address), *state);
+            names.entry((upstream, address)).or_default().extend(from.clone());
         }
     }
     for block in status.cores.iter().flat_map(|core| core.block.endpoints.iter()) {
@@ -50,6 +53,7 @@ pub(super) fn views<N>(context: &AdminContext<N>, status: &Status) -> Vec<Upstre
             active: 0,
             draining: Vec::new(),
             retries: BTreeMap::new(),
+            names: names_of(status, name),
             endpoints: Vec::new(),
         });
     }
@@ -69,6 +73,7 @@ pub(super) fn views<N>(context: &AdminContext<N>, status: &Status) -> Vec<Upstre
         }
         upstream.endpoints.push(EndpointView {
             address: address.to_owned(),
+            names: names.remove(&(name, address)).unwrap_or_default(),
             state: state.word().to_owned(),
             idle: gauges.idle,
             active: gauges.active,
@@ -83,6 +88,19 @@ pub(super) fn views<N>(context: &AdminContext<N>, status: &Status) -> Vec<Upstre
         });
     }
     upstreams.into_values().collect()
+}
+
+/// The names among the endpoints of an upstream.
+fn names_of(status: &Status, upstream: &str) -> Vec<NameView> {
+    let named = status.named.iter().filter(|(it, _)| it == upstream);
+    let names = named.filter_map(|(_, name)| status.names.iter().find(|it| it.name == *name));
+    let view = |it: &NameStatus| NameView {
+        name: it.name.clone(),
+        addresses: it.addresses as u64,
+        age_seconds: it.answered_ago.map(|it| it.as_secs()),
+        trouble: it.trouble.clone(),
+    };
+    names.map(view).collect()
 }
 
 /// The numbers of a metric that are not 0, by the value of its label.

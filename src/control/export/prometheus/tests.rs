@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use engine::names::ResolutionCounts;
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
 use worker::telemetry::Totals;
@@ -13,6 +14,7 @@ use worker::telemetry::report::{
 };
 
 use super::*;
+use crate::dns::NameStatus;
 use crate::node::CoreStatus;
 
 type Labels = BTreeMap<String, String>;
@@ -156,6 +158,14 @@ fn status() -> Status {
         reloads_refused: 2,
         draining: false,
         upstreams: Vec::new(),
+        names: vec![NameStatus {
+            name: "users.internal:80".to_owned(),
+            addresses: 3,
+            answered_ago: Some(Duration::from_secs(7)),
+            trouble: None,
+            counts: ResolutionCounts { ok: 9, no_name: 0, no_address: 0, failed: 2 },
+        }],
+        named: Vec::new(),
     }
 }
 

@@ -27,7 +27,7 @@ const ADDRESSES: &[Row] = &[
     ("\"fe80::1%eth0\"", "leave out %eth0"),
     ("\"localhost:8080\"", "write \"127.0.0.1:8080\""),
     ("\"localhost\"", "write \"127.0.0.1:8080\""),
-    ("\"users.internal:80\"", "names are not resolved: write the IP address"),
+    ("\"users.internal:80\"", "only `endpoints` may be names: write the IP address"),
     ("\"http://127.0.0.1:80/x\"", "write \"127.0.0.1:80\", without scheme and path"),
     ("\"tcp://127.0.0.1:80\"", "write \"127.0.0.1:80\", without scheme and path"),
     ("\"/run/x.sock\"", "write \"unix:/run/x.sock\""),

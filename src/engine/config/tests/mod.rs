@@ -343,7 +343,7 @@ fn bad_values_are_named_with_what_was_expected() {
         ("::1", "\"[::1]:8080\""),
         ("localhost:80", "\"127.0.0.1:80\""),
         ("http://127.0.0.1:80", "without scheme"),
-        ("users.internal:80", "names are not resolved"),
+        ("users.internal:80", "only `endpoints` may be names"),
     ] {
         says(&SOUND.replace("127.0.0.1:8080", address), &[cure]);
     }

@@ -112,7 +112,7 @@ address = "127.0.0.1:${env:PORT}"
 timeouts.head = "${env:HEAD}"
 limits.headers_max = "${env:HEADERS}"
 [upstreams.users]
-endpoints = ["10.0.0.1:9000", "${env:ENDPOINT}", { address = "${env:ENDPOINT}", weight = 2 }]
+endpoints = ["10.0.0.1:9000", "dns:Users.internal:9000", "${env:ENDPOINT}", { address = "${env:ENDPOINT}", weight = 2 }]
 [routes.users]
 upstream = "users"
 [routes.down]
@@ -137,6 +137,7 @@ cores = "all"
 driver = "auto"
 log = "auto"
 buffer_bytes_max = "256MiB"
+resolvers = []
 
 [admin]
 address = "0.0.0.0:9901"
@@ -153,7 +154,7 @@ limits = { connections_max = 100000, connections_per_client_max = "off", request
 timeouts = { head = "***", body_idle = "30s", idle = "75s", write_idle = "30s", tunnel_idle = "1h", drain = "30s" }
 
 [upstreams.users]
-endpoints = ["10.0.0.1:9000", "***", { address = "***", weight = 2 }]
+endpoints = ["10.0.0.1:9000", "users.internal:9000", "***", { address = "***", weight = 2 }]
 pool = { connections_max = "off", queue_max = "off", queue_timeout = "1s", idle_max = 1024, idle_timeout = "55s" }
 timeouts = { connect = "1s", first_byte = "30s", between_bytes = "30s", total = "off" }
 retry = { tries_max = "all", on = ["connect_failure", "refused_stream", "stale_connection"], methods = "idempotent", budget = "20%", per_try_timeout = "off", back_off = "25ms", body_bytes_max = "64KiB" }
