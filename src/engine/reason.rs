@@ -106,6 +106,9 @@ reasons! {
     RetriedStatus = 502 "retried_status",
     /// The endpoint sent something that is not HTTP/1.1, or a response without a certain end.
     EndpointViolation = 502 "endpoint_violation",
+    /// The head of the endpoint's response is larger than 60 KiB: cookies or debugging headers grow without
+    /// bound, most of the time.
+    EndpointHeadTooLarge = 502 "endpoint_head_too_large",
     /// The endpoint broke off, or sent nothing for `timeouts.between_bytes`, when its response had
     /// already begun to go to the client. The gateway reset the client's connection, so that the
     /// response does not look complete.

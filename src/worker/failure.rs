@@ -103,7 +103,8 @@ impl Failure {
                 Stage::Connect => Reason::ConnectTimeout,
                 _ => Reason::FirstByteTimeout,
             },
-            (Side::Endpoint, Kind::Violation(_) | Kind::HeadTooLarge) => Reason::EndpointViolation,
+            (Side::Endpoint, Kind::Violation(_)) => Reason::EndpointViolation,
+            (Side::Endpoint, Kind::HeadTooLarge) => Reason::EndpointHeadTooLarge,
             (Side::Endpoint, Kind::Closed | Kind::Broken(_) | Kind::BodyTooLarge) => {
                 match self.stage {
                     Stage::Connect => Reason::EndpointRefused,

@@ -143,7 +143,7 @@ fn an_endpoint_with_an_endless_head_is_502() {
         connection.send("HTTP/1.1 200 OK\r\nX: ");
         while connection.try_send("x".repeat(1000)).is_ok() {}
     };
-    assert_answer(script, 502, "endpoint_violation");
+    assert_answer(script, 502, "endpoint_head_too_large");
 }
 
 #[test]
