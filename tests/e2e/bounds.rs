@@ -100,6 +100,41 @@ fn the_last_request_that_a_connection_may_carry_says_so() {
 }
 
 #[test]
+fn the_first_response_of_an_old_connection_says_that_it_closes() {
+    let endpoint = Endpoint::ok();
+    let gateway = limited(&endpoint, "connection_age_max = \"300ms\"");
+    let mut client = gateway.client();
+    let made = Instant::now();
+    let last = loop {
+        let response = client.get("/");
+        assert_eq!(response.status, 200);
+        if response.header("connection") == Some("close") {
+            break made.elapsed();
+        }
+        assert!(made.elapsed() < Duration::from_secs(10), "it goes on");
+    };
+    assert!(last >= Duration::from_millis(300), "{last:?}");
+    client.half_close();
+    client.assert_closed();
+    // One that has fallen quiet stays open for its next request.
+    let mut client = gateway.client();
+    assert_eq!(client.get("/").header("connection"), None);
+    let asked = Instant::now();
+    eventually("it is old and quiet", || asked.elapsed() > Duration::from_millis(900));
+    let response = client.get("/");
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    // One whose exchange takes longer than that is served to the end.
+    let slow = Endpoint::scripted(|mut connection: Connection| {
+        connection.request();
+        std::thread::sleep(Duration::from_millis(400));
+        connection.send(OK);
+    });
+    let gateway = limited(&slow, "connection_age_max = \"300ms\"");
+    let response = gateway.client().get("/");
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+}
+
+#[test]
 fn requests_sent_far_ahead_are_all_answered_in_order() {
     const REQUESTS: usize = 2_000;
     let endpoint = Endpoint::scripted(|mut connection| {

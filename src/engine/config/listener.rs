@@ -63,6 +63,11 @@ section! {
         /// Requests on one connection. The last response says `Connection: close`.
         requests_per_connection_max: Limit<u32> => KeyRule::default(Limit::OFF)
             .within_or_off(1..=1_000_000_000);
+        /// Age of a connection. The first response after it says `Connection: close`, so that clients
+        /// connect again, perhaps to another gateway behind the same load balancer. No exchange is
+        /// cut short.
+        connection_age_max: Limit<Micros> => KeyRule::default(Limit::OFF)
+            .within_or_off(SHORTEST..=LONGEST);
         /// Requests that a client has sent ahead and that are served in a row; then all other
         /// clients have a turn. None is lost: further requests wait in one buffer of at most 64 KiB,
         /// and beyond that with the client.

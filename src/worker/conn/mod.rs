@@ -65,8 +65,10 @@ pub fn serve<N: Net>(
     let open = OpenConnection::count(state, seat);
     let port = Cell::new(open.listener().port);
     let is_new = Cell::new(true);
+    let accepted_at = open.state.core.net.now();
     let client = Cell::new(client);
-    let connection = Connection { open, transport, client, port, is_new, deadline, upload };
+    let connection =
+        Connection { open, transport, client, port, is_new, accepted_at, deadline, upload };
     async move {
         #[cfg(feature = "mux")]
         if connection.core().mux.clients.get() {
@@ -85,6 +87,8 @@ struct Connection<N: Net> {
     port: Cell<Option<u16>>,
     /// No byte has been looked at yet.
     is_new: Cell<bool>,
+    /// When it was accepted.
+    accepted_at: Instant,
     /// The deadline of every wait but those of an upload.
     deadline: Deadline,
     /// The deadline of the direction towards an endpoint, while an exchange runs.
@@ -109,6 +113,13 @@ impl<N: Net> Connection<N> {
 
     /// Whether the connection takes no further request.
     fn ends(&self) -> bool {
+        let age_max = self.listener().settings().limits.connection_age_max.value().0;
+        self.is_drained() || self.core().net.now().micros_since(self.accepted_at) >= age_max
+    }
+
+    /// Whether the connection is to close as soon as it is quiet. An old one is not: a request may
+    /// be on its way, and its response can still say that the connection closes.
+    fn is_drained(&self) -> bool {
         self.core().draining.get() || self.listener().closing.get()
     }
 
@@ -183,7 +194,7 @@ impl<N: Net> Connection<N> {
         let mut readable = pin!(self.transport.readable());
         let came = poll_fn(|cx| {
             // A request that is already here is still served.
-            if self.ends() {
+            if self.is_drained() {
                 return Poll::Ready(self.transport.state() == StreamState::Readable);
             }
             if let Poll::Ready(ready) = readable.as_mut().poll(cx) {

@@ -150,7 +150,7 @@ trusted_proxies = []
 filters = []
 path = "normalise"
 encoded_slash = "keep"
-limits = { connections_max = 100000, connections_per_client_max = "off", requests_per_connection_max = "off", pipelined_max = 4, body_bytes_max = "off", head_bytes_max = "32KiB", headers_max = "***", target_bytes_max = "8KiB" }
+limits = { connections_max = 100000, connections_per_client_max = "off", requests_per_connection_max = "off", connection_age_max = "off", pipelined_max = 4, body_bytes_max = "off", head_bytes_max = "32KiB", headers_max = "***", target_bytes_max = "8KiB" }
 timeouts = { head = "***", body_idle = "30s", idle = "75s", write_idle = "30s", tunnel_idle = "1h", drain = "30s" }
 
 [upstreams.users]
