@@ -40,6 +40,7 @@ mod e2e {
     mod live;
     mod log;
     mod malformed;
+    mod names;
     mod others;
     mod peers;
     mod policy;

@@ -79,10 +79,7 @@ impl Endpoint {
     /// One that runs `script` for each connection. A connection is closed when its script is done
     /// with it.
     pub(crate) fn scripted(script: impl Fn(Connection) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let accept = move || listener.accept().map(|(stream, _)| stream);
-        Self::accepting(accept, address, None, script)
+        Self::at(([127, 0, 0, 1], 0).into(), script)
     }
 
     /// One that answers each request with 200 and `body`, at the Unix socket of this name.
@@ -99,6 +96,23 @@ impl Endpoint {
                 connection.send(&response);
             }
         })
+    }
+
+    /// One that answers each request with 200 and `body`, at this address.
+    pub(crate) fn saying_on(address: SocketAddr, body: &str) -> Self {
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        Self::at(address, move |mut connection| {
+            while connection.next_request().is_some() {
+                connection.send(&response);
+            }
+        })
+    }
+
+    fn at(address: SocketAddr, script: impl Fn(Connection) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let accept = move || listener.accept().map(|(stream, _)| stream);
+        Self::accepting(accept, address, None, script)
     }
 
     fn accepting(

@@ -4,6 +4,7 @@
 //! Invariant: every wait here has a bound. A test fails if it waits longer than [`PATIENCE`].
 
 mod client;
+mod dns;
 mod endpoint;
 mod gateway;
 mod kernel;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, Response, is_request_id};
+pub(crate) use dns::{Mood, NameServer};
 pub(crate) use endpoint::{Connection, Endpoint, Request, SilentAddress};
 pub(crate) use gateway::{Builder, Gateway, config_file, driver, free_address, ready_line, run};
 pub(crate) use kernel::{stay_on_one_cpu, stay_on_the_first_cpu};
