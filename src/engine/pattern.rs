@@ -217,6 +217,17 @@ impl BytesRegex {
         })
     }
 
+    /// Appends `value` to `out` with the first match replaced by `to`, in which `$1` and `${name}` stand
+    /// for groups. Appends nothing and says no where nothing matches.
+    pub fn replace(&self, value: &[u8], to: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(found) = self.0.captures(value) else { return false };
+        let Some(whole) = found.get(0) else { return false };
+        out.extend_from_slice(value.get(..whole.start()).unwrap_or_default());
+        found.expand(to, out);
+        out.extend_from_slice(value.get(whole.end()..).unwrap_or_default());
+        true
+    }
+
     /// The expression as written.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -176,6 +176,36 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// Takes a text apart in which braces that hold no placeholder stand for themselves: style sheets,
+    /// scripts, JSON.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        let (mut parts, mut plain) = (Vec::new(), String::new());
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once('{') {
+            plain.push_str(before);
+            let word = behind.split_once('}');
+            match word.and_then(|(word, behind)| Some((Placeholder::of(word)?, behind))) {
+                Some((placeholder, behind)) => {
+                    if !plain.is_empty() {
+                        parts.push(TemplatePart::Text(std::mem::take(&mut plain)));
+                    }
+                    parts.push(TemplatePart::Placeholder(placeholder));
+                    rest = behind;
+                }
+                None => {
+                    plain.push('{');
+                    rest = behind;
+                }
+            }
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() {
+            parts.push(TemplatePart::Text(plain));
+        }
+        Self(parts)
+    }
+
     /// Its parts in order.
     #[must_use]
     pub fn parts(&self) -> &[TemplatePart] {

@@ -1,5 +1,9 @@
 //! Filters on the way of requests and responses: where they run, in which order, and for which answers.
 
+use std::fs;
+
+use tempfile::NamedTempFile;
+
 use crate::harness::{Client, Endpoint, Gateway};
 
 /// A gateway in front of `endpoint` with these filters, used by the route for everything.
@@ -98,5 +102,118 @@ fn a_change_of_a_filter_holds_for_the_next_request() {
     let applied = gateway.admin("POST", "/v1/config", &says("two"));
     assert_eq!(applied.status, 200, "{}", applied.text());
     assert_eq!(client.get("/").header("x-version"), Some("two"));
+    gateway.stop();
+}
+
+#[test]
+fn a_rewritten_path_goes_to_the_endpoint_and_its_locations_come_back() {
+    let endpoint = Endpoint::answering(
+        "HTTP/1.1 302 Found\r\nLocation: /login?a\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 0\r\n\r\n",
+    );
+    let strip = "[{ type = \"rewrite\", strip_prefix = \"/app\" }]";
+    let log = NamedTempFile::new().unwrap();
+    let section = format!("[access_log]\nto = \"{}\"", log.path().display());
+    let gateway = with(&endpoint, &section, strip);
+    let response = gateway.client().get("/app/1?b=c");
+    assert_eq!(response.header("location"), Some("/app/login?a"));
+    assert_eq!(response.header("set-cookie"), Some("a=b; Path=/app/"));
+    let request = endpoint.only_request();
+    assert_eq!(request.target(), "/1?b=c");
+    assert_eq!(request.header("x-forwarded-prefix"), Some("/app"));
+    gateway.stop();
+    let log = fs::read_to_string(log.path()).unwrap();
+    assert!(log.contains("\"path\":\"/app/1?b=c\""), "{log}");
+}
+
+#[test]
+fn a_body_is_held_until_it_is_whole_and_gets_a_length() {
+    let endpoint = Endpoint::ok();
+    let gateway = with(&endpoint, "", "[{ type = \"buffer\", bytes_max = 10 }]");
+    let mut client = gateway.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    assert_eq!(endpoint.connections(), 0);
+    client.send("5\r\nworld\r\n0\r\n\r\n");
+    assert_eq!(client.response().text(), "ok");
+    let request = endpoint.only_request();
+    assert_eq!(request.text(), "helloworld");
+    assert_eq!(request.header("content-length"), Some("10"));
+    assert!(!request.has("transfer-encoding"));
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhelloworld!\r\n0\r\n\r\n");
+    client.response().assert_is_reply(413, "body_too_large");
+    assert_eq!(endpoint.requests().len(), 1);
+    gateway.stop();
+}
+
+#[test]
+fn a_client_that_waits_for_100_sends_its_body_to_a_filter_that_wants_it() {
+    let endpoint = Endpoint::ok();
+    let gateway = with(&endpoint, "", "[{ type = \"buffer\" }]");
+    let mut client = gateway.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    assert_eq!(client.head().first_line, "HTTP/1.1 100 Continue");
+    client.send("body");
+    assert_eq!(client.response().text(), "ok");
+    let request = endpoint.only_request();
+    assert_eq!(request.text(), "body");
+    assert!(!request.has("expect"));
+    gateway.stop();
+}
+
+#[test]
+fn a_route_may_limit_a_body_more_or_less_than_its_listener() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint])
+        .listener("limits.body_bytes_max = 8")
+        .route("filters = [{ type = \"body_limit\", bytes_max = 4 }]")
+        .start();
+    assert_eq!(gateway.client().post("/", "1234").text(), "ok");
+    gateway.client().post("/", "12345").assert_is_reply(413, "body_too_large");
+    let mut client = gateway.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n");
+    client.response().assert_is_reply(413, "body_too_large");
+    gateway.stop();
+}
+
+#[test]
+fn pages_of_other_origins_learn_what_they_may_do() {
+    let endpoint = Endpoint::ok();
+    let cors = "[{ type = \"cors\", origins = [{ suffix = \".example.org\" }], methods = [\"PUT\"] }, \
+                { type = \"ip_access\", allow = [] }]";
+    let gateway = with(&endpoint, "", cors);
+    let mut client = gateway.client();
+    client.send(
+        "OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example.org\r\n\
+         Access-Control-Request-Method: PUT\r\n\r\n",
+    );
+    let response = client.response();
+    assert_eq!(response.status, 204);
+    assert_eq!(response.header("access-control-allow-methods"), Some("PUT"));
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example.org\r\n\r\n");
+    let refused = client.response();
+    refused.assert_is_reply(403, "address_denied");
+    let allowed = refused.header("access-control-allow-origin");
+    assert_eq!(allowed, Some("https://app.example.org"), "the page may read why");
+    gateway.stop();
+}
+
+#[test]
+fn errors_get_a_page_of_ones_own() {
+    let endpoint = Endpoint::answering("HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops");
+    let page = "[{ type = \"error_page\", statuses = [\"404\", \"500-599\"], endpoint = true, \
+                body = \"<p>{status} {path}</p>\" }]";
+    let gateway = Gateway::in_front_of(&[&endpoint])
+        .listener(&format!("filters = {page}"))
+        .route("match = { path_prefix = \"/app\" }")
+        .start();
+    let mut client = gateway.client();
+    for (path, status) in [("/app/<", 500), ("/none", 404), ("/app", 500)] {
+        let path = path.replace('<', "%3C");
+        let response = client.get(&path);
+        assert_eq!(
+            (response.status, response.header("content-type")),
+            (status, Some("text/html; charset=utf-8"))
+        );
+        assert_eq!(response.text(), format!("<p>{status} {path}</p>"));
+    }
     gateway.stop();
 }

@@ -95,14 +95,19 @@ const ROWS: &[AdviceRow] = &[
     ),
     other(
         WITH_FILTERS,
+        "cors error_page error_pages buffer",
+        "write a filter of this type: filters = [{ type = \"cors\", origins = [\"https://a.example\"] }]",
+    ),
+    other(
+        WITH_FILTERS,
         "allow deny ip_allow ip_access",
         "write filters = [{ type = \"ip_access\", allow = [\"10.0.0.0/8\"] }]",
     ),
     missing(
         WITH_FILTERS,
         "rate_limit ratelimit rate_limits limit_req throttle jwt auth auth_basic \
-         basic_auth auth_request forward_auth api_key acl cors gzip compress \
-         compression cache error_page error_pages mirror fault buffer quota",
+         basic_auth auth_request forward_auth api_key acl gzip compress \
+         compression cache mirror fault quota",
         IN_ENDPOINT,
     ),
     missing(TOP, "consumers credentials users", IN_ENDPOINT),
@@ -271,11 +276,11 @@ const ROWS: &[AdviceRow] = &[
         "write address = \"127.0.0.1:9000\"",
     ),
     // Routes.
-    missing(
+    other(
         ROUTE,
         "strip_prefix strip_path rewrite replace_path prefix_rewrite add_prefix \
          path_rewrite rewrite_path",
-        "let the endpoint serve the path as clients send it",
+        "write filters = [{ type = \"rewrite\", strip_prefix = \"/users\" }]",
     ),
     missing(ROUTE, "limits", "write `limits` in the listener"),
     other(ROUTE, "retry retries", RETRY),

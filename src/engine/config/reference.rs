@@ -125,6 +125,18 @@ mod tests {
         assert_eq!(model.document, parsed(required).document);
     }
 
+    /// The keys of the filter under this header that exclude an earlier one.
+    fn choices_of(header: &str) -> Vec<&'static str> {
+        let document = Document::section();
+        let filters = document.keys.iter().find(|key| key.name == "filters").unwrap();
+        let Shape::Named(inner) = &filters.shape else { panic!("filters have names") };
+        let Shape::Tagged(tagged) = &**inner else { panic!("filters have types") };
+        let tables = tagged.tables.iter();
+        let tables = tables.filter(|(tag, _)| header == format!("#[filters.{tag}]"));
+        let choices = tables.flat_map(|(_, section)| &section.choices);
+        choices.flat_map(|choice| choice.keys.iter().skip(1).copied()).collect()
+    }
+
     #[test]
     fn every_line_that_is_commented_out_is_sound() {
         let text = sample();
@@ -149,6 +161,12 @@ mod tests {
                 };
                 end += lines[index..].iter().take_while(|line| belongs(line)).count();
             }
+            // Of keys that exclude each other, the first one of a table is tried.
+            let choices = choices_of(lines[index - 1]);
+            let excluded = |at: usize| {
+                let key = lines[at].strip_prefix('#').and_then(|line| line.split_once(" = "));
+                at >= index && choices.iter().any(|it| key.is_some_and(|(key, _)| *it == key))
+            };
             let made: Vec<String> = lines
                 .iter()
                 .enumerate()
@@ -156,7 +174,7 @@ mod tests {
                     group.is_none_or(|(_, gone)| gone.is_empty() || !line.starts_with(gone))
                 })
                 .map(|(at, line)| {
-                    let on = (index - 1..end).contains(&at) && is_code(line);
+                    let on = (index - 1..end).contains(&at) && is_code(line) && !excluded(at);
                     line.strip_prefix('#').filter(|_| on).unwrap_or(line).to_owned()
                 })
                 .collect();

@@ -19,6 +19,8 @@ mod hooks;
 mod registry;
 mod request;
 mod response;
+#[cfg(test)]
+mod testing;
 mod used;
 
 pub use body::{BodyFilter, BodyVerdict, BodyWish};
@@ -33,7 +35,12 @@ use crate::keys::Spanned;
 // Every type of filter. The modules are declared by the macro, which `cargo fmt` does not follow:
 // scripts/ci.sh formats them by their names.
 registry::registry! {
+    body_limit::BodyLimit = "body_limit";
+    buffer::Buffer = "buffer";
+    cors::Cors = "cors";
+    error_page::ErrorPage = "error_page";
     ip_access::IpAccess = "ip_access";
     request_headers::RequestHeaders = "request_headers";
     response_headers::ResponseHeaders = "response_headers";
+    rewrite::Rewrite = "rewrite";
 }

@@ -59,7 +59,7 @@ pub fn encode_request(head: &RequestHead, length: BodyLength, out: &mut [u8]) ->
                 writer.put(head.method.name().as_bytes())?;
             }
             writer.put(b" ")?;
-            writer.span(head.line.path_and_query)?;
+            writer.span(head.line.target_to_send())?;
             writer.put(b" HTTP/1.1\r\n")?;
         }
     }

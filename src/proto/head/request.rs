@@ -117,6 +117,8 @@ pub(crate) struct RequestLine {
     pub(crate) upgrade: Span,
     /// The protocol that the endpoint is asked to switch to; empty if it is asked for none.
     pub(crate) switch_to: Span,
+    /// The target for the endpoint, where it is another one than `path_and_query`; else empty.
+    pub(crate) rewritten: Span,
     /// The authority for the endpoint, where it is another one than `authority`; else empty.
     pub(crate) rewritten_authority: Span,
     /// The line, if it is as encoding would write it.
@@ -128,6 +130,12 @@ pub(crate) struct RequestLine {
 }
 
 impl RequestLine {
+    /// The target for the endpoint.
+    #[inline]
+    pub(crate) const fn target_to_send(&self) -> Span {
+        if self.rewritten.len == 0 { self.path_and_query } else { self.rewritten }
+    }
+
     /// The authority for the endpoint.
     #[inline]
     pub(crate) const fn authority_to_send(&self) -> Span {
@@ -284,6 +292,30 @@ impl RequestHead {
             self.line.path_len = path_len;
             self.line.verbatim = None;
         }
+        Ok(())
+    }
+
+    /// The target to send on: the one that the client asked for, or the one that was put in its
+    /// place.
+    #[inline]
+    #[must_use]
+    pub fn target_to_send(&self) -> &[u8] {
+        self.line.target_to_send().of(self.headers.bytes())
+    }
+
+    /// Puts another target in the place of the one that the client asked for. Only the endpoint
+    /// sees it: [`RequestHead::path`] stays as it was.
+    ///
+    /// # Errors
+    /// When `target` is not a path with a sound query (RFC 9112 3.2.1); the head is then unchanged.
+    pub fn rewrite_target(&mut self, target: &[u8]) -> Result<(), Violation> {
+        uri::scan_path_and_query(target)?;
+        let rewritten = self.headers.append_loose(target);
+        if rewritten.len == 0 {
+            return Err(Violation::Target);
+        }
+        self.line.rewritten = rewritten;
+        self.line.verbatim = None;
         Ok(())
     }
 

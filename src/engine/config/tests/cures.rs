@@ -129,7 +129,7 @@ const ROUTE: &[Row] = &[
     ("match = { path_prefix = \"/x/*\" }", "leave the star out"),
     ("match = { path = \"/a\", path_prefix = \"/a\" }", "leave one of them out"),
     ("match = { path_regex = \"/a\" }", "write a route for each path"),
-    ("strip_prefix = \"/x\"", "let the endpoint serve the path"),
+    ("strip_prefix = \"/x\"", "write filters = [{ type = \"rewrite\""),
     ("rate_limit = \"5/s\"", "do it in the endpoint"),
     ("path = \"/x\"", "put it into `match`"),
     ("redirect = \"https://x\"", "leave one of them out"),
