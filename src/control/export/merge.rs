@@ -3,9 +3,10 @@
 //! Totals and gauges of a core are kept by the node; here is what comes in pieces: the blocks of
 //! routes. A scrape reads this and nothing else.
 //!
-//! Invariant: a count that came in stays, also when its route is gone, and is in one series only.
-//! Invariant: routes are only ever added, at the end: a scrape that goes through them in steps
-//! misses none that was there when it began.
+//! Invariant: a count that came in stays, also when its route or endpoint is gone, and is in one
+//! series only.
+//! Invariant: a route or an endpoint keeps its place for as long as it has series: a scrape that goes
+//! through them in steps misses none.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -36,6 +37,13 @@ pub(crate) const ENDED_MAX: usize = 50_000;
 /// Endpoints with series of their own; each has some 20.
 pub(crate) const ENDPOINTS_MAX: usize = 10_000;
 
+/// An endpoint that no core has reported for this long loses its series: addresses of a name come and
+/// go for months. Long enough for every monitoring system to have read its last counts.
+const ENDPOINT_KEPT: Duration = Duration::from_secs(10 * 60);
+
+/// How often to look for such endpoints.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
 /// A core that has not reported for this long does nothing, as far as anybody knows. Reports come
 /// once a second.
 const RATE_AGE_MAX: Duration = Duration::from_secs(5);
@@ -49,7 +57,12 @@ pub(crate) struct Merge {
     /// Combinations in all.
     ended: usize,
     rates: BTreeMap<usize, Rate>,
-    endpoints: Vec<EndpointSums>,
+    /// `None` is the place of an endpoint that is forgotten, to be used again.
+    endpoints: Vec<Option<EndpointSums>>,
+    /// Such places.
+    free: Vec<usize>,
+    /// When endpoints were forgotten last.
+    forgot: Option<Instant>,
     /// Places in `endpoints`, by upstream and endpoint.
     endpoints_by_name: HashMap<Box<str>, HashMap<Box<str>, usize>>,
 }
@@ -65,6 +78,8 @@ pub(crate) struct EndpointSums {
     pub(crate) counts: EndpointCounts,
     /// Its last failure, and when it was in seconds since 1970.
     pub(crate) last_failure: Option<(u64, Failure)>,
+    /// When a core reported it last.
+    seen: Instant,
 }
 
 /// What one route has counted, on all cores.
@@ -125,7 +140,12 @@ impl Merge {
             self.add(block);
         }
         for block in report.endpoints.iter() {
-            self.add_endpoint(block);
+            self.add_endpoint(block, now);
+        }
+        let forgot = *self.forgot.get_or_insert(now);
+        if now.saturating_duration_since(forgot) >= FORGET_EVERY {
+            self.forgot = Some(now);
+            self.forget_endpoints(now);
         }
     }
 
@@ -146,9 +166,14 @@ impl Merge {
         &self.routes
     }
 
-    /// Everything counted by endpoint. Only ever grows at its end.
-    pub(crate) fn endpoints(&self) -> &[EndpointSums] {
-        &self.endpoints
+    /// Everything counted by endpoint.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &EndpointSums> {
+        self.endpoints.iter().flatten()
+    }
+
+    /// The endpoint at a place, if there is one; none: there are no more places.
+    pub(crate) fn endpoint_at(&self, place: usize) -> Option<Option<&EndpointSums>> {
+        self.endpoints.get(place).map(Option::as_ref)
     }
 
     /// How many requests a second ended on a core between its last two reports.
@@ -201,41 +226,88 @@ impl Merge {
         }
     }
 
-    fn add_endpoint(&mut self, block: &EndpointBlock) {
+    fn add_endpoint(&mut self, block: &EndpointBlock, now: Instant) {
         let EndpointNumbers { counts, last_failure, .. } = block.numbers;
-        let index = self.endpoint_index(&block.upstream, &block.endpoint);
-        let Some(sums) = self.endpoints.get_mut(index) else { return };
+        let index = self.endpoint_index(&block.upstream, &block.endpoint, now);
+        let Some(Some(sums)) = self.endpoints.get_mut(index) else { return };
         sums.counts += counts;
+        sums.seen = now;
         if let Some(failure) = last_failure {
             sums.last_failure = Some((unix_seconds(), failure));
         }
     }
 
     /// The place of an endpoint, or of the one that stands for all beyond the bound.
-    fn endpoint_index(&mut self, upstream: &str, endpoint: &str) -> usize {
+    fn endpoint_index(&mut self, upstream: &str, endpoint: &str, now: Instant) -> usize {
         let known = |upstream: &str, endpoint: &str| {
             self.endpoints_by_name.get(upstream)?.get(endpoint).copied()
         };
         if let Some(index) = known(upstream, endpoint) {
             return index;
         }
-        let (upstream, endpoint) = match self.endpoints.len() < ENDPOINTS_MAX {
+        let has_room = !self.free.is_empty() || self.endpoints.len() < ENDPOINTS_MAX;
+        let (upstream, endpoint) = match has_room {
             true => (upstream, endpoint),
             false => match known(OTHER, OTHER) {
                 Some(index) => return index,
                 None => (OTHER, OTHER),
             },
         };
-        let index = self.endpoints.len();
+        let free = self.free.pop();
+        self.add_sums(free, upstream, endpoint, now)
+    }
+
+    /// Gives an endpoint a place: a free one, or one more.
+    fn add_sums(
+        &mut self,
+        free: Option<usize>,
+        upstream: &str,
+        endpoint: &str,
+        now: Instant,
+    ) -> usize {
+        let index = free.unwrap_or(self.endpoints.len());
         let of_upstream = self.endpoints_by_name.entry(upstream.into()).or_default();
         of_upstream.insert(endpoint.into(), index);
-        self.endpoints.push(EndpointSums {
+        let sums = Some(EndpointSums {
             upstream: upstream.into(),
             endpoint: endpoint.into(),
             counts: EndpointCounts::default(),
             last_failure: None,
+            seen: now,
         });
+        match self.endpoints.get_mut(index) {
+            Some(place) => *place = sums,
+            None => self.endpoints.push(sums),
+        }
         index
+    }
+
+    /// Forgets endpoints that no core has reported for long. Their counts move to the series that
+    /// stands for all former endpoints of their upstream, so that sums over an upstream never shrink.
+    fn forget_endpoints(&mut self, now: Instant) {
+        for index in 0..self.endpoints.len() {
+            let gone = self.endpoints.get_mut(index).and_then(|place| {
+                place.take_if(|it| {
+                    now.saturating_duration_since(it.seen) > ENDPOINT_KEPT && *it.endpoint != *OTHER
+                })
+            });
+            let Some(gone) = gone else { continue };
+            let known = self.endpoints_by_name.get_mut(&gone.upstream).and_then(|of_upstream| {
+                of_upstream.remove(&gone.endpoint);
+                of_upstream.get(OTHER).copied()
+            });
+            let heir = match known {
+                Some(heir) => {
+                    self.free.push(index);
+                    heir
+                }
+                // The place that has just become free serves for it.
+                None => self.add_sums(Some(index), &gone.upstream, OTHER, now),
+            };
+            if let Some(Some(heir)) = self.endpoints.get_mut(heir) {
+                heir.counts += gone.counts;
+            }
+        }
     }
 
     /// The place of a route, or of the one that stands for all that came too late.
@@ -365,6 +437,46 @@ mod tests {
         }
         assert_eq!(merge.ended, ENDED_MAX);
         assert!(merge.routes().iter().skip(1).all(|it| all(it) == 128));
+    }
+
+    /// A report of the endpoints of `users` at these addresses, each with a response.
+    fn with_endpoints(addresses: &[&str]) -> CoreBlock {
+        let mut block = report(0, 0, []);
+        for address in addresses {
+            let counts = EndpointCounts { responses_2xx: 1, ..EndpointCounts::default() };
+            let numbers = EndpointNumbers { counts, ..EndpointNumbers::default() };
+            block.endpoints.add(|it| it.set("users", address, numbers));
+        }
+        block
+    }
+
+    #[test]
+    fn an_endpoint_that_is_gone_for_long_leaves_its_counts_to_its_upstream() {
+        let (mut merge, start) = (merge(), Instant::now());
+        let mut now = start;
+        let mut serve = |merge: &mut Merge, minutes: u64, addresses: &[&str]| {
+            for _ in 0..minutes {
+                now += FORGET_EVERY;
+                merge.counts(&with_endpoints(addresses), now);
+            }
+        };
+        let counts = |merge: &Merge| -> Vec<_> {
+            merge.endpoints().map(|it| (it.endpoint.to_string(), it.counts.tries())).collect()
+        };
+        let pairs = |pairs: &[(&str, u64)]| -> Vec<_> {
+            pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        };
+        serve(&mut merge, 1, &["a", "b"]);
+        serve(&mut merge, 10, &["b"]);
+        assert_eq!(counts(&merge), pairs(&[("a", 1), ("b", 11)]), "it is kept for a while");
+        serve(&mut merge, 1, &["b"]);
+        assert_eq!(counts(&merge), pairs(&[(OTHER, 1), ("b", 12)]));
+        // The next one that goes has a place to leave its counts to, and its own is used again.
+        serve(&mut merge, 11, &["c"]);
+        assert_eq!(counts(&merge), pairs(&[(OTHER, 13), ("c", 11)]));
+        serve(&mut merge, 1, &["c", "a"]);
+        assert_eq!(counts(&merge), pairs(&[(OTHER, 13), ("a", 1), ("c", 12)]));
+        assert_eq!(merge.endpoint_at(3).map(|_| ()), None);
     }
 
     #[test]

@@ -243,7 +243,7 @@ pub(crate) fn families(scrape: &Scrape<'_>) -> Vec<Family> {
         .flat_map(|block| block.endpoints.iter())
         .map(|it| (vec![&*it.upstream, &*it.endpoint], it.numbers.gauges))
         .collect();
-    let tries = scrape.merge.endpoints().iter();
+    let tries = scrape.merge.endpoints();
     let tries: Objects<'_, _> =
         tries.map(|it| (vec![&*it.upstream, &*it.endpoint], it.counts)).collect();
     let own = OWN.iter().map(|own| (&own.metric, (own.samples)(scrape)));
@@ -357,7 +357,9 @@ workers have reported, once a second; it touches no data core. Counters start at
 and never go backwards, not for routes that are gone either.
 
 Labels are bounded: {ROUTES_MAX} routes have series of their own, with {ROUTE_ENDED_MAX} combinations of listener,
-status and reason each and {ENDED_MAX} in all; {ENDPOINTS_MAX} endpoints have series too. Later ones count under `{OTHER}`. A request that no route
+status and reason each and {ENDED_MAX} in all; {ENDPOINTS_MAX} endpoints have series too. Later ones count under `{OTHER}`. An endpoint
+that no core has known for 10 minutes loses its series; its counts move to the endpoint `{OTHER}` of
+its upstream, so that sums by upstream never shrink. A request that no route
 took has the empty route, a response of an endpoint the empty reason; other reasons are those of
 [reasons.md](reasons.md). Status 499 means that nobody was left to answer.
 

@@ -78,7 +78,9 @@ impl Exposition {
     /// Renders the samples of the object at `index`; `false` when there is none any more.
     fn object(&self, text: &mut Text, family: Many, merge: &Merge, index: usize) -> bool {
         if let Many::Endpoint(row) = family {
-            let Some(it) = merge.endpoints().get(index) else { return false };
+            let Some(it) = merge.endpoint_at(index) else { return false };
+            // Nobody has the place at the moment.
+            let Some(it) = it else { return true };
             let labels = [it.upstream.to_string(), it.endpoint.to_string()];
             for sample in metrics::samples(row, &labels, &it.counts) {
                 text.sample(&row.metric, &sample);

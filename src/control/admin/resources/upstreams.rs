@@ -43,7 +43,7 @@ pub(super) fn views<N>(context: &AdminContext<N>, status: &Status) -> Vec<Upstre
     }
     let merge = context.counted.merge.borrow();
     let sums: BTreeMap<(&str, &str), &EndpointSums> =
-        merge.endpoints().iter().map(|it| ((&*it.upstream, &*it.endpoint), it)).collect();
+        merge.endpoints().map(|it| ((&*it.upstream, &*it.endpoint), it)).collect();
     let mut upstreams: BTreeMap<&str, UpstreamView> = BTreeMap::new();
     let configured = status.upstreams.iter().map(|(name, _)| &**name);
     for name in configured.chain(gauges.keys().map(|&(name, _)| name)) {
