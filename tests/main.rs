@@ -56,6 +56,7 @@ mod e2e {
     mod streaming;
     mod systemd;
     mod timeouts;
+    mod tls;
     mod truncation;
     mod tunnels;
     mod unix;

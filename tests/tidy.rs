@@ -33,6 +33,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ("monoio::", &["src/worker/net/monoio.rs"]),
     ("io_uring::", &["src/worker/net/monoio.rs", "bench/floor.rs"]),
     ("httparse::", &["bench/", "tests/fuzz/second.rs"]),
+    (
+        "rustls::",
+        &[
+            "src/worker/tls/",
+            "src/worker/conn/tls.rs",
+            "src/worker/upstream/tls.rs",
+            "tests/harness/",
+        ],
+    ),
     ("tokio::", &["src/control/"]),
     ("hyper::", &["src/control/admin/"]),
 ];

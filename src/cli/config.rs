@@ -7,7 +7,7 @@ use std::path::Path;
 
 use control::Configuration;
 use control::source;
-use engine::config::{DIAGNOSTICS_SHOWN_MAX, Diagnostic, Model, SOURCE_BYTES_MAX, parse, summary};
+use engine::config::{DIAGNOSTICS_SHOWN_MAX, Diagnostic, Model, SOURCE_BYTES_MAX, summary};
 
 /// Why there is no model.
 pub(super) enum Unusable {
@@ -32,7 +32,7 @@ pub(super) fn load(file: &Path) -> Result<Configuration, Unusable> {
         }
         None => (source::read(file).sources.map_err(Unusable::File)?, Some(file.to_owned())),
     };
-    let model = parse(&sources).map_err(Unusable::Text)?;
+    let model = control::check(&sources).map_err(Unusable::Text)?;
     Ok(Configuration { sources, model, file: path })
 }
 

@@ -413,9 +413,12 @@ impl Job {
                 "a running gateway cannot change {keys}: leave {pronoun} as before, or restart"
             )));
         }
-        let warnings = model.warnings.clone();
         let changes = Changes::between(&live.model.document, &model.document);
-        let draft = Draft::compile(sources, model, live.number + 1, live.identities.clone());
+        let identities = live.identities.clone();
+        let next = (live.number + 1, unix_seconds());
+        let draft = Draft::compile(sources, model, next, identities, Some(&live.tls));
+        let draft = draft.map_err(Refused::Diagnostics)?;
+        let warnings = draft.warnings().to_vec();
         if self.dry_run {
             return Ok(HelperResult::Sound(warnings));
         }

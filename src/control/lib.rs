@@ -15,7 +15,9 @@
 
 pub mod admin;
 mod apply;
+mod certificates;
 mod changes;
+mod check;
 mod dns;
 mod error;
 mod export;
@@ -37,5 +39,6 @@ mod unix_socket;
 mod version;
 mod watched;
 
+pub use check::check;
 pub use error::Error;
 pub use options::{Configuration, Options};

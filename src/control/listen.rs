@@ -279,6 +279,7 @@ mod tests {
             address: address.parse().unwrap(),
             paths: proto::path::Rules::default(),
             limits: ListenerLimits::default(),
+            tls: None,
             proxy_protocol: ProxyProtocol::Off,
             trusted_proxies: Box::default(),
             filters: Box::default(),

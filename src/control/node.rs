@@ -101,6 +101,8 @@ pub(crate) struct Status {
     pub(crate) cores: Vec<CoreStatus>,
     /// Its listeners as configured, each with the address that it has (not port 0).
     pub(crate) listeners: Vec<(String, String)>,
+    /// Its certificates by name, and when each expires, in seconds since 1970.
+    pub(crate) certificates: Vec<(String, u64)>,
     /// The last change that was taken or refused: when, in seconds since 1970, and the version that
     /// it made or the reason.
     pub(crate) last_reload: Option<(u64, Result<u64, String>)>,
@@ -162,6 +164,6 @@ impl Status {
 impl CoreStatus {
     /// Client connections open.
     pub(crate) fn connections(&self) -> u64 {
-        self.block.listeners.iter().map(|(_, it)| it.connections).sum()
+        self.block.listeners.iter().map(|it| it.gauges.connections).sum()
     }
 }

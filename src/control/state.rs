@@ -406,6 +406,7 @@ impl State {
             driver: self.driver.clone(),
             cores: self.cores.iter().enumerate().map(core).collect(),
             listeners: self.live.listeners.iter().map(listener).collect(),
+            certificates: self.live.tls.expiries.clone(),
             last_reload: self.last_reload.clone(),
             is_posted: self.is_posted(),
             reloads_ok: self.reloads.ok,

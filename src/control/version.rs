@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::address::Address;
-use engine::config::{Model, Sources};
+use engine::config::{Diagnostic, Model, Sources};
 use engine::names::{Answers, DnsName};
-use engine::snapshot::{Identities, ListenerId, ListenerSettings, Snapshot, compile};
+use engine::snapshot::{Companion, Identities, ListenerId, ListenerSettings, Snapshot, compile};
 use worker::net::monoio::BoundSocket;
 
 use crate::Error;
+use crate::certificates::{self, LiveCertificates};
 use crate::dns::names_of;
 use crate::listen::{ListenAddress, bind};
 use crate::unix_socket::SharedSocket;
@@ -32,6 +33,8 @@ pub(crate) struct Live {
     pub(crate) model: Model,
     /// Which ids its objects have, and which are spent.
     pub(crate) identities: Identities,
+    /// Its certificates.
+    pub(crate) tls: LiveCertificates,
     /// Its listeners, in the order of the table.
     pub(crate) listeners: Vec<Listening>,
 }
@@ -59,6 +62,7 @@ pub(crate) struct Draft {
     sources: Sources,
     model: Model,
     identities: Identities,
+    tls: LiveCertificates,
     pub(crate) table: Snapshot,
 }
 
@@ -79,17 +83,33 @@ pub(crate) struct Part {
 }
 
 impl Draft {
-    /// Compiles version `number`; `identities` are those of the version before.
+    /// Compiles version `number`, at `now` in seconds since 1970; `identities` and `before` are those of the version before. Errors are
+    /// the mistakes in certificates.
     pub(crate) fn compile(
         sources: Sources,
         model: Model,
-        number: u64,
+        (number, now): (u64, u64),
         mut identities: Identities,
-    ) -> Self {
-        let table = compile(&model, number, &mut identities);
+        before: Option<&LiveCertificates>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let mut model = model;
+        let mut table = compile(&model, number, &mut identities);
+        let made = certificates::make(&sources, &model, &table, before, now)?;
+        model.add_warnings(made.warnings);
+        table.companion = Companion::new(Arc::clone(&made.certificates.table));
         // These are kept only if the version goes live.
         identities.settle(&table);
-        Self { sources, model, identities, table }
+        Ok(Self { sources, model, identities, table, tls: made.certificates })
+    }
+
+    /// Its content.
+    pub(crate) fn into_model(self) -> Model {
+        self.model
+    }
+
+    /// The warnings about it.
+    pub(crate) fn warnings(&self) -> &[Diagnostic] {
+        &self.model.warnings
     }
 
     /// Binds the listeners that are not among those `before`. `ours` are all places at which
@@ -100,7 +120,7 @@ impl Draft {
         ours: &[ListenAddress],
         cores: usize,
     ) -> Result<Prepared, Error> {
-        let Self { sources, model, identities, table } = self;
+        let Self { sources, model, identities, table, tls } = self;
         let known = |id| before.iter().find(|it| it.id == id);
         let new: Vec<_> = table.listeners.iter().filter(|it| known(it.id).is_none()).collect();
         let bound = bind(&new, cores, ours)?;
@@ -119,7 +139,7 @@ impl Draft {
             listeners: ids.iter().copied().zip(sockets).collect(),
         });
         let parts = parts.collect();
-        Ok(Prepared { live: Live { number, sources, model, identities, listeners }, parts })
+        Ok(Prepared { live: Live { number, sources, model, identities, tls, listeners }, parts })
     }
 }
 

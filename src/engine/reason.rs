@@ -92,6 +92,9 @@ reasons! {
     /// A PROXY protocol header began and was not complete within `timeouts.head` of the listener. The
     /// gateway closed the connection without an answer.
     ProxyHeaderTimeout = 408 "proxy_header_timeout",
+    /// The client speaks HTTP without TLS on a listener that has `tls`. The gateway answered in clear
+    /// text. Write `https://` in place of `http://`, or connect to a listener without TLS.
+    PlainHttp = 400 "plain_http",
     /// The client closed its connection before it had its response. The gateway never sends this
     /// status: it marks in logs and metrics that no client was left to answer.
     ClientGone = 499 "client_gone",

@@ -18,6 +18,7 @@ use crate::net::buffer::BufferPool;
 use crate::spares::Spares;
 use crate::telemetry::reporter::{Outbox, Reporter};
 use crate::telemetry::{Counters, Totals};
+use crate::tls::turns::Turns;
 
 /// Which core of how many, and its part of the limits of the node.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +67,8 @@ pub struct Core<N: Net> {
     pub request_ids: RefCell<Generator>,
     /// Its way to the control thread.
     pub reporter: Rc<Reporter>,
+    /// The order in which TLS handshakes compute.
+    pub turns: Turns,
     /// Its part of the node.
     pub share: CoreShare,
     /// Client connections open now.
@@ -107,6 +110,7 @@ impl<N: Net> Core<N> {
             response_heads: Spares::default(),
             request_ids: RefCell::new(Generator::new(share.seed)),
             reporter: Rc::new(Reporter::new(share.core, outbox)),
+            turns: Turns::default(),
             share,
             connections: Cell::new(0),
             endpoint_connections: Rc::default(),

@@ -35,6 +35,7 @@ pub mod snapshot;
 pub mod spares;
 pub mod state;
 pub mod telemetry;
+pub mod tls;
 pub mod transport;
 pub mod upstream;
 

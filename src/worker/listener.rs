@@ -14,6 +14,7 @@ use engine::snapshot::{ListenerId, ListenerSettings};
 
 use crate::core::CoreShare;
 use crate::pressure::IdleList;
+use crate::telemetry::tls::TlsTally;
 
 /// A listener as one core sees it, for as long as it is bound or has connections. Its settings
 /// change under the connections that it has.
@@ -28,6 +29,8 @@ pub struct ListenerSlot {
     pub closing: Cell<bool>,
     /// Those of its connections that are idle.
     pub idle: IdleList,
+    /// Its TLS handshakes.
+    pub tls: TlsTally,
     connections: Cell<usize>,
     /// Those of them that have become tunnels.
     tunnels: Cell<usize>,
@@ -49,6 +52,7 @@ impl ListenerSlot {
             share,
             closing: Cell::new(false),
             idle: IdleList::default(),
+            tls: TlsTally::default(),
             connections: Cell::new(0),
             tunnels: Cell::new(0),
             connections_max: Cell::new(share.of(settings.limits.connections_max.count())),

@@ -350,7 +350,7 @@ impl<N: Net> Link<N> {
             self.wake(id);
         }
         self.closed.set(true);
-        self.transport.shutdown_write();
+        self.transport.shutdown_write().await;
         self.linger.arm(self.net.now(), LINGER_MICROS);
     }
 

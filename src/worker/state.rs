@@ -18,7 +18,7 @@ use crate::message::Fact;
 use crate::net::{Listener, Net};
 use crate::slots::{Kept, KeptSlot};
 use crate::snapshot::CoreSnapshot;
-use crate::telemetry::report::{Gauges, ListenerGauges, RouteBlock};
+use crate::telemetry::report::{Gauges, ListenerBlock, ListenerGauges, RouteBlock};
 use crate::telemetry::reporter::Outbox;
 use crate::upstream::Upstreams;
 
@@ -247,7 +247,8 @@ impl<N: Net> CoreState<N> {
                 let slot = &bound.slot;
                 let connections = slot.connections() as u64;
                 let gauges = ListenerGauges { connections, tunnels: slot.tunnels() as u64 };
-                block.listeners.push((slot.id, gauges));
+                let tls = slot.settings().tls.is_some().then(|| slot.tls.totals());
+                block.listeners.push(ListenerBlock { id: slot.id, gauges, tls });
             });
             self.upstreams.report(&mut block.endpoints);
             let snapshot = self.snapshot();

@@ -13,6 +13,7 @@ mod process;
 mod skip;
 mod socket;
 mod software;
+mod tls;
 
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ pub(crate) use process::{Process, ringway};
 pub(crate) use skip::skip;
 pub(crate) use socket::{Cut, End};
 pub(crate) use software::{Server, assert_prints_ok, can_run, python};
+pub(crate) use tls::{Authority, TLS12, TLS13, TlsClient};
 
 /// How long a test waits for anything before it fails. Far more than anything takes here: it only
 /// has to end a test that hangs, on the slowest machine.

@@ -180,7 +180,7 @@ impl Conversation<'_> {
             self.send_piecewise(&self.encode(id, random), random).await?;
         }
         match self.script.ending {
-            Ending::HalfClose => self.wire.stream.shutdown_write(),
+            Ending::HalfClose => self.wire.stream.shutdown_write().await,
             Ending::Garbage => {
                 self.turn(self.script.requests.len()).await?;
                 let garbage: &[u8] = [
@@ -217,7 +217,7 @@ impl Conversation<'_> {
         self.send_piecewise(&bytes[early..], random).await?;
         if plan.ends == TunnelEnding::Both {
             self.model.ends(id, true, bytes.len());
-            self.wire.stream.shutdown_write();
+            self.wire.stream.shutdown_write().await;
         }
         self.sent_all.set(true);
         self.bell.ring();

@@ -241,7 +241,7 @@ impl EndpointConnection<'_> {
                 }
             } else if plan.ends == TunnelEnding::Both {
                 model.ends(id, false, bytes.len());
-                wire.stream.shutdown_write();
+                wire.stream.shutdown_write().await;
             }
             sent_all.set(true);
             bell.ring();

@@ -143,8 +143,8 @@ impl Stream for PanickingNet<SimStream> {
         self.inner.try_write(bytes)
     }
 
-    fn shutdown_write(&self) {
-        self.inner.shutdown_write();
+    async fn shutdown_write(&self) {
+        self.inner.shutdown_write().await;
     }
 
     fn abort(&self) {

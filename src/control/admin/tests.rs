@@ -18,7 +18,7 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 use worker::telemetry::Totals;
 use worker::telemetry::report::{
-    CoreBlock, EndpointGauges, EndpointNumbers, ListenerGauges, RouteBlock,
+    CoreBlock, EndpointGauges, EndpointNumbers, ListenerBlock, ListenerGauges, RouteBlock,
 };
 
 use super::client::{Client, NodeAddress};
@@ -35,7 +35,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn block() -> CoreBlock {
     let mut block = CoreBlock {
         totals: Totals { requests: 20, ..Totals::default() },
-        listeners: vec![(ListenerId(0), ListenerGauges { connections: 5, tunnels: 0 })],
+        listeners: vec![ListenerBlock {
+            id: ListenerId(0),
+            gauges: ListenerGauges { connections: 5, tunnels: 0 },
+            tls: None,
+        }],
         ..CoreBlock::default()
     };
     let gauges = EndpointGauges { idle: 2, active: 1, in_flight: 1 };
@@ -83,6 +87,7 @@ impl Node for FakeNode {
                 busy_ratio: 0.5,
             }],
             listeners: vec![("web".to_owned(), "127.0.0.1:8080".to_owned())],
+            certificates: vec![("site".to_owned(), 1_800_000_000)],
             last_reload: Some((1_700_000_001, Err("no".to_owned()))),
             is_posted: false,
             reloads_ok: 6,

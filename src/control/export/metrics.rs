@@ -15,6 +15,7 @@ use engine::names::ResolutionCounts;
 use worker::telemetry::endpoint::{ENDPOINT, EndpointCounts};
 use worker::telemetry::metric::{Kind, Metric, Row, Scope};
 use worker::telemetry::report::{ENDPOINT_GAUGES, GAUGES, LISTENER};
+use worker::telemetry::tls::TLS;
 use worker::telemetry::{CORE, Totals};
 
 use super::access_log::LogCounts;
@@ -110,6 +111,12 @@ own! {
     "ringway_config_last_reload_successful" []
         "1 when the last change of the configuration was taken or there was none, 0 when it was refused"
         => |it| one(u64::from(!matches!(it.status.last_reload, Some((_, Err(_))))));
+    "ringway_tls_certificate_expiry_seconds" ["certificate"]
+        "When a certificate of the configuration expires, in seconds since 1970"
+        => |it| {
+            let sample = |(name, at): &(String, u64)| (vec![name.clone()], (*at).into());
+            it.status.certificates.iter().map(sample).collect()
+        };
     "ringway_upstream_reuse_ratio" []
         "Share of sends since the start that took a connection from a pool, 0 to 1"
         => |it| {
@@ -237,7 +244,11 @@ pub(crate) fn families(scrape: &Scrape<'_>) -> Vec<Family> {
     let blocks = || scrape.status.cores.iter().map(|core| &core.block);
     let listeners: Objects<'_, _> = blocks()
         .flat_map(|block| &block.listeners)
-        .map(|&(id, gauges)| (vec![scrape.merge.listeners().of(id)], gauges))
+        .map(|it| (vec![scrape.merge.listeners().of(it.id)], it.gauges))
+        .collect();
+    let handshakes: Objects<'_, _> = blocks()
+        .flat_map(|block| &block.listeners)
+        .filter_map(|it| Some((vec![scrape.merge.listeners().of(it.id)], it.tls?)))
         .collect();
     let endpoints: Objects<'_, _> = blocks()
         .flat_map(|block| block.endpoints.iter())
@@ -250,6 +261,7 @@ pub(crate) fn families(scrape: &Scrape<'_>) -> Vec<Family> {
     own.chain(CORE.iter().map(|row| (&row.metric, summed(row, &totals))))
         .chain(GAUGES.iter().map(|row| (&row.metric, summed(row, &gauges))))
         .chain(LISTENER.iter().map(|row| (&row.metric, summed(row, &listeners))))
+        .chain(TLS.iter().map(|row| (&row.metric, summed(row, &handshakes))))
         .chain(ENDPOINT_GAUGES.iter().map(|row| (&row.metric, summed(row, &endpoints))))
         .chain(by_upstream().map(|row| (&row.metric, summed(row, &tries))))
         .collect()
@@ -323,6 +335,7 @@ fn all() -> Vec<(&'static Metric, Kind)> {
     own.chain(CORE.iter().map(|it| &it.metric))
         .chain(GAUGES.iter().map(|it| &it.metric))
         .chain(LISTENER.iter().map(|it| &it.metric))
+        .chain(TLS.iter().map(|it| &it.metric))
         .chain(ENDPOINT_GAUGES.iter().map(|it| &it.metric))
         .chain(ENDPOINT.iter().map(|it| &it.metric))
         .chain([&REQUESTS])

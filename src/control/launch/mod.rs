@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use core_affinity::CoreId;
 use engine::address::Address;
-use engine::config::ByteSize;
+use engine::config::{ByteSize, render};
 use engine::names::Answers;
 use engine::snapshot::Identities;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -86,7 +86,8 @@ pub struct Plan {
 pub fn plan(configuration: Configuration, options: Options) -> Result<Plan, Error> {
     let Configuration { sources, model, file } = configuration;
     let runtime = model.document.runtime.clone();
-    let draft = Draft::compile(sources, model, 1, Identities::default());
+    let draft = Draft::compile(sources, model, (1, unix_seconds()), Identities::default(), None);
+    let draft = draft.map_err(|mistakes| Error::fatal(render(&mistakes, false)))?;
     let cores = options.cores.unwrap_or(runtime.cores);
     let listed = options.cpus.as_ref().or(runtime.cpus.as_ref());
     let cpus = cpus::resolve(cores, listed, &cpus::permitted())?;

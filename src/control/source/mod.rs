@@ -17,7 +17,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use engine::config::{
-    ByteSize, References, SOURCE_BYTES_MAX, SOURCES_MAX, Sources, VALUE_BYTES_MAX, references,
+    ByteSize, CONTENT_BYTES_MAX, References, SOURCE_BYTES_MAX, SOURCES_MAX, Sources,
+    VALUE_BYTES_MAX, files, references,
 };
 
 use disk::Disk;
@@ -98,13 +99,34 @@ impl Reader {
         loop {
             self.values(&mut sources, &name, &wanted);
             self.includes(&mut sources, &name, &wanted, &mut queue);
-            let Some(next) = queue.pop_front() else { return sources };
+            let Some(next) = queue.pop_front() else { break };
             name = next;
             let path = self.paths.get(&name).cloned().unwrap_or_default();
             let bytes = self.disk.bytes(&path, SOURCE_BYTES_MAX).map_err(|error| error.to_string());
             wanted = bytes.as_ref().map(|bytes| references(bytes)).unwrap_or_default();
             sources.add_file(name.as_str(), bytes);
         }
+        self.contents(&mut sources);
+        sources
+    }
+
+    /// Gets the files that keys name.
+    fn contents(&mut self, sources: &mut Sources) {
+        for (name, written) in files(sources) {
+            let path = self.beside(&name, &written);
+            let content = self.bytes_within(&path, CONTENT_BYTES_MAX);
+            sources.add_content(name, written, content.map_err(|error| error.to_string()));
+        }
+    }
+
+    /// The bytes of a file that is no text of the configuration.
+    fn bytes_within(&mut self, path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+        let bytes = self.disk.bytes(path, bytes_max)?;
+        if bytes.len() > bytes_max {
+            let max = ByteSize(bytes_max as u64);
+            return Err(io::Error::other(format!("it has more than {max}")));
+        }
+        Ok(bytes)
     }
 
     /// Gets the values that the text of file `name` asks for.
@@ -112,11 +134,7 @@ impl Reader {
         add_environment(sources, wanted);
         for written in &wanted.files {
             let value = self.beside(name, written);
-            let value = self.disk.bytes(&value, VALUE_BYTES_MAX).and_then(|bytes| {
-                if bytes.len() > VALUE_BYTES_MAX {
-                    let max = ByteSize(VALUE_BYTES_MAX as u64);
-                    return Err(io::Error::other(format!("it has more than {max}")));
-                }
+            let value = self.bytes_within(&value, VALUE_BYTES_MAX).and_then(|bytes| {
                 String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
             });
             sources.add_value(name, written.as_str(), value.map_err(|error| error.to_string()));

@@ -64,7 +64,7 @@ fn node(
     let name = file.as_ref().map_or("test.toml".to_owned(), |it| it.display().to_string());
     let sources = Sources::new(name, TEXT);
     let model = parse(&sources).unwrap();
-    let draft = Draft::compile(sources, model, 1, Identities::default());
+    let draft = Draft::compile(sources, model, (1, 0), Identities::default(), None).unwrap();
     let Prepared { live, parts } = draft.bind(&[], &[], cores).unwrap();
     let cpus: Vec<_> = (0..cores).collect();
     let state = State::new(live, Answers::default(), &cpus, "test".to_owned(), Instant::now(), 0);

@@ -53,8 +53,6 @@ const WITH_WAITS: &[&str] = &["upstreams", "upstreams.timeouts"];
 const WITH_POOL: &[&str] = &["upstreams", "upstreams.pool"];
 const WITH_FILTERS: &[&str] = &["", "listeners", "routes"];
 
-const TLS_IN: &str =
-    "let a TLS proxy or a load balancer connect to this listener, and list it in `trusted_proxies`";
 const TLS_OUT: &str =
     "run a TLS proxy such as stunnel beside the gateway, and write its address as the endpoint";
 const HTTP_1: &str = "clients and endpoints speak HTTP/1.1";
@@ -67,16 +65,21 @@ const EVERY_LISTENER: &str = "every route is for every listener: tell them apart
 
 const ROWS: &[AdviceRow] = &[
     // TLS, versions of HTTP and filters, wherever they stand.
-    missing(
-        TOP,
-        "certificates tls ssl",
-        "let a TLS proxy or a load balancer connect to the gateway",
-    ),
-    missing(
+    other(TOP, "tls ssl", "write [certificates.NAME], and `tls` in a listener"),
+    other(
         LISTENER,
-        "tls ssl https certificate certificates cert key ssl_certificate \
-         ssl_certificate_key certs",
-        TLS_IN,
+        "ssl https certificate certificates cert key ssl_certificate ssl_certificate_key certs",
+        "write tls = { certificates = [\"site\"] }, and the files in [certificates.site]",
+    ),
+    other(
+        &["listeners.tls"],
+        "cert key certificate ssl_certificate ssl_certificate_key",
+        "write certificates = [\"site\"], and the files in [certificates.site]",
+    ),
+    other(
+        &["listeners.tls"],
+        "versions min_version protocols ciphers",
+        "write policy = \"modern\" for TLS 1.3, or \"intermediate\" for 1.2 and 1.3",
     ),
     missing(UPSTREAM, "tls ssl https ca verify server_name sni", TLS_OUT),
     missing(
@@ -84,7 +87,6 @@ const ROWS: &[AdviceRow] = &[
         "protocols protocol http2 h2 h2c http3 quic grpc streams_max",
         HTTP_1,
     ),
-    missing(&["listeners.timeouts"], "handshake", TLS_IN),
     other(WITH_FILTERS, "middlewares middleware plugins plugin", "write `filters`"),
     other(
         WITH_FILTERS,
@@ -457,8 +459,8 @@ mod tests {
         ] {
             assert_eq!(table_of(path), table);
         }
-        let (why, cure) = of_key("listeners.web", "tls").unwrap();
-        assert_eq!((why, cure.contains("trusted_proxies")), ("not in Ringway yet", true));
+        let (why, cure) = of_key("upstreams.x", "tls").unwrap();
+        assert_eq!((why, cure.contains("stunnel")), ("not in Ringway yet", true));
         assert_eq!(of_key("upstreams.x", "servers").unwrap().0, "not a key here");
         assert_eq!(of_key("routes.x", "colour"), None);
     }

@@ -17,6 +17,7 @@ use super::model::Model;
 use super::names;
 use super::reply::Reply;
 use super::route::{Destination, Route, RouteTimeouts};
+use super::tls::ClientAuth;
 use super::upstream::Endpoint;
 use crate::address::Address;
 use crate::filter::{FilterSettings, FilterUse};
@@ -29,6 +30,7 @@ pub(crate) fn check(model: &Model) -> Vec<Diagnostic> {
     diagnostics.extend(addresses(model));
     diagnostics.extend(names::dangling(model));
     diagnostics.extend(filters(model));
+    diagnostics.extend(certificates(model));
     diagnostics.extend(replies(model));
     diagnostics.extend(lists(model));
     diagnostics.extend(superfluous(model));
@@ -187,6 +189,36 @@ fn filters(model: &Model) -> Vec<Diagnostic> {
         Some(Diagnostic::error(&model.texts, span, what).cured_by(cure))
     };
     named.chain(own).filter_map(mistake).collect()
+}
+
+/// Listeners whose `tls` names no certificate, and half of what client certificates need.
+fn certificates(model: &Model) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    let with_tls = model.document.listeners.objects.iter();
+    for (listener, tls) in with_tls.filter_map(|(name, it)| Some((name, it.tls.as_ref()?))) {
+        let mut report = |span: Span, what: String, cure: String| {
+            diagnostics.push(Diagnostic::error(&model.texts, span, what).cured_by(cure));
+        };
+        if tls.certificates.is_empty() {
+            let what = format!("listener `{}` has TLS and no certificate", **listener);
+            let cure = "name one of [certificates], such as certificates = [\"site\"]";
+            report(tls.certificates.span, what, cure.to_owned());
+        }
+        let with_auth = tls.client_auth != ClientAuth::Off;
+        for (key, file) in [("client_ca", &tls.client_ca), ("client_crl", &tls.client_crl)] {
+            if let Some(file) = file.as_ref().filter(|_| !with_auth) {
+                let what = format!("`{key}` has no effect where `client_auth` is \"off\"");
+                let cure = format!("write client_auth = \"required\", or leave `{key}` out");
+                report(file.span, what, cure);
+            }
+        }
+        if with_auth && tls.client_ca.is_none() {
+            let what = format!("listener `{}` asks for client certificates of nobody", **listener);
+            let cure = "add client_ca = \"clients.pem\", the authority that issues them";
+            report(tls.certificates.span, what, cure.to_owned());
+        }
+    }
+    diagnostics
 }
 
 /// Replies with a body that cannot have one (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5).

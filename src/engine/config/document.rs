@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::access_log::AccessLog;
 use super::admin::Admin;
+use super::certificate::Certificate;
 use super::include::Includes;
 use super::listener::Listener;
 use super::route::Route;
@@ -31,6 +32,8 @@ section! {
         access_log: Option<AccessLog> => KeyRule::optional_section();
         /// Addresses that clients connect to.
         listeners: Named<Listener> => KeyRule::named("web");
+        /// Certificates with their keys, for listeners with TLS.
+        certificates: Named<Certificate> => KeyRule::default(Named::default()).example("site");
         /// Groups of endpoints that requests can go to.
         upstreams: Named<Upstream> => KeyRule::named("users");
         /// Steps of the gateway that routes and listeners use by name.

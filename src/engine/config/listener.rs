@@ -2,6 +2,7 @@
 
 use proto::path::{EncodedSlash, Form};
 
+use super::tls::ListenerTls;
 use crate::address::{Address, Network};
 use crate::filter::FilterUse;
 use crate::keys::{ByteSize, KeyRule, LONGEST, Limit, SHORTEST, Spanned, section, words};
@@ -15,6 +16,8 @@ section! {
         /// process listens is replaced. The file is removed with the listener; its mode follows the
         /// umask.
         address: Spanned<Address> => KeyRule::required("\"0.0.0.0:8080\"");
+        /// TLS towards clients.
+        tls: Option<ListenerTls> => KeyRule::optional_section();
         /// Whether connections begin with a PROXY protocol header, version 1 or 2, with the address
         /// of the client. Everybody who can connect can send one: let only the load balancer reach
         /// a listener where this is not "off".
@@ -95,6 +98,8 @@ section! {
     pub settings ListenerTimeouts {
         /// For a request head, from its first byte to its last. Then 408.
         head: Micros => KeyRule::default(Micros::secs(10)).within(SHORTEST..=LONGEST);
+        /// For a TLS handshake, from its first byte to its end. Then the connection is closed.
+        handshake: Micros => KeyRule::default(Micros::secs(10)).within(SHORTEST..=LONGEST);
         /// Between two pieces of a request body. Then 408.
         body_idle: Micros => KeyRule::default(Micros::secs(30)).within(SHORTEST..=LONGEST);
         /// Between two requests on a connection. Then it is closed.

@@ -11,8 +11,10 @@
 mod access_log;
 mod admin;
 mod advice;
+mod certificate;
 mod check;
 mod document;
+mod files;
 mod include;
 mod listener;
 mod load;
@@ -29,6 +31,7 @@ mod runtime;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upgrades;
 mod upstream;
 mod variables;
@@ -36,8 +39,10 @@ mod warnings;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};
 pub use admin::{Admin, AdminAddress, Token};
+pub use certificate::Certificate;
 pub(crate) use check::check;
 pub use document::Document;
+pub use files::files;
 pub use include::{Includes, Pattern};
 pub use listener::{Listener, ListenerLimits, ListenerTimeouts, ProxyProtocol};
 pub use matching::{Host, Match, Method, PathRule};
@@ -48,15 +53,16 @@ pub use reply::{Reply, ReplyBody, ReplyHeaders};
 pub use retry::{Retry, RetryMethods, RetryOn, RetryWord, TriesMax};
 pub use route::{Destination, Route, RouteTimeouts};
 pub use runtime::{Cores, CpuList, DriverChoice, ProcessLogFormat, Runtime};
-pub use sources::{SOURCE_BYTES_MAX, SOURCES_MAX, Sources, VALUE_BYTES_MAX};
+pub use sources::{CONTENT_BYTES_MAX, SOURCE_BYTES_MAX, SOURCES_MAX, Sources, VALUE_BYTES_MAX};
+pub use tls::{ClientAuth, ListenerTls, TlsPolicy};
 pub use upstream::{Endpoint, PoolLimits, Upstream, UpstreamTimeouts};
 pub use variables::{References, references};
 
 use load::Loaded;
 
 pub use crate::keys::{
-    ByteSize, DIAGNOSTICS_SHOWN_MAX, Diagnostic, DnsServer, Limit, Name, Named, Severity, Span,
-    Spanned, render, summary, to_json,
+    ByteSize, DIAGNOSTICS_SHOWN_MAX, Diagnostic, DnsServer, FilePath, Limit, Name, Named, Severity,
+    Span, Spanned, render, summary, to_json,
 };
 use crate::keys::{Value, Walk};
 

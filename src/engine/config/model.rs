@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::document::Document;
-use crate::keys::{Diagnostic, Texts, Value};
+use super::sources::Sources;
+use crate::keys::{Diagnostic, FilePath, Span, Spanned, Texts, Value};
 
 /// A configuration as written, sound in itself.
 #[derive(Clone)]
@@ -27,6 +28,30 @@ impl Model {
     #[must_use]
     pub fn normalised(&self) -> String {
         self.document.write().document(&self.secrets)
+    }
+
+    /// The content of the file that a key names.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn content<'s>(
+        &self,
+        sources: &'s Sources,
+        path: &Spanned<FilePath>,
+    ) -> Result<&'s [u8], &'s str> {
+        sources.content(self.texts.file(path.span), &path.0)
+    }
+
+    /// Adds warnings that were found later.
+    pub fn add_warnings(&mut self, warnings: Vec<Diagnostic>) {
+        self.warnings.extend(warnings);
+        self.warnings.sort_by_key(Diagnostic::order);
+    }
+
+    /// The mistake `what` at `span`, for checks that need more than the text.
+    #[must_use]
+    pub fn mistake(&self, span: Span, what: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(&self.texts, span, what)
     }
 }
 

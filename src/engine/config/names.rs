@@ -35,7 +35,13 @@ pub(super) fn dangling(model: &Model) -> Vec<Diagnostic> {
         &document.filters.names,
         filter_uses(model),
     );
-    upstreams.chain(filters).collect()
+    let certificates = unknown(
+        model,
+        ("certificate", "certificates", "with `cert` and `key`", "shows it"),
+        &document.certificates.names,
+        certificate_uses(model),
+    );
+    upstreams.chain(filters).chain(certificates).collect()
 }
 
 /// The names of the upstreams that anything sends requests to.
@@ -46,6 +52,19 @@ pub(super) fn used_upstreams(model: &Model) -> HashSet<&str, FixedState> {
 /// The names of the filters that a route or a listener uses.
 pub(super) fn used_filters(model: &Model) -> HashSet<&str, FixedState> {
     filter_uses(model).map(|it| it.name).collect()
+}
+
+/// The names of the certificates that anything shows.
+pub(super) fn used_certificates(model: &Model) -> HashSet<&str, FixedState> {
+    certificate_uses(model).map(|it| it.name).collect()
+}
+
+/// The certificates that listeners show.
+fn certificate_uses(model: &Model) -> impl Iterator<Item = NameUse<'_>> {
+    model.document.listeners.objects.iter().flat_map(|(name, listener)| {
+        let names = listener.tls.iter().flat_map(|tls| tls.certificates.iter());
+        names.map(|it| of(it, format!("listener `{}`", **name)))
+    })
 }
 
 /// The upstreams that routes and filters send requests to.

@@ -141,10 +141,13 @@ mod tests {
     fn every_line_that_is_commented_out_is_sound() {
         let text = sample();
         // Lines that belong together, and the line that they replace.
-        let groups = [("#redirect.", "upstream ="), ("#reply.", "upstream ="), ("#[", "")];
+        let groups =
+            [("#redirect.", "upstream ="), ("#reply.", "upstream ="), ("#[", ""), ("#tls.", "")];
         let mut tried = 0;
         let is_code = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line != "#";
         let lines: Vec<&str> = text.lines().collect();
+        let place = |first: &str| lines.iter().position(|line| line.starts_with(first)).unwrap();
+        let certificate = place("#[certificates.")..place("[upstreams.");
         let mut index = 0;
         while let Some(line) = lines.get(index) {
             index += 1;
@@ -175,6 +178,9 @@ mod tests {
                 })
                 .map(|(at, line)| {
                     let on = (index - 1..end).contains(&at) && is_code(line) && !excluded(at);
+                    // TLS needs the certificate that it names.
+                    let of_tls = certificate.contains(&at) && is_code(line);
+                    let on = on || of_tls && group.is_some_and(|(first, _)| *first == "#tls.");
                     line.strip_prefix('#').filter(|_| on).unwrap_or(line).to_owned()
                 })
                 .collect();

@@ -11,6 +11,8 @@
 //!                    sources.add_file(name, Ok(bytes) or Err(why)), once per name; look into it too
 //!     environment -> sources.add_environment(name, Ok(value) or Err(why)); left out: not set
 //!     files       -> sources.add_value(file, path, Ok(value) or Err(why))
+//! for each of files(sources):                  the files that keys name
+//!                    sources.add_content(file, path, Ok(bytes) or Err(why))
 //! ```
 
 use std::collections::BTreeMap;
@@ -25,6 +27,10 @@ pub const SOURCES_MAX: usize = 1000;
 /// The value of a variable is at most this long: keys and tokens, not documents.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 
+/// A file that a key names is at most this long: the certificates of all public authorities take
+/// some 300 KiB.
+pub const CONTENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// The texts of a configuration and the values of its variables.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sources {
@@ -35,6 +41,8 @@ pub struct Sources {
     environment: BTreeMap<String, Result<String, String>>,
     /// By the file that asks, and the path as written there.
     values: BTreeMap<(String, String), Result<String, String>>,
+    /// By the file that names it in a key, and the path.
+    contents: BTreeMap<(String, String), Result<Vec<u8>, String>>,
 }
 
 impl Sources {
@@ -49,6 +57,7 @@ impl Sources {
             included: BTreeMap::new(),
             environment: BTreeMap::new(),
             values: BTreeMap::new(),
+            contents: BTreeMap::new(),
         }
     }
 
@@ -101,6 +110,29 @@ impl Sources {
         value: Result<String, String>,
     ) {
         self.values.insert((file.into(), path.into()), value);
+    }
+
+    /// Gives the content of the file at `path`, which a key in `file` names (see
+    /// [`files`](super::files)), or why it could not be read.
+    pub fn add_content(
+        &mut self,
+        file: impl Into<String>,
+        path: impl Into<String>,
+        content: Result<Vec<u8>, String>,
+    ) {
+        self.contents.insert((file.into(), path.into()), content);
+    }
+
+    /// The content of the file at `path`, which a key in `file` names.
+    ///
+    /// # Errors
+    /// Why it is not here.
+    pub fn content(&self, file: &str, path: &str) -> Result<&[u8], &str> {
+        match self.contents.get(&(file.to_owned(), path.to_owned())) {
+            Some(Ok(content)) => Ok(content),
+            Some(Err(why)) => Err(why),
+            None => Err("it did not come with this text"),
+        }
     }
 
     pub(super) fn file(&self, name: &str) -> Option<&Result<Vec<u8>, String>> {

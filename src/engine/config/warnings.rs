@@ -37,7 +37,7 @@ impl Warnings<'_> {
         self.found.push(warning.warning());
     }
 
-    /// Upstreams and filters that nothing names.
+    /// Upstreams, filters and certificates that nothing names.
     fn unused(&mut self) {
         let document = &self.model.document;
         let used = names::used_upstreams(self.model);
@@ -51,6 +51,13 @@ impl Warnings<'_> {
             let what = format!("nothing uses filter `{}`", **name);
             let cure = format!("write filters = [\"{}\"] in a route or a listener", **name);
             self.warn(name.span, what, "it does nothing", cure);
+        }
+        let used = names::used_certificates(self.model);
+        let names = document.certificates.names.iter();
+        for name in names.filter(|name| !used.contains(name.as_ref())) {
+            let what = format!("no listener uses certificate `{}`", **name);
+            let cure = "name it in `tls.certificates` of a listener, or leave it out";
+            self.warn(name.span, what, "nobody gets it", cure.to_owned());
         }
     }
 

@@ -43,6 +43,11 @@ impl Texts {
         self.0.get(span.source as usize)
     }
 
+    /// The name of the file that a span is in.
+    pub fn file(&self, span: Span) -> &str {
+        self.at(span).map(|source| source.file.as_str()).unwrap_or_default()
+    }
+
     /// The text of a span, as written.
     pub fn written(&self, span: Span) -> &str {
         self.at(span).and_then(|source| source.text.get(span.range())).unwrap_or_default()

@@ -16,6 +16,7 @@ mod choice;
 mod collection;
 mod diagnostic;
 mod direct;
+mod file;
 mod item;
 mod mistake;
 mod nearest;
@@ -45,6 +46,7 @@ pub use diagnostic::{
     DIAGNOSTICS_KEPT_MAX, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Severity, Texts, render, summary,
     to_json,
 };
+pub use file::FilePath;
 pub use item::{Item, ItemEntry, ItemKind, ItemText};
 pub use mistake::Mistake;
 pub use nearest::nearest;

@@ -3,8 +3,8 @@
 use proto::path;
 
 use super::{
-    Action, Endpoint, Identities, ListenerSettings, Merged, NamedEndpoint, Route, Snapshot,
-    Upgrades, Upstream, UpstreamId,
+    Action, Companion, Endpoint, Identities, ListenerSettings, Merged, NamedEndpoint, Route,
+    Snapshot, Upgrades, Upstream, UpstreamId,
 };
 use crate::config::{self, Model};
 use crate::filter::{FilterId, FilterUse, NamedFilter};
@@ -57,7 +57,8 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
     }
     let router = Router::new(rules);
     let records = document.access_log.is_some();
-    Snapshot { number, listeners, routes, upstreams, filters, records, router }
+    let companion = Companion::default();
+    Snapshot { number, listeners, routes, upstreams, filters, records, companion, router }
 }
 
 /// One rule for each combination of host and method.
@@ -155,6 +156,7 @@ fn listener(
         id: identities.listener(name, &it.address),
         name: name.into(),
         address: (*it.address).clone(),
+        tls: it.tls.clone(),
         proxy_protocol: it.proxy_protocol,
         trusted_proxies: it.trusted_proxies.as_slice().into(),
         filters: used(filters, "listeners", name, &it.filters),

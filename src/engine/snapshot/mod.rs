@@ -8,6 +8,7 @@
 //! Invariant: every [`UpstreamId`] and [`RouteId`] in a snapshot is an index into that snapshot.
 
 mod action;
+mod companion;
 mod compile;
 mod identity;
 #[cfg(test)]
@@ -21,12 +22,13 @@ use proto::path;
 use proto::upgrade::is_same;
 
 pub use action::Action;
+pub use companion::Companion;
 pub use compile::compile;
 pub use identity::Identities;
 
 use crate::address::{Address, Network};
 pub use crate::config::{
-    ListenerLimits, ListenerTimeouts, PoolLimits, ProxyProtocol, UpstreamTimeouts,
+    ListenerLimits, ListenerTimeouts, ListenerTls, PoolLimits, ProxyProtocol, UpstreamTimeouts,
 };
 pub use crate::filter::{FilterId, NamedFilter};
 use crate::names::{Answers, DnsName};
@@ -49,6 +51,8 @@ pub struct Snapshot {
     pub filters: Vec<NamedFilter>,
     /// Whether each exchange leaves a record: an access log is configured.
     pub records: bool,
+    /// The objects that all cores share.
+    pub companion: Companion,
     router: Router,
 }
 
@@ -146,6 +150,8 @@ pub struct ListenerSettings {
     pub name: Box<str>,
     /// The address that it listens on. With port 0 the kernel chooses a port.
     pub address: Address,
+    /// TLS, if its clients speak it. The certificates themselves come beside the snapshot.
+    pub tls: Option<ListenerTls>,
     /// Whether its connections begin with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
     /// The proxies whose forwarding headers the gateway trusts.

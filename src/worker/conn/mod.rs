@@ -2,7 +2,8 @@
 //!
 //! A connection is either *quiet* or *busy*. A quiet one is a small future that waits for
 //! readiness: it holds no buffer, no head, no exchange. Bytes make it busy: a boxed future that
-//! takes the PROXY header of a new connection (stage 2, [`handshake`]), and then runs the client's
+//! takes the PROXY header of a new connection and does its TLS handshake (stage 2, [`handshake`] and
+//! [`tls`]), and then runs the client's
 //! protocol ([`h1`]). When no next request comes for [`LINGER_MICROS`], the connection falls quiet
 //! again, and everything that it held goes home.
 
@@ -10,6 +11,7 @@ mod h1;
 mod handshake;
 #[cfg(feature = "mux")]
 mod mux;
+pub mod tls;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -23,15 +25,18 @@ use engine::stage::Stage;
 use engine::time::Instant;
 
 use handshake::Handshake;
+use tls::{HandshakeFailure, Unsecured};
 
 use crate::core::Core;
 use crate::deadline::Deadline;
-use crate::exchange::{Caller, Context, Exchange, Forwarded, Tunnel, TunnelEnd};
+use crate::exchange::{Caller, Context, Exchange, Forwarded, Scheme, Tunnel, TunnelEnd};
 use crate::failure::Side;
 use crate::listener::{ListenerSlot, Seat};
 use crate::net::buffer::{Buf, Size};
 use crate::net::{Net, Stream, StreamState};
 use crate::state::{CoreState, OpenConnection};
+use crate::tls::stream::TlsStream;
+use crate::tls::table::TlsTable;
 use crate::transport::Transport;
 use crate::wire::Wire;
 
@@ -61,7 +66,13 @@ pub fn serve<N: Net>(
     seat: Seat,
 ) -> impl Future<Output = ()> {
     let (deadline, upload) = (state.core.wheel.deadline(), state.core.wheel.deadline());
-    let transport = Transport::Plain(stream);
+    // Decided once: a connection that began without TLS stays without it.
+    let with_tls = seat.listener.settings().tls.is_some();
+    let transport = if with_tls {
+        Transport::Tls(Box::new(TlsStream::new(stream, state.core.buffers.clone())))
+    } else {
+        Transport::Plain(stream)
+    };
     let open = OpenConnection::count(state, seat);
     let port = Cell::new(open.listener().port);
     let is_new = Cell::new(true);
@@ -75,6 +86,11 @@ pub fn serve<N: Net>(
             return Box::pin(mux::serve(connection)).await;
         }
         connection.live().await;
+        if let Transport::Tls(stream) = &connection.transport
+            && stream.end()
+        {
+            Box::pin(connection.finish_tls(stream)).await;
+        }
     }
 }
 
@@ -152,7 +168,11 @@ impl<N: Net> Connection<N> {
 
     /// The fields that tell endpoints of this connection.
     fn forwarded(&self) -> Forwarded {
-        Forwarded::plain(self.client.get(), self.port.get())
+        let scheme = match &self.transport {
+            Transport::Plain(_) => Scheme::Http,
+            Transport::Tls(_) => Scheme::Https,
+        };
+        Forwarded::new(self.client.get(), self.port.get(), scheme)
     }
 
     /// The surroundings of an exchange on this connection.
@@ -231,6 +251,12 @@ impl<N: Net> Connection<N> {
                     Err(next) => return next,
                 }
             }
+            if let Transport::Tls(stream) = &self.transport {
+                match Box::pin(self.secure(stream, ahead.take())).await {
+                    Ok(()) => {}
+                    Err(next) => return next,
+                }
+            }
             self.is_new.set(false);
         }
         h1::serve(self, ahead, served).await
@@ -268,6 +294,53 @@ impl<N: Net> Connection<N> {
         }
     }
 
+    /// Stage 2: does the TLS handshake of a new connection. An error is the connection's next state.
+    async fn secure(
+        &self,
+        stream: &TlsStream<N::Stream>,
+        ahead: Option<Buf>,
+    ) -> Result<(), Next<N>> {
+        let (core, listener) = (self.core(), self.listener());
+        let snapshot = self.open.state.snapshot();
+        let config = TlsTable::listener(snapshot.table(), listener.id);
+        // Not while a client may keep it waiting: a version must be able to retire.
+        drop(snapshot);
+        // A version that took TLS away from the listener came before the first byte.
+        let Some(config) = config else { return Err(Next::Closed) };
+        let handshake_micros = listener.settings().timeouts.handshake.0;
+        let wire = self.wire(&self.deadline, LINGER_MICROS, 0);
+        // A PROXY header may be here without anything behind it.
+        let ahead = ahead.filter(|ahead| !ahead.is_empty());
+        let done = tls::run(wire, stream, &config, &core.turns, ahead, handshake_micros).await;
+        match done {
+            Ok(()) => {
+                if let Some((version, resumed)) = stream.handshake() {
+                    listener.tls.succeeded(version, resumed);
+                }
+                Ok(())
+            }
+            Err(Unsecured::Nothing) => Err(self.fall_quiet()),
+            Err(Unsecured::Failed(failure)) => {
+                listener.tls.failed(failure);
+                Err(Next::Closed)
+            }
+            Err(Unsecured::Answer(reason, began)) => {
+                listener.tls.failed(HandshakeFailure::PlainHttp);
+                Err(h1::refuse(self, reason, began).await)
+            }
+        }
+    }
+
+    /// Sends the end of TLS that the socket did not take at once, for as long as a client may take to
+    /// read.
+    async fn finish_tls(&self, stream: &TlsStream<N::Stream>) {
+        let core = self.core();
+        let patience = self.listener().settings().timeouts.write_idle.0;
+        self.deadline.arm(core.net.now(), patience);
+        self.deadline.guard(pin!(stream.finish()), || stream.abort()).await;
+        self.deadline.clear();
+    }
+
     /// Lets go of everything that a cancelable read keeps, so that a quiet connection costs least.
     fn fall_quiet(&self) -> Next<N> {
         self.transport.cancel_read();
@@ -286,7 +359,7 @@ impl<N: Net> Connection<N> {
     /// Ends our direction and reads on for a while before closing (RFC 9112 section 9.6).
     async fn close_politely(&self) {
         let core = self.core();
-        self.transport.shutdown_write();
+        self.transport.shutdown_write().await;
         let give_up_at = core.net.now().plus_micros(LINGERING_CLOSE_MICROS);
         let mut buf = core.buffers.take(Size::Medium);
         let mut left = LINGERING_CLOSE_BYTES;

@@ -23,6 +23,26 @@ use super::caller::only;
 use super::{End, Exchange, upgrade};
 use crate::net::Net;
 
+/// The scheme of a client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+impl Scheme {
+    /// Its name in URLs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// The fields that tell endpoints of a client's connection; written out once per connection.
 #[derive(Debug)]
 pub struct Forwarded {
@@ -31,18 +51,15 @@ pub struct Forwarded {
     lines: Headers,
 }
 
-/// The scheme of a connection without TLS.
-const SCHEME: &str = "http";
-
 impl Forwarded {
-    /// Of a client at `address` that connected to `port`, without TLS.
+    /// Of a client at `address` that connected to `port`, in this `scheme`.
     #[must_use]
-    pub fn plain(address: ClientAddress, port: Option<u16>) -> Self {
+    pub fn new(address: ClientAddress, port: Option<u16>, scheme: Scheme) -> Self {
         let mut lines = Headers::new();
         if let Some(ip) = address.ip() {
             lines.push(HeaderId::XForwardedFor, ip.to_string().as_bytes());
         }
-        lines.push(HeaderId::XForwardedProto, SCHEME.as_bytes());
+        lines.push(HeaderId::XForwardedProto, scheme.name().as_bytes());
         if let Some(port) = port {
             lines.push(HeaderId::XForwardedPort, port.to_string().as_bytes());
         }
@@ -92,7 +109,8 @@ impl<N: Net> Exchange<'_, N> {
         let scheme = if has_proto { None } else { scheme_said(head) };
         let says_scheme = has_proto || scheme.is_some();
         if head.headers.contains(HeaderId::Forwarded) {
-            let element = element(address, head.authority());
+            let scheme = self.forwarded.of(HeaderId::XForwardedProto);
+            let element = element(address, head.authority(), scheme);
             head.headers.append_list(HeaderId::Forwarded, &element);
         }
         if !address.is_empty() {
@@ -101,7 +119,8 @@ impl<N: Net> Exchange<'_, N> {
         let has_host = only(head, HeaderId::XForwardedHost).is_some_and(is_authority);
         let has_port = only(head, HeaderId::XForwardedPort).is_some_and(is_port);
         if !has_proto {
-            let scheme = scheme.as_deref().unwrap_or(SCHEME.as_bytes());
+            let scheme =
+                scheme.as_deref().unwrap_or_else(|| self.forwarded.of(HeaderId::XForwardedProto));
             head.headers.set(HeaderId::XForwardedProto, scheme);
         }
         if !has_host {
@@ -119,7 +138,7 @@ impl<N: Net> Exchange<'_, N> {
 }
 
 /// An element of `Forwarded`, RFC 7239 section 4: the client, the host that it asks for, the scheme.
-fn element(address: &[u8], authority: &[u8]) -> Vec<u8> {
+fn element(address: &[u8], authority: &[u8], scheme: &[u8]) -> Vec<u8> {
     let mut element = Vec::with_capacity(64 + authority.len());
     // Writing to a vector does not fail.
     let _ = match str::from_utf8(address).ok().and_then(|text| text.parse().ok()) {
@@ -133,7 +152,8 @@ fn element(address: &[u8], authority: &[u8]) -> Vec<u8> {
         element.extend_from_slice(authority);
         element.push(b'"');
     }
-    let _ = write!(element, ";proto={SCHEME}");
+    element.extend_from_slice(b";proto=");
+    element.extend_from_slice(scheme);
     element
 }
 
@@ -185,7 +205,7 @@ mod tests {
             ("2001:db8::1", "a:80", "for=\"[2001:db8::1]\";host=\"a:80\";proto=http"),
             ("", "", "for=unknown;proto=http"),
         ] {
-            let element = element(address.as_bytes(), authority.as_bytes());
+            let element = element(address.as_bytes(), authority.as_bytes(), b"http");
             assert_eq!(String::from_utf8(element).unwrap(), expected);
         }
     }

@@ -45,7 +45,7 @@ use crate::upstream::{CallRequest, Lease};
 
 use passing::FilterRun;
 
-pub use admit::Forwarded;
+pub use admit::{Forwarded, Scheme};
 pub use caller::Caller;
 pub use finish::Notes;
 pub use tunnel::{Tunnel, TunnelEnd};

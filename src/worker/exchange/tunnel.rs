@@ -353,7 +353,7 @@ impl<N: Net> Splice<'_, N> {
                 return Err(Failed::Reset(from_side));
             }
         }
-        to.shutdown_write();
+        to.shutdown_write().await;
         way.ended.set(true);
         Ok(())
     }

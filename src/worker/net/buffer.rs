@@ -266,6 +266,22 @@ impl Buf {
         larger
     }
 
+    /// An empty buffer of the same size, from the same pool, with the same room at its front.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        let Some(memory) = &self.0 else { return Self(None) };
+        let Some(pool) = &memory.pool else { return Self(None) };
+        let mut sibling = pool.take_at_least(memory.bytes.len());
+        sibling.clear(memory.start);
+        sibling
+    }
+
+    /// The number of bytes that it has altogether.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.0.as_ref().map_or(0, |it| it.bytes.len())
+    }
+
     /// The number of filled bytes.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -105,8 +105,8 @@ pub trait Stream: 'static {
     fn cancel_read(&self);
 
     /// Writes from the front of the filled part of `buf`, which must not be empty. Waits until the
-    /// kernel takes some bytes, removes those from `buf`, and returns their number. After an error the
-    /// kernel has taken no byte, and `buf` is unchanged.
+    /// kernel takes some bytes, removes those from `buf`, and returns their number. After an error, `buf` holds
+    /// the bytes that the kernel surely has not taken.
     fn write(&self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)>;
 
     /// Resolves when a read would not wait (bytes, end, or error), and sometimes without cause. May be
@@ -130,8 +130,9 @@ pub trait Stream: 'static {
     /// under way.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Ends our direction. Reading goes on.
-    fn shutdown_write(&self);
+    /// Ends our direction. Reading goes on. It may have to send something first, and then waits like
+    /// a write.
+    fn shutdown_write(&self) -> impl Future<Output = ()>;
 
     /// Ends the stream at once, in both directions: pending operations resolve, and the other side
     /// sees a reset instead of an end, so that no unfinished message looks complete.

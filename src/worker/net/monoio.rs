@@ -589,7 +589,7 @@ impl Stream for MonoioStream {
         self.socket(|socket| socket.send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL))
     }
 
-    fn shutdown_write(&self) {
+    async fn shutdown_write(&self) {
         self.shutdown(std::net::Shutdown::Write);
     }
 

@@ -9,6 +9,7 @@ pub mod metric;
 pub mod record;
 pub mod report;
 pub mod reporter;
+pub mod tls;
 
 use std::fmt;
 

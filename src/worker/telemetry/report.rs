@@ -13,6 +13,7 @@ use super::Totals;
 use super::endpoint::EndpointCounts;
 use super::histogram::Histogram;
 use super::metric::metrics;
+use super::tls::TlsCounts;
 use crate::failure::Failure;
 
 /// Different combinations of listener, status and reason that a block tells apart. An endpoint
@@ -160,6 +161,17 @@ impl EndpointBlock {
     }
 }
 
+/// A listener on one core.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerBlock {
+    /// Which one.
+    pub id: ListenerId,
+    /// How it stands.
+    pub gauges: ListenerGauges,
+    /// Its TLS handshakes since the core knows it; none without TLS.
+    pub tls: Option<TlsCounts>,
+}
+
 /// The report of a core. It travels to the control thread full and comes back empty, with all the
 /// memory that it has.
 #[derive(Clone, Debug, Default)]
@@ -175,7 +187,7 @@ pub struct CoreBlock {
     /// Bytes of buffers that wait in the pool.
     pub buffer_bytes_idle: u64,
     /// Its listeners.
-    pub listeners: Vec<(ListenerId, ListenerGauges)>,
+    pub listeners: Vec<ListenerBlock>,
     /// The endpoints of the upstreams that it has used.
     pub endpoints: Reused<EndpointBlock>,
     /// The counts of routes since the last report.

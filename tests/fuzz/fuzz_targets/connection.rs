@@ -123,7 +123,7 @@ async fn ask(
             }
         }
         if half_close {
-            writer.shutdown_write();
+            writer.shutdown_write().await;
         }
     });
     let mut said = Vec::new();

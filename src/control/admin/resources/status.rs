@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use hyper::StatusCode;
-use worker::telemetry::report::ListenerGauges;
+use worker::telemetry::report::{ListenerBlock, ListenerGauges};
 
 use super::super::answer;
 use super::super::resource::{AdminContext, Resource};
@@ -36,7 +36,9 @@ fn view<N: Node>(context: &AdminContext<N>) -> StatusView {
         .collect();
     let mut by_listener: BTreeMap<&str, u64> = BTreeMap::new();
     for block in status.cores.iter().map(|core| &core.block) {
-        for &(id, ListenerGauges { connections, .. }) in &block.listeners {
+        for &ListenerBlock { id, gauges: ListenerGauges { connections, .. }, .. } in
+            &block.listeners
+        {
             *by_listener.entry(merge.listeners().of(id)).or_default() += connections;
         }
     }

@@ -10,8 +10,9 @@ use engine::snapshot::ListenerId;
 use worker::telemetry::Totals;
 use worker::telemetry::endpoint::EndpointCounts;
 use worker::telemetry::report::{
-    CoreBlock, EndpointGauges, EndpointNumbers, Gauges, ListenerGauges, RouteBlock,
+    CoreBlock, EndpointGauges, EndpointNumbers, Gauges, ListenerBlock, ListenerGauges, RouteBlock,
 };
+use worker::telemetry::tls::TlsCounts;
 
 use super::*;
 use crate::dns::NameStatus;
@@ -112,8 +113,11 @@ fn endpoint(idle: u64, active: u64) -> EndpointNumbers {
 }
 
 fn core(core: usize) -> CoreStatus {
-    let listener =
-        |id, connections, tunnels| (ListenerId(id), ListenerGauges { connections, tunnels });
+    let listener = |id, connections, tunnels| ListenerBlock {
+        id: ListenerId(id),
+        gauges: ListenerGauges { connections, tunnels },
+        tls: Some(TlsCounts { full_13: 3, ..TlsCounts::default() }),
+    };
     let mut block = CoreBlock {
         totals: Totals {
             requests: 10,
@@ -151,6 +155,7 @@ fn status() -> Status {
         driver: "io_uring".to_owned(),
         cores: vec![core(0), core(1)],
         listeners: vec![("web".to_owned(), "127.0.0.1:8080".to_owned())],
+        certificates: vec![("site".to_owned(), 1_800_000_000)],
         last_reload: None,
         is_posted: false,
         reloads_ok: 6,

@@ -27,6 +27,11 @@ path = "keep"
 encoded_slash = "reject"
 limits = { connections_max = "off", head_bytes_max = 16384, headers_max = 50, target_bytes_max = 4000 }
 timeouts = { head = "1s", body_idle = "2s", idle = "3m", write_idle = "400ms", tunnel_idle = "off", drain = "1h" }
+tls = { certificates = ["site"], policy = "modern", strict_sni = true, client_auth = "optional", client_ca = "ca.pem", client_crl = "crl.pem" }
+[certificates.site]
+cert = "a.pem"
+key = "a.key"
+ocsp = "a.ocsp"
 [listeners.two]
 address = "0.0.0.0:80"
 [upstreams.users]
@@ -151,7 +156,9 @@ filters = []
 path = "normalise"
 encoded_slash = "keep"
 limits = { connections_max = 100000, connections_per_client_max = "off", requests_per_connection_max = "off", connection_age_max = "off", pipelined_max = 4, body_bytes_max = "off", head_bytes_max = "32KiB", headers_max = "***", target_bytes_max = "8KiB" }
-timeouts = { head = "***", body_idle = "30s", idle = "75s", write_idle = "30s", tunnel_idle = "1h", drain = "30s" }
+timeouts = { head = "***", handshake = "10s", body_idle = "30s", idle = "75s", write_idle = "30s", tunnel_idle = "1h", drain = "30s" }
+
+[certificates]
 
 [upstreams.users]
 endpoints = ["10.0.0.1:9000", "users.internal:9000", "***", { address = "***", weight = 2 }]

@@ -113,6 +113,27 @@ pub(super) async fn serve<N: Net>(
     }
 }
 
+/// Answers a connection that began with something else than it should have, and ends it. Its first
+/// byte came at `began`.
+pub(super) async fn refuse<N: Net>(
+    connection: &Connection<N>,
+    reason: Reason,
+    began: Instant,
+) -> Next<N> {
+    let core = connection.core();
+    let forwarded = connection.forwarded();
+    let head = core.request_heads.take();
+    let mut client = Client::new(connection, &head, empty(&core.buffers, Size::Small), true);
+    let caller = Caller::of_connection(connection.client.get());
+    let exchange = Exchange::new(connection.context(&forwarded), caller, began);
+    let ended = exchange.refuse(&mut client, &head, reason).await;
+    if ended != Ended::Aborted {
+        drop((client, head));
+        Box::pin(connection.close_politely()).await;
+    }
+    Next::Closed
+}
+
 /// Stage 3: reads until a head is complete, and decodes it.
 async fn decode<N: Net>(
     connection: &Connection<N>,

@@ -137,7 +137,7 @@ impl Stream for SimStream {
         written
     }
 
-    fn shutdown_write(&self) {
+    async fn shutdown_write(&self) {
         self.connection.shutdown_write(&self.world, self.side);
     }
 

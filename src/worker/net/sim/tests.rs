@@ -196,7 +196,7 @@ fn any_split_of_a_stream_brings_the_same_bytes_back() {
                 for part in bytes.chunks(30_000) {
                     send(&writer, part).await.unwrap();
                 }
-                writer.shutdown_write();
+                writer.shutdown_write().await;
             });
             read_all(&stream).await
         });
@@ -216,14 +216,14 @@ fn an_end_is_read_after_the_bytes_and_leaves_the_other_direction_open() {
         send(&client, b"request").await.unwrap();
         sleep(&net, 100).await;
         assert_eq!(accepted.state(), StreamState::Readable);
-        client.shutdown_write();
+        client.shutdown_write().await;
         assert_eq!(send(&client, b"more").await, Err((ErrorKind::BrokenPipe, 0)));
         sleep(&net, 100).await;
         assert_eq!(accepted.state(), StreamState::HalfClosed);
         assert_eq!(read_all(&accepted).await, (b"request".to_vec(), None));
         assert_eq!(accepted.state(), StreamState::HalfClosed);
         send(&accepted, b"response").await.unwrap();
-        accepted.shutdown_write();
+        accepted.shutdown_write().await;
         assert_eq!(accepted.state(), StreamState::Gone);
         assert_eq!(read_all(&client).await, (b"response".to_vec(), None));
     });
