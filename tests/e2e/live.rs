@@ -288,7 +288,7 @@ fn broken(good: &str) -> Vec<Vec<u8>> {
         with("[listeners.web]\n", "[listeners.web]\nlimits = { head_bytes_max = \"1GiB\" }\n"),
         with("[listeners.web]\n", "[listeners.web]\ntimeouts = { head = \"1ms\" }\n"),
         with("[listeners.web]\n", "[listeners.web]\nlimits = { connections_max = -1 }\n"),
-        with("[upstreams.one]\nendpoints = [", "[upstreams.one]\nendpoints = [\"x:1\", "),
+        with("[upstreams.one]\nendpoints = [", "[upstreams.one]\nendpoints = [\"x:y\", "),
         with("[upstreams.one]\nendpoints = [", "[upstreams.one]\nendpoints = [\"127.0.0.1\", "),
         with("[upstreams.one]\nendpoints = [", "[upstreams.one]\nendpoints = [\"127.0.0.1:0\", "),
         with("path = \"/one\"", "path = \"one\""),
