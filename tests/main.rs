@@ -37,6 +37,7 @@ mod e2e {
     mod failures;
     mod filters;
     mod headers;
+    mod health;
     mod live;
     mod log;
     mod malformed;

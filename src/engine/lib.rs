@@ -15,6 +15,7 @@ pub mod balance;
 pub mod config;
 pub mod filter;
 pub mod header;
+pub mod health;
 pub mod hops;
 pub mod keys;
 pub mod names;

@@ -20,6 +20,9 @@ use crate::telemetry::reporter::{Outbox, Reporter};
 use crate::telemetry::{Counters, Totals};
 use crate::tls::turns::Turns;
 
+/// How often a core does its regular work that no task waits for, in microseconds.
+pub const SWEEP_MICROS: u64 = 1_000_000;
+
 /// Which core of how many, and its part of the limits of the node.
 #[derive(Clone, Copy, Debug)]
 pub struct CoreShare {

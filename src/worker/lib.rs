@@ -49,7 +49,7 @@ use engine::names::Answers;
 use engine::snapshot::{ListenerId, Snapshot};
 use engine::time::Micros;
 
-use crate::core::{Core, CoreShare};
+use crate::core::{Core, CoreShare, SWEEP_MICROS};
 use mailbox::{Inbox, Mailbox};
 use message::{Report, Switch, ToWorker};
 use net::monoio::{BoundSocket, Driver, MonoioNet};
@@ -58,8 +58,6 @@ use state::CoreState;
 use telemetry::Totals;
 use telemetry::reporter::Outbox;
 
-/// How often a core does its regular work that no task waits for, in microseconds.
-const SWEEP_MICROS: u64 = 1_000_000;
 /// How often a draining worker looks whether it is done, in microseconds.
 const DRAIN_LOOK_MICROS: u64 = 10_000;
 

@@ -54,7 +54,8 @@ fn a_dead_endpoint_is_tried_first_no_more_often_than_its_share() {
     // A retry does not move the turn: else every request would come to the dead endpoint first.
     let endpoint = Endpoint::ok();
     let addresses = [free_address(), endpoint.address()];
-    let gateway = Gateway::in_front_of_addresses(addresses).admin().start();
+    let gateway =
+        Gateway::in_front_of_addresses(addresses).upstream("eject = \"off\"").admin().start();
     let mut client = gateway.client();
     for round in 0..24 {
         assert_eq!(client.get(&format!("/{round}")).status, 200);

@@ -152,6 +152,15 @@ impl Endpoint {
         Self::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
     }
 
+    /// The same at an address that was free until now.
+    pub(crate) fn ok_at(address: SocketAddr) -> Self {
+        Self::at(address, |mut connection| {
+            while connection.next_request().is_some() {
+                connection.send(OK);
+            }
+        })
+    }
+
     /// An endpoint for tests that only look at the received requests.
     pub(crate) fn ok() -> Self {
         Self::answering(OK)

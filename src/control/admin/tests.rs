@@ -42,7 +42,7 @@ fn block() -> CoreBlock {
         }],
         ..CoreBlock::default()
     };
-    let gauges = EndpointGauges { idle: 2, active: 1, in_flight: 1 };
+    let gauges = EndpointGauges { idle: 2, active: 1, ejected: 0, in_flight: 1 };
     let numbers = EndpointNumbers { gauges, ..EndpointNumbers::default() };
     block.endpoints.add(|it| it.set("users", "10.0.0.1:9000", numbers));
     block

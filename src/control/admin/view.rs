@@ -94,6 +94,9 @@ pub struct EndpointView {
     pub names: Vec<String>,
     /// Whether it gets new requests: "ready" or "drain".
     pub state: String,
+    /// The cores that send it no requests now, because tries have failed.
+    #[serde(default)]
+    pub ejected_cores: u64,
     /// Connections that wait in a pool.
     pub idle: u64,
     /// Connections that carry a request.

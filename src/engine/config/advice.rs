@@ -208,10 +208,10 @@ const ROWS: &[AdviceRow] = &[
     missing(UPSTREAM, "health health_check health_checks healthcheck check checks probe", HEALTH),
     missing(
         UPSTREAM,
-        "eject outlier_detection passive_health max_fails fail_timeout breaker \
-         circuit_breaker circuit_breakers",
-        HEALTH,
+        "breaker circuit_breaker circuit_breakers",
+        "leave it out: an endpoint that fails is ejected by itself",
     ),
+    other(UPSTREAM, "outlier_detection passive_health max_fails fail_timeout", "write `eject`"),
     missing(
         UPSTREAM,
         "balance lb_policy load_balancing load_balancer policy algorithm strategy lb \

@@ -1,7 +1,8 @@
 //! `[upstreams.NAME]`: a named group of endpoints, their pool and their timeouts.
 
+use super::health::EjectRules;
 use super::retry::Retry;
-use crate::keys::{KeyRule, LONGEST, Limit, SHORTEST, Spanned, section};
+use crate::keys::{KeyRule, LONGEST, Limit, OrOff, SHORTEST, Spanned, section};
 use crate::names::AddressOrName;
 use crate::time::Micros;
 
@@ -19,6 +20,9 @@ section! {
         timeouts: UpstreamTimeouts => KeyRule::settings();
         /// When a request goes to another try, and how often.
         retry: Retry => KeyRule::settings();
+        /// When an endpoint gets no requests for a while because it fails those that it gets. "off":
+        /// failures are not remembered.
+        eject: OrOff<EjectRules> => KeyRule::default(OrOff::On(EjectRules::default()));
     }
 }
 

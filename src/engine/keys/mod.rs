@@ -20,6 +20,7 @@ mod file;
 mod item;
 mod mistake;
 mod nearest;
+mod or_off;
 mod path;
 mod plain;
 pub mod reference;
@@ -50,6 +51,7 @@ pub use file::FilePath;
 pub use item::{Item, ItemEntry, ItemKind, ItemText};
 pub use mistake::Mistake;
 pub use nearest::nearest;
+pub use or_off::OrOff;
 pub use path::PathStep;
 pub use plain::{CanBeOff, Fraction, Limit};
 pub use section::{

@@ -189,5 +189,6 @@ fn upstream(name: &str, it: &config::Upstream) -> Upstream {
         pool: it.pool,
         timeouts: it.timeouts,
         retry: Policy::new(&it.retry),
+        eject: it.eject.on().copied(),
     }
 }

@@ -28,7 +28,8 @@ pub use identity::Identities;
 
 use crate::address::{Address, Network};
 pub use crate::config::{
-    ListenerLimits, ListenerTimeouts, ListenerTls, PoolLimits, ProxyProtocol, UpstreamTimeouts,
+    EjectRules, ListenerLimits, ListenerTimeouts, ListenerTls, PoolLimits, ProxyProtocol,
+    UpstreamTimeouts,
 };
 pub use crate::filter::{FilterId, NamedFilter};
 use crate::names::{Answers, DnsName};
@@ -224,6 +225,8 @@ pub struct Upstream {
     pub timeouts: UpstreamTimeouts,
     /// When its requests go to another try.
     pub retry: Policy,
+    /// When an endpoint that fails gets no requests for a while; `None`: never.
+    pub eject: Option<EjectRules>,
 }
 
 /// An endpoint of an upstream.

@@ -44,6 +44,9 @@ metrics! {
         connects_failed_otherwise [kind = "other"],
     }
 
+    "ringway_endpoint_ejections_total" by Endpoint
+    "Ejections: a core sends an endpoint no requests for a while, because tries have failed" { ejections }
+
     "ringway_upstream_retries_total" by Upstream
     "Further tries of a request, by the cause, as in retry.on: no endpoint took it (connect_failure, refused_stream), a pooled connection turned out dead, the connection ended without an answer, the endpoint did not answer in time, or with a status that retry.on names" {
         retries_connect_failure [cause = "connect_failure"],
@@ -120,6 +123,12 @@ impl EndpointTally {
     #[cold]
     pub fn abandoned(&self) {
         self.counters.abandoned.add(1);
+    }
+
+    /// The endpoint gets no requests for a while.
+    #[cold]
+    pub fn ejected(&self) {
+        self.counters.ejections.add(1);
     }
 
     /// The request of a failed try goes on to another try.

@@ -124,6 +124,9 @@ metrics! {
         active [state = "active"],
     }
 
+    "ringway_endpoint_ejected_cores" by Endpoint
+    "Cores that send an endpoint no requests now, because tries have failed" { ejected }
+
     "ringway_in_flight" by Upstream
     "Tries that run: requests that an endpoint has and has not answered to their end" { in_flight }
 }

@@ -14,11 +14,12 @@ use engine::retry::Budget;
 use engine::snapshot::{Endpoint, PoolLimits, Snapshot, Upstream, UpstreamId};
 use engine::time::Instant;
 
+use super::health::{EndpointHealth, UpstreamHealth};
 use super::label::{EndpointId, EndpointLabel};
 use super::outcome::Tries;
 use super::pool::{Handed, Pool};
 use super::queue::WaitQueue;
-use crate::core::CoreShare;
+use crate::core::{CoreShare, SWEEP_MICROS};
 use crate::net::Net;
 use crate::slots::{Kept, KeptSlot};
 use crate::telemetry::endpoint::EndpointTally;
@@ -37,6 +38,8 @@ pub struct Upstreams<N: Net> {
     next_endpoint: Rc<Cell<u32>>,
     /// Connections to all endpoints.
     connections: Rc<Cell<usize>>,
+    /// The time of the next sweep.
+    clock: Rc<Cell<Instant>>,
 }
 
 impl<N: Net> Upstreams<N> {
@@ -44,8 +47,8 @@ impl<N: Net> Upstreams<N> {
     /// `connections` counts the core's connections to endpoints.
     pub(crate) fn new(share: CoreShare, version: u64, connections: Rc<Cell<usize>>) -> Self {
         let (slots, version) = (Kept::default(), Cell::new(version));
-        let (answers, next_endpoint) = (Rc::default(), Rc::default());
-        Self { slots, answers, version, share, next_endpoint, connections }
+        let (answers, next_endpoint, clock) = (Rc::default(), Rc::default(), Rc::default());
+        Self { slots, answers, version, share, next_endpoint, connections, clock }
     }
 
     /// The slot of an upstream of `table`, made when a request first uses it: a switch to a version
@@ -61,6 +64,7 @@ impl<N: Net> Upstreams<N> {
             self.share,
             Rc::clone(&self.next_endpoint),
             Rc::clone(&self.connections),
+            Rc::clone(&self.clock),
         ));
         if self.version.get() == table.number {
             self.slots.put(upstream.name.clone(), Rc::clone(&slot));
@@ -108,14 +112,16 @@ impl<N: Net> Upstreams<N> {
     ) {
         let slot = table.upstream_by_name(upstream).map(|id| self.slot(table, id));
         if let Some(endpoint) = slot.and_then(|slot| slot.endpoints.find(address)) {
-            endpoint.set_state(state);
+            endpoint.health.set_state(state);
         }
     }
 
-    /// Closes idle connections that are too old or that their endpoint has closed, and forgets
-    /// upstreams and endpoints that are gone.
+    /// Lets endpoints that were ejected be tried again, closes idle connections that are too old or
+    /// that their endpoint has closed, and forgets upstreams and endpoints that are gone.
     pub(crate) fn sweep(&self, now: Instant) {
+        self.clock.set(now.plus_micros(SWEEP_MICROS));
         self.slots.for_each(|upstream| {
+            upstream.health.tick(now);
             upstream.for_each_pool(|pool| pool.sweep(now));
             upstream.endpoints.forget_done();
         });
@@ -163,6 +169,7 @@ pub struct UpstreamSlot<N: Net> {
     /// Its endpoints, and those that were its and still have connections.
     endpoints: Kept<Address, EndpointSlot<N>>,
     balance: RefCell<Balance<N>>,
+    health: Rc<UpstreamHealth<Pool<N>>>,
     /// Calls that wait because all its pools are full.
     pub(super) queue: Rc<WaitQueue<Handed<N>>>,
     /// How many of its requests may be sent again.
@@ -181,8 +188,8 @@ struct Balance<N: Net> {
 
 impl<N: Net> UpstreamSlot<N> {
     /// Empty pools for the endpoints of `upstream`, whose names have these `answers`, on a core with
-    /// this `share`. `next_endpoint` is the number of the next endpoint of the core, and `connections`
-    /// counts those to all its endpoints.
+    /// this `share`. `next_endpoint` is the number of the next endpoint of the core, `connections`
+    /// counts those to all its endpoints, and `clock` shows the time of the next sweep.
     #[must_use]
     pub fn new(
         upstream: &Upstream,
@@ -190,6 +197,7 @@ impl<N: Net> UpstreamSlot<N> {
         share: CoreShare,
         next_endpoint: Rc<Cell<u32>>,
         connections: Rc<Cell<usize>>,
+        clock: Rc<Cell<Instant>>,
     ) -> Self {
         let turns = RoundRobin::new(share.seed);
         let slot = Self {
@@ -200,6 +208,7 @@ impl<N: Net> UpstreamSlot<N> {
             retired: Cell::new(true),
             endpoints: Kept::default(),
             balance: RefCell::new(Balance { endpoints: Vec::new(), turns }),
+            health: UpstreamHealth::new(clock),
             queue: Rc::default(),
             budget: RefCell::default(),
             next_endpoint,
@@ -251,7 +260,10 @@ impl<N: Net> UpstreamSlot<N> {
         let balance = self.balance.borrow();
         let ours = balance.endpoints.iter().map(|(it, weight)| (&it.label.address, *weight));
         let theirs = placed.iter().map(|it| (&it.address, it.weight));
-        !self.retired.get() && self.limits.get() == upstream.pool && ours.eq(theirs)
+        !self.retired.get()
+            && self.limits.get() == upstream.pool
+            && self.health.has(upstream.eject)
+            && ours.eq(theirs)
     }
 
     /// The slot of the endpoint at `address`, made where there is none.
@@ -263,11 +275,12 @@ impl<N: Net> UpstreamSlot<N> {
         self.next_endpoint.set(id.0.wrapping_add(1));
         let label = Rc::new(EndpointLabel { id, address: address.clone() });
         let (of_core, queue) = ((self.share, Rc::clone(&self.connections)), Rc::clone(&self.queue));
+        let pool = Rc::new(Pool::new(&label, &self.limits.get(), of_core, queue));
         let slot = Rc::new(EndpointSlot {
-            pool: Rc::new(Pool::new(&label, &self.limits.get(), of_core, queue)),
+            health: Rc::new(EndpointHealth::new(&self.health, Rc::clone(&pool))),
+            pool,
             label,
             tries: Tries::default(),
-            state: Cell::default(),
             retired: Cell::new(false),
         });
         self.endpoints.put(address.clone(), Rc::clone(&slot));
@@ -324,11 +337,14 @@ impl<N: Net> KeptSlot for UpstreamSlot<N> {
         self.endpoints.for_each(|slot| {
             slot.pool.set_in_use(stays(&slot.label.address) && slot.is_left_by(&[]));
         });
+        let members = balance.endpoints.iter().map(|(endpoint, _)| Rc::clone(&endpoint.health));
+        self.health.follow(upstream.eject, members);
     }
 
     fn retire(&self) {
         self.retired.set(true);
-        // Exchanges that run may still use its endpoints: they stay in the balance.
+        // Exchanges that run may still use its endpoints: they stay in the balance, as they are now.
+        self.health.follow(None, std::iter::empty());
         self.endpoints.switch(|_| None);
     }
 
@@ -347,24 +363,16 @@ pub struct EndpointSlot<N: Net> {
     pub pool: Rc<Pool<N>>,
     /// The tries at it.
     pub tries: Tries,
-    state: Cell<EndpointState>,
+    /// Whether requests go to it.
+    pub(super) health: Rc<EndpointHealth<Pool<N>>>,
     /// No version has it.
     retired: Cell<bool>,
 }
 
 impl<N: Net> EndpointSlot<N> {
-    fn set_state(&self, state: EndpointState) {
-        self.state.set(state);
-        let ready = state == EndpointState::Ready;
-        if !self.retired.get() {
-            self.pool.set_in_use(ready);
-        }
-        self.pool.keep_idle(ready);
-    }
-
     /// Whether a request may go to it that has tried the endpoints in `tried`.
     fn is_left_by(&self, tried: &[EndpointId]) -> bool {
-        self.state.get() == EndpointState::Ready && !tried.contains(&self.label.id)
+        self.health.is_usable() && !tried.contains(&self.label.id)
     }
 }
 
@@ -373,7 +381,12 @@ impl<N: Net> EndpointSlot<N> {
     fn take_numbers(&self) -> EndpointNumbers {
         let (counts, last_failure) = self.tries.tally().take();
         let [idle, active] = self.pool.idle_and_active();
-        let gauges = EndpointGauges { idle, active, in_flight: self.tries.in_flight().into() };
+        let gauges = EndpointGauges {
+            idle,
+            active,
+            ejected: self.health.is_ejected().into(),
+            in_flight: self.tries.in_flight().into(),
+        };
         EndpointNumbers { gauges, counts, last_failure }
     }
 }
@@ -385,7 +398,7 @@ impl<N: Net> KeptSlot for EndpointSlot<N> {
         self.pool.follow(limits);
         if self.retired.replace(false) {
             // It was gone: a drain does not outlive that.
-            self.set_state(EndpointState::Ready);
+            self.health.reset();
         }
     }
 

@@ -14,6 +14,7 @@ mod attempt;
 pub mod call;
 pub mod endpoint;
 pub mod h1;
+mod health;
 pub mod label;
 pub mod lease;
 #[cfg(feature = "mux")]

@@ -7,8 +7,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use engine::health::{Ticket, TryResult};
+use engine::stage::Stage;
+
 use super::endpoint::EndpointSlot;
-use crate::failure::{Failure, Side};
+use crate::failure::{Failure, Kind, Side};
 use crate::net::Net;
 use crate::telemetry::endpoint::EndpointTally;
 
@@ -29,14 +32,21 @@ pub enum TryOutcome {
 pub struct Try<N: Net> {
     endpoint: Rc<EndpointSlot<N>>,
     outcome: Cell<TryOutcome>,
+    ticket: Ticket,
+    /// Its connection has carried another request: it may have been dead before.
+    reused: bool,
+    /// The result that its endpoint is judged by, until it was told.
+    result: Cell<Option<TryResult>>,
 }
 
 impl<N: Net> Try<N> {
-    /// Begins a try at `endpoint`.
+    /// Begins a try at `endpoint`, on a `reused` connection or on a new one.
     #[must_use]
-    pub fn begin(endpoint: Rc<EndpointSlot<N>>) -> Self {
+    pub fn begin(endpoint: Rc<EndpointSlot<N>>, reused: bool) -> Self {
         endpoint.tries.begin();
-        Self { endpoint, outcome: Cell::new(TryOutcome::Abandoned) }
+        let ticket = endpoint.health.begin();
+        let (outcome, result) = (Cell::new(TryOutcome::Abandoned), Cell::new(None));
+        Self { endpoint, outcome, ticket, reused, result }
     }
 
     /// The endpoint that is tried.
@@ -48,22 +58,51 @@ impl<N: Net> Try<N> {
     /// The endpoint has sent its final head.
     pub fn answered(&self, status: u16) {
         self.outcome.set(TryOutcome::Answered(status));
+        let result = if is_failure(status) { TryResult::Bad } else { TryResult::Good };
+        if self.ticket.is_trial {
+            // A response may take hours: the endpoint does not wait for its end.
+            self.tell(result);
+        } else {
+            self.result.set(Some(result));
+        }
     }
 
     /// An operation of the try has failed.
     pub fn failed(&self, failure: Failure) {
-        self.outcome.set(match failure.side {
-            Side::Endpoint if failure.blames_endpoint() => TryOutcome::Failed(failure),
-            // An endpoint that has answered does not get worse because its client leaves.
-            _ => return,
-        });
+        // An endpoint that has answered does not get worse because its client leaves.
+        if failure.side != Side::Endpoint || !failure.blames_endpoint() {
+            return;
+        }
+        let is_first = self.outcome.get() == TryOutcome::Abandoned;
+        let neutral = match failure.kind {
+            // An endpoint may close a connection that is idle. It is judged by the next one.
+            Kind::Closed | Kind::Broken(_) => self.reused && is_first,
+            // A client that sends or reads slowly has used up the time.
+            Kind::TotalTimeout => !is_first || failure.stage == Stage::Forward,
+            _ => false,
+        };
+        self.result.set(Some(if neutral { TryResult::Neutral } else { TryResult::Bad }));
+        self.outcome.set(TryOutcome::Failed(failure));
+    }
+
+    fn tell(&self, result: TryResult) {
+        if self.endpoint.health.end(self.ticket, result) {
+            self.endpoint.tries.tally.ejected();
+        }
     }
 }
 
 impl<N: Net> Drop for Try<N> {
     fn drop(&mut self) {
+        self.tell(self.result.get().unwrap_or(TryResult::Neutral));
         self.endpoint.tries.end(self.outcome.get());
     }
+}
+
+/// Whether an endpoint that answers with this status fails: it, or another gateway in front of it,
+/// cannot serve. A 500 is the failure of one request.
+const fn is_failure(status: u16) -> bool {
+    matches!(status, 502..=504)
 }
 
 /// The tries at one endpoint.

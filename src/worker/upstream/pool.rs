@@ -14,6 +14,7 @@ use engine::stage::Stage;
 use engine::time::{Instant, Micros};
 
 use super::h1::{self, LentConnection};
+use super::health::FollowsHealth;
 use super::label::{EndpointId, EndpointLabel};
 use super::lease::Lent;
 use super::queue::WaitQueue;
@@ -120,6 +121,13 @@ struct Idle<N: Net> {
 impl<N: Net> std::fmt::Debug for Pool<N> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool").field("address", &self.address).field("idle", &self.len()).finish()
+    }
+}
+
+impl<N: Net> FollowsHealth for Pool<N> {
+    fn follow_health(&self, usable: bool) {
+        self.set_in_use(usable);
+        self.keep_idle(usable);
     }
 }
 

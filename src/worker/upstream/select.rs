@@ -84,7 +84,7 @@ impl<N: Net> Call<'_, N> {
         if !per_try.is_off() {
             self.try_until = self.core.net.now().plus_micros(per_try.value().0);
         }
-        Try::begin(endpoint)
+        Try::begin(endpoint, reused)
     }
 
     fn lease_of(&self, attempt: Try<N>, lent: Lent<N>) -> Lease<N> {

@@ -17,7 +17,7 @@ use crate::node::{EndpointStatus, Node, Status};
 
 pub(super) const fn resource<N: Node>() -> Resource<N> {
     let help = "the upstreams and their endpoints: connections, tries by their end, retries by their \
-                cause, and the last failure of each endpoint";
+                cause, and of each endpoint the cores that have ejected it and its last failure";
     Resource::read_only("/v1/upstreams", help, |context| {
         answer::json(StatusCode::OK, &views(context, &context.node.status()))
     })
@@ -75,6 +75,7 @@ pub(super) fn views<N>(context: &AdminContext<N>, status: &Status) -> Vec<Upstre
             address: address.to_owned(),
             names: names.remove(&(name, address)).unwrap_or_default(),
             state: state.word().to_owned(),
+            ejected_cores: gauges.ejected,
             idle: gauges.idle,
             active: gauges.active,
             in_flight: gauges.in_flight,

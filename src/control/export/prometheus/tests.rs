@@ -107,7 +107,7 @@ fn sample(line: &str) -> (String, Labels, f64) {
 }
 
 fn endpoint(idle: u64, active: u64) -> EndpointNumbers {
-    let gauges = EndpointGauges { idle, active, in_flight: active };
+    let gauges = EndpointGauges { idle, active, ejected: 0, in_flight: active };
     let counts = EndpointCounts { responses_5xx: 3, retries_reset: 1, ..EndpointCounts::default() };
     EndpointNumbers { gauges, counts, last_failure: None }
 }

@@ -65,7 +65,12 @@ fn snapshot_of(text: &str) -> String {
 fn leaves(path: &str, section: &Section, found: &mut Vec<(String, KeyShape)>) {
     for key in &section.keys {
         let path = format!("{path}.{}", key.name);
-        match &key.shape {
+        // A section that may also be "off" has leaves too.
+        let shape = match &key.shape {
+            Shape::Either(word, section) if matches!(**word, Shape::Words(_)) => section,
+            shape => shape,
+        };
+        match shape {
             Shape::Section(inner) => leaves(&path, inner, found),
             _ => found.push((path, key.clone())),
         }

@@ -103,7 +103,8 @@ fn describe(text: &mut String, level: usize, heading: &str, path: &str, section:
         if let Some(section) = inner(&key.shape) {
             describe(text, level + 1, &format!("`{below}`"), &below, section);
         } else if let Some(section) = element(&key.shape) {
-            describe(text, level + 1, &format!("`{below}[]`"), &below, section);
+            let many = if matches!(key.shape, Shape::List(_)) { "[]" } else { "" };
+            describe(text, level + 1, &format!("`{below}{many}`"), &below, section);
         }
     }
 }
