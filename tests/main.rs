@@ -38,6 +38,7 @@ mod e2e {
     mod filters;
     mod headers;
     mod health;
+    mod in_flight;
     mod live;
     mod log;
     mod malformed;

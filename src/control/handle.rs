@@ -87,6 +87,12 @@ impl Control {
                 state.borrow_mut().learned(core, number, now);
                 learned.notify_waiters();
             }
+            Report::Credit { core, limit, news } => {
+                let letters = state.borrow_mut().lenders.hear(core, limit, news);
+                for (core, news) in letters {
+                    self.tell(core, ToWorker::Credit { limit, news });
+                }
+            }
             // To free thousands of routes takes milliseconds: here nobody waits for it.
             Report::Retired { core: _, table } => drop(table),
             Report::Counts(block) => {

@@ -23,6 +23,7 @@ mod error;
 mod export;
 mod handle;
 pub mod launch;
+mod lease;
 mod listen;
 mod local_node;
 mod node;

@@ -18,6 +18,7 @@ use worker::message::Fact;
 use worker::telemetry::Totals;
 use worker::telemetry::report::CoreBlock;
 
+use crate::lease::Lenders;
 use crate::listen::ListenAddress;
 use crate::node::{CoreStatus, EndpointStatus, Status};
 use crate::source::POSTED;
@@ -54,6 +55,8 @@ pub(crate) struct State {
     drained: BTreeSet<(Box<str>, Address)>,
     /// Facts sent to the cores.
     facts: u64,
+    /// The credit of limits that the cores do not have.
+    pub(crate) lenders: Lenders,
 }
 
 /// The number of changes by result.
@@ -120,6 +123,7 @@ impl State {
         };
         Self {
             cores: cpus.iter().map(core).collect(),
+            lenders: Lenders::new(cpus.len(), &live.limits),
             file: Some(Arc::new(live.sources.clone())),
             live: Arc::new(live),
             driver,
@@ -175,6 +179,7 @@ impl State {
             }
         }
         self.answers = answers;
+        self.lenders.follow(&live.limits);
         let before = std::mem::replace(&mut self.live, Arc::new(live));
         self.forget_drained();
         before

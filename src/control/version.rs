@@ -12,8 +12,11 @@ use std::time::Duration;
 
 use engine::address::Address;
 use engine::config::{Diagnostic, Model, Sources};
+use engine::limit::LimitId;
 use engine::names::{Answers, DnsName};
-use engine::snapshot::{Companion, Identities, ListenerId, ListenerSettings, Snapshot, compile};
+use engine::snapshot::{
+    Companion, Identities, InFlightLimit, ListenerId, ListenerSettings, Snapshot, compile,
+};
 use worker::net::monoio::BoundSocket;
 
 use crate::Error;
@@ -37,6 +40,8 @@ pub(crate) struct Live {
     pub(crate) tls: LiveCertificates,
     /// Its listeners, in the order of the table.
     pub(crate) listeners: Vec<Listening>,
+    /// Its limits of requests in flight, and their sizes.
+    pub(crate) limits: Vec<(LimitId, u32)>,
 }
 
 /// A bound listener.
@@ -134,12 +139,15 @@ impl Draft {
         let listeners = table.listeners.iter().map(listening).collect();
         let ids: Vec<_> = new.iter().map(|it| it.id).collect();
         let number = table.number;
+        let size = |it: &InFlightLimit| (it.id, it.settings.requests_max.value());
+        let limits = table.limits.iter().map(size).collect();
         let parts = repeat_n(table, cores).zip(bound.per_core).map(|(table, sockets)| Part {
             table: Box::new(table),
             listeners: ids.iter().copied().zip(sockets).collect(),
         });
         let parts = parts.collect();
-        Ok(Prepared { live: Live { number, sources, model, identities, tls, listeners }, parts })
+        let live = Live { number, sources, model, identities, tls, listeners, limits };
+        Ok(Prepared { live, parts })
     }
 }
 

@@ -18,6 +18,7 @@ pub mod header;
 pub mod health;
 pub mod hops;
 pub mod keys;
+pub mod limit;
 pub mod names;
 pub mod pattern;
 pub mod reason;

@@ -119,6 +119,10 @@ reasons! {
     /// Every connection that `pool.connections_max` of the upstream allows is in use. No further request
     /// may wait (`pool.queue_max`), or the request has waited for `pool.queue_timeout`.
     PoolFull = 503 "pool_full",
+    /// As many requests run as `in_flight.requests_max` of the upstream or the route allows. No further
+    /// request may wait (`in_flight.queue_max`), or the request has waited for
+    /// `in_flight.queue_timeout`.
+    InFlightFull = 503 "in_flight_full",
     /// The gateway itself had no descriptor, memory or local port left for a connection to the
     /// endpoint, although it had closed idle connections. If `ringway_file_descriptors` is at its
     /// limit, raise the limit of open files (`LimitNOFILE=` of the unit).

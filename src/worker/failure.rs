@@ -33,7 +33,7 @@ pub enum Kind {
     HeadTooLarge,
     /// A body is longer than its limit.
     BodyTooLarge,
-    /// A filter ended the exchange for this reason.
+    /// A filter ended the exchange for this reason, or a limit of requests in flight is reached.
     Refused(Reason),
     /// The gateway itself had no descriptor, memory or port for it.
     Exhausted,

@@ -21,6 +21,7 @@ pub mod exchange;
 pub mod failure;
 pub mod filter;
 pub mod h1;
+pub mod limit;
 pub mod listener;
 pub mod mailbox;
 pub mod message;
@@ -225,6 +226,7 @@ impl<N: Net> Worker<N> {
                 self.state.learn(&fact);
                 reporter.send(Report::Learned { core, number });
             }
+            ToWorker::Credit { limit, news } => self.state.hear(limit, news),
             ToWorker::Switch(switch) => {
                 reporter.send(Report::Retired { core, table: switch.table });
             }

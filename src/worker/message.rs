@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use engine::address::Address;
 use engine::balance::EndpointState;
+use engine::limit::{LimitId, ToBorrower, ToLender};
 use engine::names::{Answers, DnsName, NamedPlace};
 use engine::snapshot::{ListenerId, Snapshot};
 
@@ -27,6 +28,13 @@ pub enum ToWorker {
         number: u64,
         /// The news.
         fact: Fact,
+    },
+    /// News about the credit of a limit.
+    Credit {
+        /// Which limit.
+        limit: LimitId,
+        /// The news.
+        news: ToBorrower,
     },
     /// An emptied block, to be filled again.
     Block(Box<CoreBlock>),
@@ -95,6 +103,15 @@ pub enum Report {
         core: usize,
         /// The number of the fact.
         number: u64,
+    },
+    /// A wish for credit of a limit, or credit that comes back.
+    Credit {
+        /// Which worker.
+        core: usize,
+        /// Which limit.
+        limit: LimitId,
+        /// The news.
+        news: ToLender,
     },
     /// A table that no exchange uses any more, to be dropped where that hurts nobody.
     Retired {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use engine::snapshot::{ListenerId, RouteId, Snapshot, UpstreamId};
 
 use crate::filter::{Chain, Filters};
+use crate::limit::{LimitSlot, Limits};
 use crate::message::Report;
 use crate::net::Net;
 use crate::telemetry::report::RouteBlock;
@@ -23,6 +24,9 @@ pub struct CoreSnapshot<N: Net> {
     slots: Box<[OnceCell<Rc<UpstreamSlot<N>>>]>,
     /// All upstreams of the core.
     upstreams: Rc<Upstreams<N>>,
+    /// All limits of the core, and those that this version has met.
+    limits: Rc<Limits>,
+    limit_slots: Box<[OnceCell<Rc<LimitSlot>>]>,
     /// All filters of the core.
     filters: Rc<Filters>,
     /// The chains of the routes that this version has used.
@@ -42,7 +46,7 @@ pub struct CoreSnapshot<N: Net> {
 impl<N: Net> CoreSnapshot<N> {
     pub(crate) fn new(
         table: Box<Snapshot>,
-        (upstreams, filters): (Rc<Upstreams<N>>, Rc<Filters>),
+        (upstreams, filters, limits): (Rc<Upstreams<N>>, Rc<Filters>, Rc<Limits>),
         reporter: Rc<Reporter>,
     ) -> Self {
         let with_filters = table.listeners.iter().filter(|it| !it.filters.is_empty());
@@ -50,6 +54,8 @@ impl<N: Net> CoreSnapshot<N> {
             route_chains: table.routes.iter().map(|_| OnceCell::new()).collect(),
             listener_chains: with_filters.map(|it| (it.id, OnceCell::new())).collect(),
             filters,
+            limit_slots: table.limits.iter().map(|_| OnceCell::new()).collect(),
+            limits,
             slots: table.upstreams.iter().map(|_| OnceCell::new()).collect(),
             blocks: RefCell::new((0..=table.routes.len()).map(|_| None).collect()),
             used: RefCell::default(),
@@ -74,6 +80,14 @@ impl<N: Net> CoreSnapshot<N> {
     pub fn upstream(&self, id: UpstreamId) -> Option<&Rc<UpstreamSlot<N>>> {
         let slot = self.slots.get(id.0 as usize)?;
         Some(slot.get_or_init(|| self.upstreams.slot(self.table(), id)))
+    }
+
+    /// The limit with this index, if there is one.
+    #[inline]
+    pub fn limit(&self, index: Option<usize>) -> Option<&Rc<LimitSlot>> {
+        let index = index?;
+        let limit = self.table().limits.get(index)?;
+        Some(self.limit_slots.get(index)?.get_or_init(|| self.limits.slot(self.table(), limit)))
     }
 
     /// The filters of a route, if it has any.

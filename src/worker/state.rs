@@ -7,12 +7,14 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
+use engine::limit::{LimitId, ToBorrower};
 use engine::names::Answers;
 use engine::snapshot::{ListenerId, ListenerSettings, Snapshot};
 use engine::time::Instant;
 
 use crate::core::{Core, CoreShare, Shed};
 use crate::filter::Filters;
+use crate::limit::Limits;
 use crate::listener::{ListenerSlot, Seat};
 use crate::message::Fact;
 use crate::net::{Listener, Net};
@@ -30,6 +32,7 @@ pub struct CoreState<N: Net> {
     listeners: Kept<ListenerId, BoundListener<N>>,
     upstreams: Rc<Upstreams<N>>,
     filters: Rc<Filters>,
+    limits: Rc<Limits>,
 }
 
 /// A listener and its socket. The accept task owns the socket, and closes it when it ends.
@@ -79,10 +82,12 @@ impl<N: Net> CoreState<N> {
         let upstreams =
             Rc::new(Upstreams::new(share, table.number, Rc::clone(&core.endpoint_connections)));
         let filters = Rc::new(Filters::new(share, table.number));
-        let slots = (Rc::clone(&upstreams), Rc::clone(&filters));
+        let limits = Rc::new(Limits::new(share, table.number, Rc::clone(&core.reporter)));
+        let slots = (Rc::clone(&upstreams), Rc::clone(&filters), Rc::clone(&limits));
         let snapshot = CoreSnapshot::new(table, slots, Rc::clone(&core.reporter));
         let snapshot = RefCell::new(Rc::new(snapshot));
-        Rc::new(Self { core, snapshot, listeners: Kept::default(), upstreams, filters })
+        let listeners = Kept::default();
+        Rc::new(Self { core, snapshot, listeners, upstreams, filters, limits })
     }
 
     /// The present version. An exchange keeps the version that it starts with to its end.
@@ -114,7 +119,8 @@ impl<N: Net> CoreState<N> {
         let retiring = self.listeners.switch(|id| table.listener(*id));
         self.upstreams.switch(&table, answers);
         self.filters.switch(&table);
-        let slots = (Rc::clone(&self.upstreams), Rc::clone(&self.filters));
+        self.limits.switch(&table);
+        let slots = (Rc::clone(&self.upstreams), Rc::clone(&self.filters), Rc::clone(&self.limits));
         let snapshot = CoreSnapshot::new(table, slots, Rc::clone(&self.core.reporter));
         let snapshot = Rc::new(snapshot);
         self.snapshot.replace(snapshot).retire();
@@ -137,6 +143,11 @@ impl<N: Net> CoreState<N> {
                 self.upstreams.learn_name(self.snapshot().table(), name, places);
             }
         }
+    }
+
+    /// Takes in news about the credit of a limit.
+    pub(crate) fn hear(&self, limit: LimitId, news: ToBorrower) {
+        self.limits.hear(self.snapshot().table(), limit, news, self.core.net.now());
     }
 
     /// Counts the end of an exchange that began on the route of this name, in a version that may be
@@ -184,6 +195,7 @@ impl<N: Net> CoreState<N> {
         let core = &self.core;
         core.pressed.set(core.paused_for_room.get() + core.paused_for_resources.get() > 0);
         self.upstreams.sweep(core.net.now());
+        self.limits.sweep();
         self.listeners.forget_done();
     }
 
@@ -240,6 +252,8 @@ impl<N: Net> CoreState<N> {
                 accept_paused_for_room: core.paused_for_room.get(),
                 accept_paused_for_resources: core.paused_for_resources.get(),
                 cpu_micros: core.net.cpu_micros(),
+                waiting_for_connection: self.upstreams.waiting(),
+                waiting_for_others: self.limits.waiting(),
             };
             block.buffer_bytes_lent = core.buffers.lent_bytes() as u64;
             block.buffer_bytes_idle = core.buffers.idle_bytes() as u64;

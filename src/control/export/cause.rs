@@ -22,7 +22,7 @@ pub(crate) fn of_failure(failure: &Failure) -> String {
         Kind::TotalTimeout => format!("{stage}: the time for the whole request has passed"),
         Kind::HeadTooLarge => format!("{stage}: head is too large"),
         Kind::BodyTooLarge => format!("{stage}: body is too large"),
-        Kind::Refused(reason) => format!("{stage}: refused by a filter: {reason}"),
+        Kind::Refused(reason) => format!("{stage}: refused: {reason}"),
         Kind::Exhausted => format!("{stage}: no descriptor, memory or port left"),
         Kind::NoEndpoint => format!("{stage}: no endpoint left to try"),
         Kind::PoolFull => format!("{stage}: all connections are in use"),

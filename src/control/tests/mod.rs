@@ -182,6 +182,7 @@ impl FakeCore {
                         self.facts.borrow_mut().push(fact);
                         reports.send(Report::Learned { core, number });
                     }
+                    ToWorker::Credit { .. } => {}
                     ToWorker::Drain { .. } => self.drains.set(self.drains.get() + 1),
                 }
             }

@@ -223,10 +223,11 @@ const ROWS: &[AdviceRow] = &[
         "retries proxy_next_upstream retry_on proxy_next_upstream_tries",
         "write retry = { tries_max = 3, on = [\"connect_failure\", \"502\"] }",
     ),
-    missing(
+    missing(UPSTREAM, "slow_start", "bound the connections by `pool.connections_max`"),
+    other(
         UPSTREAM,
-        "in_flight queue max_pending slow_start",
-        "bound the connections by `pool.connections_max`",
+        "queue max_pending max_requests max_in_flight max_concurrent_requests",
+        "write in_flight = { requests_max = 100 }",
     ),
     missing(UPSTREAM, "proxy_protocol send_proxy", "let the endpoint read `X-Forwarded-For`"),
     other(

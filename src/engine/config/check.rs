@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use foldhash::fast::FixedState;
 
 use super::admin::AdminAddress;
+use super::in_flight::InFlight;
 use super::matching::{Match, PathRule};
 use super::model::Model;
 use super::names;
@@ -257,6 +258,9 @@ fn superfluous(model: &Model) -> Vec<Diagnostic> {
         }
         if *route.timeouts != RouteTimeouts::default() {
             report(route.timeouts.span, "timeouts", "there is no endpoint to wait for");
+        }
+        if *route.in_flight != InFlight::default() {
+            report(route.in_flight.span, "in_flight", "the gateway answers at once");
         }
     }
     diagnostics

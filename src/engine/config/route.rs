@@ -1,5 +1,6 @@
 //! `[routes.NAME]`: a match rule, and the destination of its requests.
 
+use super::in_flight::InFlight;
 use super::matching::Match;
 use super::redirect::Redirect;
 use super::reply::Reply;
@@ -26,6 +27,8 @@ section! {
         upgrades: Option<Spanned<Vec<Spanned<Protocol>>>> => KeyRule::optional("[\"websocket\"]");
         /// Timeouts of its requests, which override those of the upstream. Only beside `upstream`.
         timeouts: Spanned<RouteTimeouts> => KeyRule::settings();
+        /// How many of its requests may run at once. Only beside `upstream`, whose own limit holds too.
+        in_flight: Spanned<InFlight> => KeyRule::settings();
     }
 }
 

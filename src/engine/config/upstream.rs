@@ -1,6 +1,7 @@
 //! `[upstreams.NAME]`: a named group of endpoints, their pool and their timeouts.
 
 use super::health::EjectRules;
+use super::in_flight::InFlight;
 use super::retry::Retry;
 use crate::keys::{KeyRule, LONGEST, Limit, OrOff, SHORTEST, Spanned, section};
 use crate::names::AddressOrName;
@@ -23,6 +24,8 @@ section! {
         /// When an endpoint gets no requests for a while because it fails those that it gets. "off":
         /// failures are not remembered.
         eject: OrOff<EjectRules> => KeyRule::default(OrOff::On(EjectRules::default()));
+        /// How many requests its endpoints may have at once, all of them together.
+        in_flight: InFlight => KeyRule::settings();
     }
 }
 

@@ -3,8 +3,8 @@
 use proto::path;
 
 use super::{
-    Action, Companion, Endpoint, Identities, ListenerSettings, Merged, NamedEndpoint, Route,
-    Snapshot, Upgrades, Upstream, UpstreamId,
+    Action, Companion, Endpoint, Identities, InFlightLimit, ListenerSettings, Merged,
+    NamedEndpoint, Route, Snapshot, Upgrades, Upstream, UpstreamId,
 };
 use crate::config::{self, Model};
 use crate::filter::{FilterId, FilterUse, NamedFilter};
@@ -28,6 +28,14 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
     // Sorted by name, so that the order of the objects in the text does not change the routing.
     let mut upstreams: Vec<_> =
         document.upstreams.objects.iter().map(|(name, it)| upstream(name, it)).collect();
+    let limits = limits(document, identities);
+    let limit_of = |section: &str, name: &str| {
+        let of = format!("{section}.{name}");
+        limits.binary_search_by(|it: &InFlightLimit| (*it.of).cmp(&of)).ok()
+    };
+    for upstream in upstreams.iter_mut().filter(|_| !limits.is_empty()) {
+        upstream.in_flight = limit_of("upstreams", &upstream.name);
+    }
     upstreams.sort_by(|one, other| one.name.cmp(&other.name));
 
     let mut written: Vec<_> = document.routes.objects.iter().collect();
@@ -53,12 +61,13 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
             filters: used(&filters, "routes", name, &route.filters),
             upgrades: upgrades(route),
             timeouts,
+            in_flight: if limits.is_empty() { None } else { limit_of("routes", name) },
         });
     }
     let router = Router::new(rules);
     let records = document.access_log.is_some();
     let companion = Companion::default();
-    Snapshot { number, listeners, routes, upstreams, filters, records, companion, router }
+    Snapshot { number, listeners, routes, upstreams, filters, limits, records, companion, router }
 }
 
 /// One rule for each combination of host and method.
@@ -77,6 +86,24 @@ fn rules_of(matches: &config::Match, route: u32) -> impl Iterator<Item = RouteRu
         let any_method = matches.methods.is_none().then_some(None);
         methods.chain(any_method).map(move |method| RouteRule { host, path, method, route })
     })
+}
+
+/// The limits of requests in flight, in the order of the objects that have them.
+fn limits(document: &config::Document, identities: &mut Identities) -> Vec<InFlightLimit> {
+    let upstreams = document.upstreams.objects.iter();
+    let upstreams = upstreams.map(|(name, it)| ("upstreams", name, it.in_flight));
+    let routes = document.routes.objects.iter();
+    let routes = routes.map(|(name, it)| ("routes", name, *it.in_flight));
+    let limited = upstreams.chain(routes).filter(|(_, _, it)| !it.requests_max.is_off());
+    let mut limits: Vec<_> = limited
+        .map(|(section, name, settings)| {
+            let of = format!("{section}.{}", **name);
+            let id = identities.limit(&of, settings.requests_max.value());
+            InFlightLimit { id, of: of.into(), settings }
+        })
+        .collect();
+    limits.sort_by(|one, other| one.of.cmp(&other.of));
+    limits
 }
 
 /// The action of a route; `None` if it names an upstream that does not exist.
@@ -190,5 +217,6 @@ fn upstream(name: &str, it: &config::Upstream) -> Upstream {
         timeouts: it.timeouts,
         retry: Policy::new(&it.retry),
         eject: it.eject.on().copied(),
+        in_flight: None,
     }
 }

@@ -12,8 +12,9 @@ use foldhash::fast::FixedState;
 
 use super::{ListenerId, Snapshot};
 use crate::address::Address;
+use crate::limit::LimitId;
 
-/// The ids of listeners, kept across versions.
+/// The ids of listeners and of limits, kept across versions.
 #[derive(Clone, Debug, Default)]
 pub struct Identities {
     /// The listeners of the version in effect, and of all versions that were compiled since.
@@ -21,6 +22,10 @@ pub struct Identities {
     /// The name of every listener that ever existed, by its id. It grows by one name with each new
     /// listener of an operator.
     names: Vec<Box<str>>,
+    /// The sizes and the ids of limits, by the object that has them.
+    limits: HashMap<Box<str>, (u32, LimitId), FixedState>,
+    /// Limits that ever existed.
+    limits_made: u32,
 }
 
 impl Identities {
@@ -39,6 +44,20 @@ impl Identities {
             kept.entry(it.name.clone()).or_default().insert(it.address.clone(), it.id);
         }
         self.listeners = kept;
+        self.limits.retain(|of, _| snapshot.limit_of(of).is_some());
+    }
+
+    /// The id of the limit of this object, which has this size.
+    pub(super) fn limit(&mut self, of: &str, size: u32) -> LimitId {
+        match self.limits.get(of) {
+            Some((before, id)) if *before == size => *id,
+            _ => {
+                let id = LimitId(self.limits_made);
+                self.limits_made += 1;
+                self.limits.insert(of.into(), (size, id));
+                id
+            }
+        }
     }
 
     /// The id of the listener with this name and address.
@@ -97,6 +116,25 @@ mod tests {
             [0, 1, 2, 3].map(|id| known.name(ListenerId(id))),
             [Some("web"), Some("api"), Some("api"), None]
         );
+    }
+
+    #[test]
+    fn a_limit_keeps_its_id_while_it_keeps_its_size() {
+        let mut known = Identities::default();
+        let mut id_with = |text: &str| {
+            let text = format!(
+                "[listeners.web]\naddress = \"127.0.0.1:1\"\n[upstreams.a]\n\
+                 endpoints = [\"127.0.0.1:2\"]\n{text}\n[routes.a]\nupstream = \"a\"\n"
+            );
+            let snapshot = super::super::tests::snapshot(&text, &mut known);
+            known.settle(&snapshot);
+            snapshot.limit_of("upstreams.a").map(|it| it.id.0)
+        };
+        assert_eq!(id_with("in_flight.requests_max = 5"), Some(0));
+        assert_eq!(id_with("in_flight = { requests_max = 5, queue_max = 7 }"), Some(0));
+        assert_eq!(id_with("in_flight.requests_max = 6"), Some(1));
+        assert_eq!(id_with(""), None);
+        assert_eq!(id_with("in_flight.requests_max = 6"), Some(2));
     }
 
     #[test]

@@ -28,10 +28,11 @@ pub use identity::Identities;
 
 use crate::address::{Address, Network};
 pub use crate::config::{
-    EjectRules, ListenerLimits, ListenerTimeouts, ListenerTls, PoolLimits, ProxyProtocol,
+    EjectRules, InFlight, ListenerLimits, ListenerTimeouts, ListenerTls, PoolLimits, ProxyProtocol,
     UpstreamTimeouts,
 };
 pub use crate::filter::{FilterId, NamedFilter};
+use crate::limit::LimitId;
 use crate::names::{Answers, DnsName};
 use crate::retry::Policy;
 use crate::router::{Hit, Router};
@@ -50,6 +51,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Upstream>,
     /// The filters. A [`FilterId`] is an index into them.
     pub filters: Vec<NamedFilter>,
+    /// The limits of requests in flight, in the order of the objects that have them.
+    pub limits: Vec<InFlightLimit>,
     /// Whether each exchange leaves a record: an access log is configured.
     pub records: bool,
     /// The objects that all cores share.
@@ -83,6 +86,13 @@ impl Snapshot {
             Hit::WrongMethod => Found::WrongMethod,
             Hit::None => Found::None,
         }
+    }
+
+    /// The limit of this object, if it has one.
+    #[must_use]
+    pub fn limit_of(&self, object: &str) -> Option<&InFlightLimit> {
+        let index = self.limits.binary_search_by(|it| (*it.of).cmp(object)).ok()?;
+        self.limits.get(index)
     }
 
     /// The route with this name.
@@ -180,6 +190,8 @@ pub struct Route {
     pub upgrades: Upgrades,
     /// The timeouts of its requests at the upstream.
     pub timeouts: UpstreamTimeouts,
+    /// The limit of its requests in flight, if it has one: an index into [`Snapshot::limits`].
+    pub in_flight: Option<usize>,
 }
 
 /// The protocols that the clients of a route may switch to (RFC 9110 section 7.8).
@@ -227,6 +239,19 @@ pub struct Upstream {
     pub retry: Policy,
     /// When an endpoint that fails gets no requests for a while; `None`: never.
     pub eject: Option<EjectRules>,
+    /// The limit of its requests in flight, if it has one: an index into [`Snapshot::limits`].
+    pub in_flight: Option<usize>,
+}
+
+/// A limit of requests in flight, of an upstream or a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFlightLimit {
+    /// Its id, the same in every version in which it has the same size.
+    pub id: LimitId,
+    /// The object that has it, as its section: "upstreams.users".
+    pub of: Box<str>,
+    /// How many, and how many wait.
+    pub settings: InFlight,
 }
 
 /// An endpoint of an upstream.

@@ -70,7 +70,10 @@ impl<N: Net> Exchange<'_, N> {
             bytes => BodySize::Known(bytes as u64),
         };
         let (head, notes) = (&fetch.head, CallNotes::default());
-        let request = CallRequest { head, size, timeouts, retry: &table.upstream(id).retry };
+        let upstream = table.upstream(id);
+        let limits = [None, self.snapshot.limit(upstream.in_flight)];
+        let retry = &upstream.retry;
+        let request = CallRequest { head, size, timeouts, retry, limits };
         let deadlines = [self.upload, self.download];
         let mut call = Call::new((self.core, self.state), slot, request, deadlines, &notes);
         let mut response = ResponseHead::new();

@@ -84,6 +84,7 @@ impl<N: Net> Exchange<'_, N> {
         let mut lease = sent.map_err(End::over)?;
         let ended = both_ways(self, &mut lease, client, request).await?;
         if ended == Ended::Switched {
+            call.hand_over(&mut lease);
             self.switched.set(Some(lease));
         } else {
             lease.give_back(self.core.net.now());

@@ -251,8 +251,10 @@ impl<'a, N: Net> Exchange<'a, N> {
             }
         }
         let upstream = upstream?;
-        let retry = &self.snapshot.table().upstream(upstream).retry;
-        let request = CallRequest { head, size, timeouts, retry };
+        let to = self.snapshot.table().upstream(upstream);
+        let retry = &to.retry;
+        let limits = [self.snapshot.limit(route.in_flight), self.snapshot.limit(to.in_flight)];
+        let request = CallRequest { head, size, timeouts, retry, limits };
         if first.last {
             self.forward_whole(client, request, upstream, first).await
         } else {

@@ -97,6 +97,12 @@ metrics! {
         accept_paused_for_resources [reason = "resources"],
     }
 
+    "ringway_waiting_requests"
+    "Requests that wait: for a connection, because each pool of the upstream is full (pool_full), or for others to end (in_flight_full)" {
+        waiting_for_connection [reason = "pool_full"],
+        waiting_for_others [reason = "in_flight_full"],
+    }
+
     "ringway_core_busy_seconds_total" by Core
     "CPU time that a core has used" { cpu_micros }
 }

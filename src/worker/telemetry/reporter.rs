@@ -41,6 +41,12 @@ pub struct Reporter {
     dropped: Cell<u64>,
 }
 
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reporter").field("core", &self.core).finish_non_exhaustive()
+    }
+}
+
 impl Reporter {
     pub(crate) fn new(core: usize, outbox: Outbox) -> Self {
         Self {

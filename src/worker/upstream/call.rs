@@ -30,6 +30,7 @@ use super::replay::Replay;
 use crate::core::{Core, Shed};
 use crate::deadline::Deadline;
 use crate::failure::{Failure, Kind, Side};
+use crate::limit::{LimitSlot, Permit, Permits};
 use crate::net::Net;
 use crate::net::buffer::Size;
 use crate::side::{Chunk, EndpointSide, RequestSink, ResponseSource, empty};
@@ -52,6 +53,8 @@ pub struct CallRequest<'a> {
     pub timeouts: UpstreamTimeouts,
     /// When it goes to another try.
     pub retry: &'a Policy,
+    /// The limits of requests in flight that it counts under: of its route and of its upstream.
+    pub limits: [Option<&'a Rc<LimitSlot>>; 2],
 }
 
 /// The party that waits for the response while a call runs.
@@ -113,6 +116,7 @@ pub struct Call<'a, N: Net> {
     /// How often all endpoints were tried, and how long to wait before they are tried again.
     rounds: u32,
     pause: Option<Micros>,
+    permits: Permits,
 }
 
 impl<'a, N: Net> Call<'a, N> {
@@ -146,6 +150,7 @@ impl<'a, N: Net> Call<'a, N> {
             ),
             rounds: 0,
             pause: None,
+            permits: [None, None],
         }
     }
 
@@ -185,6 +190,7 @@ impl<'a, N: Net> Call<'a, N> {
                     if !self.is_refused_by(response.status) {
                         self.held = None;
                         self.replay.forget();
+                        self.hand_over(&mut lease);
                         return Ok(lease);
                     }
                     // A short body is here with its head: then the connection lives on.
@@ -257,7 +263,40 @@ impl<'a, N: Net> Call<'a, N> {
             self.replay.record(&first, &self.core.buffers);
         }
         self.held = Some(first);
+        for (at, limit) in self.request.limits.into_iter().enumerate() {
+            let Some(limit) = limit else { continue };
+            let permit = match limit.take(self.core.net.now()) {
+                Some(permit) => permit,
+                None => self.wait_for_permit(limit, still_waits).await?,
+            };
+            if let Some(place) = self.permits.get_mut(at) {
+                *place = Some(permit);
+            }
+        }
         self.send_held(still_waits).await
+    }
+
+    /// From now on the lease holds what the call holds of limits, so that a tunnel counts too.
+    pub fn hand_over(&mut self, lease: &mut Lease<N>) {
+        if self.permits.iter().any(Option::is_some) {
+            lease.keep(std::mem::take(&mut self.permits));
+        }
+    }
+
+    async fn wait_for_permit(
+        &self,
+        limit: &Rc<LimitSlot>,
+        still_waits: &dyn Fn() -> bool,
+    ) -> Result<Permit, Failure> {
+        let waited =
+            Box::pin(limit.wait(self.core, self.upload, self.give_up_at, still_waits)).await;
+        waited.map_err(|failure| {
+            if failure.kind == Kind::Abandoned {
+                return Failure { side: Side::Client, ..failure };
+            }
+            self.notes.failure.set(Some(failure));
+            failure
+        })
     }
 
     async fn send_held(&mut self, still_waits: &dyn Fn() -> bool) -> Result<Lease<N>, Failure> {

@@ -146,6 +146,13 @@ impl<N: Net> Upstreams<N> {
         self.for_each_pool(|pool| pool.close_idle());
     }
 
+    /// Calls that wait because every pool of their upstream is full.
+    pub(crate) fn waiting(&self) -> u64 {
+        let mut waiting = 0;
+        self.slots.for_each(|upstream| waiting += upstream.queue.len() as u64);
+        waiting
+    }
+
     /// Reports how the endpoints stand.
     pub(crate) fn report(&self, blocks: &mut Reused<EndpointBlock>) {
         self.slots.for_each(|upstream| upstream.report(blocks));

@@ -10,6 +10,7 @@ use super::mux;
 use super::outcome::Try;
 use crate::deadline::Deadline;
 use crate::failure::Failure;
+use crate::limit::Permits;
 use crate::net::Net;
 use crate::net::buffer::Buf;
 use crate::side::{Chunk, EndpointHandle, EndpointSide, RequestSink, ResponseSource, Sent, Unsent};
@@ -19,6 +20,8 @@ use crate::transport::Transport;
 pub struct Lease<N: Net> {
     attempt: Try<N>,
     lent: Lent<N>,
+    /// The permits of its request, until the lease ends.
+    permits: Permits,
 }
 
 /// The thing that is lent.
@@ -52,7 +55,12 @@ impl<N: Net> Lent<N> {
 
 impl<N: Net> Lease<N> {
     pub(super) const fn new(attempt: Try<N>, lent: Lent<N>) -> Self {
-        Self { attempt, lent }
+        Self { attempt, lent, permits: [None, None] }
+    }
+
+    /// The request counts under these limits until the lease ends.
+    pub(super) fn keep(&mut self, permits: Permits) {
+        self.permits = permits;
     }
 
     /// The try that it serves.

@@ -1,4 +1,4 @@
-//! The queue of an upstream: calls that wait because every pool is full.
+//! A queue of calls that wait: because every pool of their upstream is full, or for others to end.
 //!
 //! A pool does not wake a call to look for itself. It *hands* a thing over (an idle connection, or
 //! the room for a new one) to the first call in the queue that can use it. So a call that comes
@@ -74,16 +74,30 @@ impl<T> WaitQueue<T> {
         QueuePlace { queue: self, ticket, put_back }
     }
 
+    /// A call joins the queue that can use anything.
+    pub fn enter_plain<P: Fn(T)>(&self, put_back: P) -> QueuePlace<'_, T, P> {
+        self.enter(OfferWish::default(), put_back)
+    }
+
+    /// The first call that waits.
+    #[must_use]
+    pub fn first(&self) -> Option<NextWaiter> {
+        self.first_of(|_| true)
+    }
+
     /// The first call that waits and can use this endpoint.
     #[must_use]
     pub fn first_for(&self, endpoint: EndpointId) -> Option<NextWaiter> {
+        self.first_of(|wish| !wish.avoid.contains(&endpoint))
+    }
+
+    fn first_of(&self, can_use: impl Fn(&OfferWish) -> bool) -> Option<NextWaiter> {
         if self.is_empty() {
             return None;
         }
         let waiters = self.waiters.borrow();
-        let next = waiters
-            .iter()
-            .find(|waiter| waiter.handed.is_none() && !waiter.wish.avoid.contains(&endpoint))?;
+        let fits = |waiter: &&Waiter<T>| waiter.handed.is_none() && can_use(&waiter.wish);
+        let next = waiters.iter().find(fits)?;
         Some(NextWaiter { ticket: next.ticket, only_new: next.wish.only_new })
     }
 

@@ -136,6 +136,7 @@ fn core(core: usize) -> CoreStatus {
             accept_paused_for_room: 0,
             accept_paused_for_resources: 1,
             cpu_micros: 1_250_000,
+            ..Gauges::default()
         },
         buffer_bytes_lent: 4096,
         buffer_bytes_idle: 8192,

@@ -35,11 +35,13 @@ cert = "other.pem"
 key = "other.key"
 [upstreams.a]
 endpoints = ["127.0.0.1:9000"]
+in_flight.requests_max = 7
 [upstreams.b]
 endpoints = ["127.0.0.1:9001"]
 [routes.a]
 match.path = "/a"
 upstream = "a"
+in_flight.requests_max = 7
 [routes.b]
 match.path = "/b"
 redirect = { to = "/x" }
@@ -134,7 +136,7 @@ fn every_key_of_an_object_changes_the_snapshot() {
             for (path, key) in found {
                 // A destination of one route is not that of another.
                 let belongs = |key: &str, route: &str| !path.contains(key) || *object == route;
-                let of_upstream = ["upstream", "upgrades", "timeouts"];
+                let of_upstream = ["upstream", "upgrades", "timeouts", "in_flight"];
                 let fits = *name != "routes"
                     || belongs(".redirect.", "b")
                         && belongs(".reply.", "c")

@@ -167,6 +167,7 @@ pool = { connections_max = "off", queue_max = "off", queue_timeout = "1s", idle_
 timeouts = { connect = "1s", first_byte = "30s", between_bytes = "30s", total = "off" }
 retry = { tries_max = "all", on = ["connect_failure", "refused_stream", "stale_connection"], methods = "idempotent", budget = "20%", per_try_timeout = "off", back_off = "25ms", body_bytes_max = "64KiB" }
 eject = { consecutive_failures = 5, for = "10s", share_max = "50%", panic = "50%" }
+in_flight = { requests_max = "off", queue_max = "off", queue_timeout = "1s" }
 
 [filters]
 
@@ -175,12 +176,14 @@ match = {}
 upstream = "users"
 filters = []
 timeouts = {}
+in_flight = { requests_max = "off", queue_max = "off", queue_timeout = "1s" }
 
 [routes.down]
 match = { path = "/maintenance" }
 filters = []
 reply = { status = 503, body = "", headers = { x-key = "***", y = "z" } }
 timeouts = {}
+in_flight = { requests_max = "off", queue_max = "off", queue_timeout = "1s" }
 "#;
     let wrong = differences(expected, &model.normalised());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
