@@ -21,6 +21,7 @@ mod e2e {
     mod admin;
     mod answers;
     mod attacks;
+    mod balance;
     mod bodies;
     mod bounds;
     mod clients;

@@ -64,6 +64,7 @@ impl Exchanges {
                 buffer_bytes_max: 64 << 20,
                 descriptors_max: usize::MAX,
                 seed: 1,
+                node_seed: 1,
             };
             let state = Rc::new(OnceCell::new());
             let outbox = match self.reports_come_back {

@@ -23,6 +23,7 @@ pub mod names;
 pub mod pattern;
 pub mod reason;
 pub mod request_id;
+pub mod request_key;
 pub mod retry;
 pub mod router;
 pub mod snapshot;

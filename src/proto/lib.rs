@@ -15,6 +15,7 @@ pub mod date;
 pub mod h1;
 pub mod head;
 pub mod hop;
+pub mod pairs;
 pub mod path;
 pub mod proxy_protocol;
 pub mod upgrade;

@@ -35,8 +35,10 @@ pub struct CoreShare {
     /// Its part of the process's descriptors, for connections; `usize::MAX` when that is not
     /// bounded.
     pub descriptors_max: usize,
-    /// Differs from worker to worker; request ids and balancing start from it.
+    /// Differs from worker to worker; request ids start from it.
     pub seed: u64,
+    /// The same on all cores of the node, another one at each start; balancing starts from it.
+    pub node_seed: u64,
 }
 
 impl CoreShare {

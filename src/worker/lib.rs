@@ -285,6 +285,7 @@ mod tests {
             buffer_bytes_max: 1 << 20,
             descriptors_max: usize::MAX,
             seed: 1,
+            node_seed: 1,
         };
         let retired = Rc::new(RefCell::new(Vec::new()));
         let outbox = {

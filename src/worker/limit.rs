@@ -301,7 +301,8 @@ mod tests {
                 }
             }),
         );
-        let share = CoreShare { core, cores, buffer_bytes_max: 0, descriptors_max: 0, seed: 0 };
+        let (buffer_bytes_max, descriptors_max, seed, node_seed) = (0, 0, 0, 0);
+        let share = CoreShare { core, cores, buffer_bytes_max, descriptors_max, seed, node_seed };
         let settings = InFlight {
             requests_max: Limit::at(requests_max),
             queue_max: Limit::at(10),

@@ -46,6 +46,8 @@ pub(crate) struct Builder {
     address: String,
     /// As they are written.
     endpoints: Vec<String>,
+    /// Further keys of each, in the same order.
+    endpoint_keys: Vec<String>,
     listener: String,
     upstream: String,
     route: String,
@@ -67,6 +69,12 @@ impl Builder {
     pub(crate) fn upstream(mut self, line: &str) -> Self {
         self.upstream.push_str(line);
         self.upstream.push('\n');
+        self
+    }
+
+    /// Adds keys to each endpoint, in their order: `weight = 2`.
+    pub(crate) fn endpoint_keys(mut self, keys: &[&str]) -> Self {
+        self.endpoint_keys = keys.iter().map(|keys| (*keys).to_owned()).collect();
         self
     }
 
@@ -109,7 +117,12 @@ impl Builder {
 
     /// The configuration as text.
     pub(crate) fn text(&self) -> String {
-        let endpoints: Vec<_> = self.endpoints.iter().map(|it| format!("\"{it}\"")).collect();
+        let mut keys = self.endpoint_keys.iter();
+        let endpoint = |address| match keys.next() {
+            Some(keys) => format!("{{ address = \"{address}\", {keys} }}"),
+            None => format!("\"{address}\""),
+        };
+        let endpoints: Vec<_> = self.endpoints.iter().map(endpoint).collect();
         let Self { address, listener, upstream, route, more, .. } = self;
         let endpoints = endpoints.join(", ");
         format!(
@@ -154,6 +167,7 @@ impl Gateway {
         Builder {
             address: "127.0.0.1:0".to_owned(),
             endpoints: endpoints.into_iter().map(|it| it.to_string()).collect(),
+            endpoint_keys: Vec::new(),
             listener: String::new(),
             upstream: String::new(),
             route: String::new(),

@@ -79,6 +79,10 @@ pub(crate) fn config(seed: u64) -> String {
         let few = "pool = { connections_max = 1, queue_max = 1000, queue_timeout = \"1h\", ";
         text = text.replace("pool = { ", few);
     }
+    let ways = ["\"least_requests\"", "\"p2c_ewma\"", "\"random\"", "{ hash = \"path\" }"];
+    if let Some(way) = ways.get((seed % 8) as usize) {
+        text = text.replace("pool = { ", &format!("balance = {way}\npool = {{ "));
+    }
     text
 }
 
@@ -147,6 +151,7 @@ impl<N: Net> Testbed<N> {
             buffer_bytes_max: 64 << 20,
             descriptors_max: usize::MAX,
             seed: model.seed,
+            node_seed: model.seed,
         };
         let (reports, control) = (Rc::clone(&model), Rc::new(OnceCell::new()));
         let outbox = {

@@ -234,6 +234,7 @@ impl Start<'_> {
     fn workers(self, parts: Vec<Part>, answers: &Answers) -> io::Result<Vec<Mailbox<ToWorker>>> {
         let cores = self.cpus.len();
         let mut mailboxes = Vec::new();
+        let node_seed = RandomState::new().hash_one(cores);
         for (core, (&cpu, part)) in self.cpus.iter().zip(parts).enumerate() {
             let (mailbox, inbox) = mailbox::channel()?;
             mailboxes.push(mailbox);
@@ -246,6 +247,7 @@ impl Start<'_> {
                     // Differs from core to core and from start to start: the standard library
                     // keys its hashes at random.
                     seed: RandomState::new().hash_one(core),
+                    node_seed,
                 },
                 driver: self.driver,
                 listeners: part.listeners.into_iter().map(|(_, socket)| socket).collect(),

@@ -2,11 +2,28 @@
 //!
 //! Each core has one balancer per upstream, and the cores do not compare notes. The balancer knows
 //! endpoints by their index in a list, and follows changes of the list. The caller decides which
-//! endpoints are usable: it knows which were tried, and which drain.
+//! endpoints are usable: it knows which were tried, and which drain. It also knows how busy and how
+//! fast they are: see [`Candidates`].
+//!
+//! Invariant: a pick allocates nothing, and returns an endpoint whenever one is usable that has a
+//! weight.
 
+mod draw;
+mod facts;
+mod hash;
+mod latency;
+mod least_requests;
+mod p2c;
 mod round_robin;
+#[cfg(test)]
+mod tests;
 
-pub use round_robin::RoundRobin;
+use draw::Draw;
+use round_robin::RoundRobin;
+
+pub use facts::{Candidates, CoreStart, Listed, PickBy, Way};
+pub use hash::hash_of;
+pub use latency::Latency;
 
 /// Whether an endpoint gets new requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,11 +52,55 @@ impl EndpointState {
     }
 }
 
-/// An endpoint of the new list; see [`RoundRobin::follow`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weighted {
-    /// Its share of the requests, relative to the others; at least 1.
-    pub weight: u32,
-    /// Its index in the old list; `None` for a new endpoint.
-    pub was: Option<usize>,
+/// See the module.
+#[derive(Debug)]
+pub struct Balancer {
+    way: Way,
+    endpoints: Vec<Listed>,
+    turns: RoundRobin,
+    draw: Draw,
+}
+
+impl Balancer {
+    /// No endpoint yet.
+    #[must_use]
+    pub fn new(start: CoreStart) -> Self {
+        Self {
+            way: Way::default(),
+            endpoints: Vec::new(),
+            turns: RoundRobin::new(start),
+            draw: Draw::new(start.own_seed()),
+        }
+    }
+
+    /// Replaces the list, and the way to choose. An endpoint of the old list keeps its turn.
+    pub fn follow(&mut self, way: Way, endpoints: impl IntoIterator<Item = Listed>) {
+        self.way = way;
+        self.endpoints.clear();
+        self.endpoints.extend(endpoints);
+        self.turns.follow(&self.endpoints);
+        self.draw.follow(&self.endpoints);
+    }
+
+    /// The index of the endpoint for a request; `None` when no endpoint is usable.
+    pub fn pick(&mut self, by: PickBy, candidates: &impl Candidates) -> Option<usize> {
+        let Self { way, endpoints, turns, draw } = self;
+        let usable = |index: usize| {
+            endpoints.get(index).is_some_and(|it| it.weight > 0) && candidates.is_usable(index)
+        };
+        match (*way, by.hash) {
+            (Way::RoundRobin, _) | (Way::Hash, None) => turns.take(by.again, usable),
+            (Way::LeastRequests, _) => {
+                let in_flight = |index| candidates.in_flight(index);
+                let least = least_requests::least(endpoints, usable, in_flight)?;
+                let has_least = |index| usable(index) && least.has(endpoints, index, in_flight);
+                turns.take(by.again, has_least)
+            }
+            (Way::P2cEwma, _) => p2c::pick(endpoints, draw, usable, candidates),
+            (Way::Random, _) => draw.pick(endpoints, usable),
+            (Way::Hash, Some(hash)) => {
+                hash::pick(endpoints, hash, usable, |index| candidates.in_flight(index))
+            }
+        }
+    }
 }

@@ -1,7 +1,10 @@
 //! Round robin: endpoints in turn, each as often as its weight says.
+//!
+//! The cores do not compare notes, so their rounds are shifted against each other: what one core
+//! has given too much to an endpoint in a round that it has not finished, another has given too
+//! little.
 
-use super::Weighted;
-use crate::mix::mix;
+use super::facts::{CoreStart, Listed};
 
 /// Takes endpoints in turn, each as often as its weight says.
 ///
@@ -9,38 +12,33 @@ use crate::mix::mix;
 /// tries would, with one dead endpoint of two, bring every request to the dead one first. And the
 /// load of a dead endpoint spreads over all others, not over its neighbour alone.
 #[derive(Debug)]
-pub struct RoundRobin {
-    /// Decides where to start, so that the cores do not all call at the first endpoint.
-    seed: u64,
+pub(super) struct RoundRobin {
+    /// Where to start, so that the cores do not all call at the first endpoint.
+    start: CoreStart,
     weights: Vec<u32>,
     first: Turn,
     again: Turn,
 }
 
 impl RoundRobin {
-    /// No endpoint yet. The caller gives each core another `seed`.
+    /// No endpoint yet.
     #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self { seed, weights: Vec::new(), first: Turn::NONE, again: Turn::NONE }
+    pub(super) const fn new(start: CoreStart) -> Self {
+        Self { start, weights: Vec::new(), first: Turn::NONE, again: Turn::NONE }
     }
 
     /// Replaces the list. An endpoint of the old list keeps its turn.
-    pub fn follow(&mut self, endpoints: impl IntoIterator<Item = Weighted>) {
-        let endpoints: Vec<_> = endpoints.into_iter().collect();
+    pub(super) fn follow(&mut self, endpoints: &[Listed]) {
         self.weights = endpoints.iter().map(|it| it.weight).collect();
-        self.first.follow(&endpoints, self.seed);
-        self.again.follow(&endpoints, mix(self.seed));
+        self.first.follow(endpoints, self.start);
+        self.again.follow(endpoints, self.start.other());
     }
 
-    /// For a first try: the index of the next `usable` endpoint; `None` when no endpoint is usable.
-    /// Allocates nothing.
-    pub fn pick(&mut self, usable: impl Fn(usize) -> bool) -> Option<usize> {
-        self.first.take(&self.weights, usable)
-    }
-
-    /// The same for a further try.
-    pub fn pick_again(&mut self, usable: impl Fn(usize) -> bool) -> Option<usize> {
-        self.again.take(&self.weights, usable)
+    /// The index of the next `usable` endpoint, for a first try or for one `again`; `None` when no
+    /// endpoint is usable.
+    pub(super) fn take(&mut self, again: bool, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        let turn = if again { &mut self.again } else { &mut self.first };
+        turn.take(&self.weights, usable)
     }
 }
 
@@ -60,24 +58,30 @@ struct Turn {
 impl Turn {
     const NONE: Self = Self { next: 0, credits: Vec::new() };
 
-    fn follow(&mut self, endpoints: &[Weighted], seed: u64) {
+    fn follow(&mut self, endpoints: &[Listed], start: CoreStart) {
         // The turn stays with its endpoint. If that has left, the endpoint behind it is next.
         let kept = || endpoints.iter().enumerate().filter_map(|(at, it)| Some((it.was?, at)));
         let behind = kept().filter(|(was, _)| *was >= self.next).min();
         self.next = match behind.or_else(|| kept().min()) {
             Some((_, at)) => at,
-            None => offset(seed, endpoints.len()),
+            // The remainder is below the length, so it is a `usize`.
+            None => usize::try_from(start.point(0, endpoints.len() as u64)).unwrap_or(0),
         };
         let weights = || endpoints.iter().map(|endpoint| endpoint.weight);
         if weights().min() == weights().max() {
             self.credits.clear();
             return;
         }
-        // Start credits below the sum do not change the shares. They move the first few picks only.
+        // CoreStart credits below the sum do not change the shares. They move the first few picks only.
+        // An endpoint's start credits on all cores are spread evenly over that range, so its
+        // surplus on one core and its deficit on another cancel out.
         let sum: i64 = weights().map(i64::from).sum();
-        let scattered = |at: usize| mix(seed.wrapping_add(at as u64)).cast_signed().rem_euclid(sum);
-        let kept = |it: &Weighted| it.was.and_then(|was| self.credits.get(was).copied());
-        let credit = |(at, it): (usize, &Weighted)| match kept(it) {
+        let scattered = |at: usize| {
+            let point = start.point(at as u64, sum.cast_unsigned());
+            point.cast_signed()
+        };
+        let kept = |it: &Listed| it.was.and_then(|was| self.credits.get(was).copied());
+        let credit = |(at, it): (usize, &Listed)| match kept(it) {
             // Earned by other weights: it must not buy the endpoint more than a round.
             Some(credit) => credit.clamp(1 - sum, sum - 1),
             None => scattered(at),
@@ -125,27 +129,26 @@ impl Turn {
     }
 }
 
-/// Where to start in a list of this length.
-fn offset(seed: u64, length: usize) -> usize {
-    // The remainder is below the length, so it is a `usize`.
-    let offset = (length as u64).checked_sub(1).map_or(0, |last| mix(seed) % (last + 1));
-    usize::try_from(offset).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::balance::tests::{SEVERAL_CORES, listed, listed_was};
+    use crate::mix::mix;
 
     fn balancer(weights: &[u32], seed: u64) -> RoundRobin {
-        let mut balancer = RoundRobin::new(seed);
-        balancer.follow(weights.iter().map(|&weight| Weighted { weight, was: None }));
+        of_core(weights, CoreStart { core: 0, cores: 1, seed })
+    }
+
+    fn of_core(weights: &[u32], start: CoreStart) -> RoundRobin {
+        let mut balancer = RoundRobin::new(start);
+        balancer.follow(&listed(weights));
         balancer
     }
 
     fn pick(balancer: &mut RoundRobin) -> usize {
-        balancer.pick(|_| true).unwrap()
+        balancer.take(false, |_| true).unwrap()
     }
 
     fn shares(balancer: &mut RoundRobin, picks: usize) -> Vec<usize> {
@@ -191,6 +194,27 @@ mod tests {
     }
 
     #[test]
+    fn the_cores_together_keep_to_the_weights_from_the_first_requests_on() {
+        for weights in [&[5, 3, 1][..], &[1, 1, 1], &[1, 2], &[7, 1, 1, 1], &[1, 1, 1, 1, 1]] {
+            let sum: u32 = weights.iter().sum();
+            for (cores, seed) in SEVERAL_CORES {
+                let mut counts = vec![0_usize; weights.len()];
+                for core in 0..cores {
+                    let start = CoreStart { core, cores, seed };
+                    let own = shares(&mut of_core(weights, start), 100);
+                    counts.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+                }
+                for (count, weight) in counts.iter().zip(weights) {
+                    let expected = (cores * 100) as f64 * f64::from(*weight) / f64::from(sum);
+                    // A request more or less cannot be helped.
+                    let off = (*count as f64 - expected).abs() - 1.0;
+                    assert!(off <= 0.05 * expected, "{weights:?} {cores} {seed}: {counts:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_retry_does_not_move_the_turn_of_first_tries() {
         for weights in [&[1, 1][..], &[1, 1, 1], &[3, 1], &[1, 1, 1, 1, 1]] {
             let (mut plain, mut retried) = (balancer(weights, 7), balancer(weights, 7));
@@ -199,7 +223,7 @@ mod tests {
                 let first = pick(&mut retried);
                 assert_eq!(first, pick(&mut plain));
                 if first == 0 {
-                    taken_again[retried.pick_again(|it| it != 0).unwrap()] += 1;
+                    taken_again[retried.take(true, |it| it != 0).unwrap()] += 1;
                 }
             }
             // The load of the first endpoint spreads over all the others.
@@ -215,7 +239,7 @@ mod tests {
             let mut balancer = balancer(weights, 9);
             for _ in 0..20 {
                 let mut tried = vec![pick(&mut balancer)];
-                while let Some(index) = balancer.pick_again(|it| !tried.contains(&it)) {
+                while let Some(index) = balancer.take(true, |it| !tried.contains(&it)) {
                     tried.push(index);
                 }
                 tried.sort_unstable();
@@ -233,7 +257,7 @@ mod tests {
         ] {
             let mut balancer = balancer(weights, 3);
             let mut counts = [0_usize; 3];
-            (0..600).for_each(|_| counts[balancer.pick(|it| it != 0).unwrap()] += 1);
+            (0..600).for_each(|_| counts[balancer.take(false, |it| it != 0).unwrap()] += 1);
             for (count, expected) in counts.iter().zip(expected) {
                 assert!(count.abs_diff(expected) <= 2, "{weights:?}: {counts:?}");
             }
@@ -245,13 +269,18 @@ mod tests {
         let mut balancer = balancer(&[1, 1, 1, 1], 0);
         let next = (pick(&mut balancer) + 1) % 4;
         // The list turns round, and a new endpoint stands in front of it.
-        let old = (0..4).rev().map(|was| Weighted { weight: 1, was: Some(was) });
-        balancer.follow([Weighted { weight: 1, was: None }].into_iter().chain(old));
+        balancer.follow(&listed_was(&[
+            (1, None),
+            (1, Some(3)),
+            (1, Some(2)),
+            (1, Some(1)),
+            (1, Some(0)),
+        ]));
         assert_eq!(pick(&mut balancer), 4 - next);
         // Its turn goes to the one behind it when it leaves.
         let mut balancer = self::balancer(&[1, 1, 1], 0);
         while pick(&mut balancer) != 0 {}
-        balancer.follow([0, 2].map(|was| Weighted { weight: 1, was: Some(was) }));
+        balancer.follow(&listed_was(&[(1, Some(0)), (1, Some(2))]));
         assert_eq!(pick(&mut balancer), 1);
     }
 
@@ -265,15 +294,15 @@ mod tests {
             };
             let mut balancer = balancer(&[1000, 1, 7], seed);
             for _ in 0..5 {
-                (0..draw(50)).for_each(|_| _ = balancer.pick(|_| true));
+                (0..draw(50)).for_each(|_| _ = balancer.take(false, |_| true));
                 let before = balancer.weights.len();
                 let list: Vec<_> = (0..=draw(4))
                     .map(|at| {
                         let was = Some(at + draw(3)).filter(|was| *was < before);
-                        Weighted { weight: 1 + u32::try_from(draw(3)).unwrap(), was }
+                        (1 + u32::try_from(draw(3)).unwrap(), was)
                     })
                     .collect();
-                balancer.follow(list);
+                balancer.follow(&listed_was(&list));
             }
             let sum: u32 = balancer.weights.iter().sum();
             let weights = balancer.weights.clone();
@@ -287,10 +316,10 @@ mod tests {
 
     #[test]
     fn nothing_to_take_is_none() {
-        let mut none = RoundRobin::new(0);
-        assert_eq!((none.pick(|_| true), none.pick_again(|_| true)), (None, None));
+        let mut none = balancer(&[], 0);
+        assert_eq!((none.take(false, |_| true), none.take(true, |_| true)), (None, None));
         let mut one = balancer(&[1], 0);
-        assert_eq!(one.pick(|_| false), None);
-        assert_eq!(one.pick(|_| true), Some(0));
+        assert_eq!(one.take(false, |_| false), None);
+        assert_eq!(one.take(false, |_| true), Some(0));
     }
 }

@@ -59,7 +59,8 @@ const HTTP_1: &str = "clients and endpoints speak HTTP/1.1";
 const IN_ENDPOINT: &str = "do it in the endpoint, or in a proxy in front of the gateway";
 const HEALTH: &str =
     "take a dead endpoint out of `endpoints`; until then its requests go on to the next one";
-const BALANCE: &str = "endpoints take turns; give some a larger `weight`";
+const BALANCE: &str =
+    "write balance = { hash = \"client_ip\" }, or name a cookie of the application";
 const RETRY: &str = "write `retry` in the upstream";
 const EVERY_LISTENER: &str = "every route is for every listener: tell them apart by `match.hosts`";
 
@@ -212,12 +213,16 @@ const ROWS: &[AdviceRow] = &[
         "leave it out: an endpoint that fails is ejected by itself",
     ),
     other(UPSTREAM, "outlier_detection passive_health max_fails fail_timeout", "write `eject`"),
-    missing(
+    other(
         UPSTREAM,
-        "balance lb_policy load_balancing load_balancer policy algorithm strategy lb \
-         least_conn hash ip_hash random sticky session_affinity cookie",
-        BALANCE,
+        "lb_policy load_balancing load_balancer policy algorithm strategy lb",
+        "write `balance`, such as balance = \"least_requests\"",
     ),
+    other(UPSTREAM, "least_conn", "write balance = \"least_requests\""),
+    other(UPSTREAM, "random", "write balance = \"random\""),
+    other(UPSTREAM, "hash", "write balance = { hash = \"header:x-user\" }"),
+    other(UPSTREAM, "ip_hash", "write balance = { hash = \"client_ip\" }"),
+    missing(UPSTREAM, "sticky session_affinity cookie", BALANCE),
     other(
         UPSTREAM,
         "retries proxy_next_upstream retry_on proxy_next_upstream_tries",

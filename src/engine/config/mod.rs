@@ -11,6 +11,7 @@
 mod access_log;
 mod admin;
 mod advice;
+mod balance;
 mod certificate;
 mod check;
 mod document;
@@ -41,6 +42,7 @@ mod warnings;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};
 pub use admin::{Admin, AdminAddress, Token};
+pub use balance::Balance;
 pub use certificate::Certificate;
 pub(crate) use check::check;
 pub use document::Document;

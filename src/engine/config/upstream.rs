@@ -1,5 +1,6 @@
 //! `[upstreams.NAME]`: a named group of endpoints, their pool and their timeouts.
 
+use super::balance::Balance;
 use super::health::EjectRules;
 use super::in_flight::InFlight;
 use super::retry::Retry;
@@ -15,6 +16,12 @@ section! {
         /// gateway runs.
         endpoints: Spanned<Vec<Spanned<Endpoint>>>
             => KeyRule::required("[\"127.0.0.1:9000\"]");
+        /// How an endpoint is chosen for a request. "round_robin": in turn. "least_requests": the one
+        /// with the fewest requests in flight for its weight. "p2c_ewma": of two that are drawn by
+        /// weight, the one with the lower latency times requests in flight; the latency is an
+        /// average that rises at once and falls slowly. "random": drawn by weight. Or a hash of the
+        /// request. Each core chooses for itself, and counts its own requests.
+        balance: Balance => KeyRule::default(Balance::RoundRobin);
         /// The connections to its endpoints.
         pool: PoolLimits => KeyRule::settings();
         /// How long its endpoints may keep us waiting.

@@ -213,6 +213,7 @@ fn upstream(name: &str, it: &config::Upstream) -> Upstream {
         name: name.into(),
         endpoints: endpoints.endpoints,
         names,
+        balance: it.balance.clone(),
         pool: it.pool,
         timeouts: it.timeouts,
         retry: Policy::new(&it.retry),

@@ -28,8 +28,8 @@ pub use identity::Identities;
 
 use crate::address::{Address, Network};
 pub use crate::config::{
-    EjectRules, InFlight, ListenerLimits, ListenerTimeouts, ListenerTls, PoolLimits, ProxyProtocol,
-    UpstreamTimeouts,
+    Balance, EjectRules, InFlight, ListenerLimits, ListenerTimeouts, ListenerTls, PoolLimits,
+    ProxyProtocol, UpstreamTimeouts,
 };
 pub use crate::filter::{FilterId, NamedFilter};
 use crate::limit::LimitId;
@@ -231,6 +231,8 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// Its names, each once. They stand for further endpoints.
     pub names: Vec<NamedEndpoint>,
+    /// How one of them is chosen for a request.
+    pub balance: Balance,
     /// How many connections there may be, and how long they may stay open unused.
     pub pool: PoolLimits,
     /// How long its endpoints may keep us waiting.

@@ -151,6 +151,7 @@ mod tests {
             buffer_bytes_max: 1 << 20,
             descriptors_max: usize::MAX,
             seed: 1,
+            node_seed: 1,
         };
         ListenerSlot::new(&table.listeners[0], Some(1), share)
     }

@@ -72,8 +72,8 @@ impl<N: Net> Exchange<'_, N> {
         let (head, notes) = (&fetch.head, CallNotes::default());
         let upstream = table.upstream(id);
         let limits = [None, self.snapshot.limit(upstream.in_flight)];
-        let retry = &upstream.retry;
-        let request = CallRequest { head, size, timeouts, retry, limits };
+        let (retry, affinity) = (&upstream.retry, slot.affinity(head, self.caller.address));
+        let request = CallRequest { head, size, timeouts, retry, limits, affinity };
         let deadlines = [self.upload, self.download];
         let mut call = Call::new((self.core, self.state), slot, request, deadlines, &notes);
         let mut response = ResponseHead::new();

@@ -35,6 +35,8 @@ impl<N: Net> Exchange<'_, N> {
     ) -> Result<Call<'c, N>, End> {
         self.notes.upstream.set(Some(upstream));
         let slot = self.snapshot.upstream(upstream).ok_or(End::Reply(Reason::NoEndpoint))?;
+        let affinity = slot.affinity(request.head, self.caller.address);
+        let request = CallRequest { affinity, ..request };
         let deadlines = [self.upload, self.download];
         Ok(Call::new((self.core, self.state), slot, request, deadlines, &self.notes.call))
     }
@@ -138,7 +140,7 @@ async fn both_ways<N: Net, C: ClientSide>(
                 endpoint_failure.set(Some(failure));
                 return Err(End::over(failure));
             }
-            endpoint.attempt().answered(response.status);
+            endpoint.attempt().answered(response.status, core.net.now());
             exchange.note_time(|times| &mut times.first_byte);
             if response.status == 101 {
                 return Ok(Downloaded::Switching(response));

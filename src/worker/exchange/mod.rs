@@ -41,7 +41,7 @@ use crate::net::Net;
 use crate::side::{ClientHandle, ClientSide, Upload};
 use crate::snapshot::CoreSnapshot;
 use crate::state::CoreState;
-use crate::upstream::{CallRequest, Lease};
+use crate::upstream::{Affinity, CallRequest, Lease};
 
 use passing::FilterRun;
 
@@ -254,7 +254,8 @@ impl<'a, N: Net> Exchange<'a, N> {
         let to = self.snapshot.table().upstream(upstream);
         let retry = &to.retry;
         let limits = [self.snapshot.limit(route.in_flight), self.snapshot.limit(to.in_flight)];
-        let request = CallRequest { head, size, timeouts, retry, limits };
+        let affinity = Affinity::default();
+        let request = CallRequest { head, size, timeouts, retry, limits, affinity };
         if first.last {
             self.forward_whole(client, request, upstream, first).await
         } else {

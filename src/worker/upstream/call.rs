@@ -23,7 +23,7 @@ use proto::head::{BodySize, RequestHead, ResponseHead};
 use proto::upgrade;
 use proto::violation::Violation;
 
-use super::endpoint::{EndpointSlot, UpstreamSlot};
+use super::endpoint::{Affinity, EndpointSlot, UpstreamSlot};
 use super::label::{EndpointId, EndpointLabel};
 use super::lease::Lease;
 use super::replay::Replay;
@@ -55,6 +55,8 @@ pub struct CallRequest<'a> {
     pub retry: &'a Policy,
     /// The limits of requests in flight that it counts under: of its route and of its upstream.
     pub limits: [Option<&'a Rc<LimitSlot>>; 2],
+    /// The endpoint that it should go to.
+    pub affinity: Affinity,
 }
 
 /// The party that waits for the response while a call runs.
@@ -186,7 +188,7 @@ impl<'a, N: Net> Call<'a, N> {
             self.ledger.response_bytes += source.bytes_in();
             match head {
                 Ok(()) => {
-                    lease.attempt().answered(response.status);
+                    lease.attempt().answered(response.status, self.core.net.now());
                     if !self.is_refused_by(response.status) {
                         self.held = None;
                         self.replay.forget();

@@ -7,12 +7,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use engine::address::Address;
-use engine::balance::{EndpointState, RoundRobin, Weighted};
+use engine::address::{Address, ClientAddress};
+use engine::balance::{
+    Balancer, Candidates, CoreStart, EndpointState, Listed, PickBy, Way, hash_of,
+};
 use engine::names::{Answers, DnsName, NamedPlace};
 use engine::retry::Budget;
-use engine::snapshot::{Endpoint, PoolLimits, Snapshot, Upstream, UpstreamId};
+use engine::snapshot::{Balance, Endpoint, PoolLimits, Snapshot, Upstream, UpstreamId};
 use engine::time::Instant;
+use proto::head::RequestHead;
 
 use super::health::{EndpointHealth, UpstreamHealth};
 use super::label::{EndpointId, EndpointLabel};
@@ -175,7 +178,7 @@ pub struct UpstreamSlot<N: Net> {
     retired: Cell<bool>,
     /// Its endpoints, and those that were its and still have connections.
     endpoints: Kept<Address, EndpointSlot<N>>,
-    balance: RefCell<Balance<N>>,
+    balance: RefCell<Balanced<N>>,
     health: Rc<UpstreamHealth<Pool<N>>>,
     /// Calls that wait because all its pools are full.
     pub(super) queue: Rc<WaitQueue<Handed<N>>>,
@@ -187,10 +190,39 @@ pub struct UpstreamSlot<N: Net> {
 
 /// The endpoints that requests are balanced over.
 #[derive(Debug)]
-struct Balance<N: Net> {
+struct Balanced<N: Net> {
+    by: Balance,
     /// In the order of the configuration.
     endpoints: Vec<(Rc<EndpointSlot<N>>, u32)>,
-    turns: RoundRobin,
+    balancer: Balancer,
+}
+
+/// The endpoint that a request should go to, by its own facts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Affinity {
+    /// The hash of its key, where requests are balanced by one.
+    hash: Option<u64>,
+}
+
+/// The endpoints of an upstream at the moment of a pick.
+struct Moment<'a, N: Net> {
+    endpoints: &'a [(Rc<EndpointSlot<N>>, u32)],
+    tried: &'a [EndpointId],
+    now: Instant,
+}
+
+impl<N: Net> Candidates for Moment<'_, N> {
+    fn is_usable(&self, index: usize) -> bool {
+        self.endpoints.get(index).is_some_and(|(endpoint, _)| endpoint.is_left_by(self.tried))
+    }
+
+    fn in_flight(&self, index: usize) -> u32 {
+        self.endpoints.get(index).map_or(0, |(endpoint, _)| endpoint.tries.in_flight())
+    }
+
+    fn latency(&self, index: usize) -> Option<f64> {
+        self.endpoints.get(index).and_then(|(endpoint, _)| endpoint.tries.latency(self.now))
+    }
 }
 
 impl<N: Net> UpstreamSlot<N> {
@@ -206,7 +238,8 @@ impl<N: Net> UpstreamSlot<N> {
         connections: Rc<Cell<usize>>,
         clock: Rc<Cell<Instant>>,
     ) -> Self {
-        let turns = RoundRobin::new(share.seed);
+        let start = CoreStart { core: share.core, cores: share.cores, seed: share.node_seed };
+        let balancer = Balancer::new(start);
         let slot = Self {
             name: upstream.name.clone(),
             answers,
@@ -214,7 +247,11 @@ impl<N: Net> UpstreamSlot<N> {
             limits: Cell::new(upstream.pool),
             retired: Cell::new(true),
             endpoints: Kept::default(),
-            balance: RefCell::new(Balance { endpoints: Vec::new(), turns }),
+            balance: RefCell::new(Balanced {
+                by: Balance::default(),
+                endpoints: Vec::new(),
+                balancer,
+            }),
             health: UpstreamHealth::new(clock),
             queue: Rc::default(),
             budget: RefCell::default(),
@@ -225,16 +262,29 @@ impl<N: Net> UpstreamSlot<N> {
         slot
     }
 
-    /// The endpoint whose turn it is among those that are ready and not in `tried`; `None` when there
-    /// is none left. A try with an empty `tried` is a first one.
+    /// The endpoint for a request with this `affinity`, among those that are ready and not in `tried`;
+    /// `None` when there is none left. A try with an empty `tried` is a first one.
     #[must_use]
-    pub fn pick(&self, tried: &[EndpointId]) -> Option<Rc<EndpointSlot<N>>> {
-        let Balance { endpoints, turns } = &mut *self.balance.borrow_mut();
-        let usable = |index: usize| {
-            endpoints.get(index).is_some_and(|(endpoint, _)| endpoint.is_left_by(tried))
+    pub fn pick(
+        &self,
+        tried: &[EndpointId],
+        affinity: Affinity,
+        now: Instant,
+    ) -> Option<Rc<EndpointSlot<N>>> {
+        let Balanced { endpoints, balancer, .. } = &mut *self.balance.borrow_mut();
+        let by = PickBy { again: !tried.is_empty(), hash: affinity.hash };
+        let index = balancer.pick(by, &Moment { endpoints, tried, now })?;
+        endpoints.get(index).map(|(endpoint, _)| Rc::clone(endpoint))
+    }
+
+    /// The endpoint that the request with this `head` from this `client` should go to.
+    #[must_use]
+    pub fn affinity(&self, head: &RequestHead, client: ClientAddress) -> Affinity {
+        let hash = match &self.balance.borrow().by {
+            Balance::Hash(key) => key.value(head, client, hash_of),
+            _ => None,
         };
-        let index = if tried.is_empty() { turns.pick(usable) } else { turns.pick_again(usable) };
-        endpoints.get(index?).map(|(endpoint, _)| Rc::clone(endpoint))
+        Affinity { hash }
     }
 
     /// Whether an endpoint is left that is ready and not in `tried`.
@@ -270,6 +320,7 @@ impl<N: Net> UpstreamSlot<N> {
         !self.retired.get()
             && self.limits.get() == upstream.pool
             && self.health.has(upstream.eject)
+            && balance.by == upstream.balance
             && ours.eq(theirs)
     }
 
@@ -286,6 +337,7 @@ impl<N: Net> UpstreamSlot<N> {
         let slot = Rc::new(EndpointSlot {
             health: Rc::new(EndpointHealth::new(&self.health, Rc::clone(&pool))),
             pool,
+            identity: hash_of(address.to_string().as_bytes()),
             label,
             tries: Tries::default(),
             retired: Cell::new(false),
@@ -335,11 +387,17 @@ impl<N: Net> KeptSlot for UpstreamSlot<N> {
         let before: BTreeMap<EndpointId, usize> = before.collect();
         balance.endpoints =
             placed.iter().map(|it| (self.endpoint(&it.address), it.weight)).collect();
-        let Balance { endpoints, turns } = &mut *balance;
-        turns.follow(endpoints.iter().map(|(endpoint, weight)| Weighted {
+        balance.by.clone_from(&upstream.balance);
+        let Balanced { by, endpoints, balancer } = &mut *balance;
+        let listed = |(endpoint, weight): &(Rc<EndpointSlot<N>>, u32)| Listed {
             weight: *weight,
+            identity: endpoint.identity,
             was: before.get(&endpoint.label.id).copied(),
-        }));
+        };
+        balancer.follow(by.way(), endpoints.iter().map(listed));
+        for (endpoint, _) in endpoints.iter() {
+            endpoint.tries.set_measures(by.way() == Way::P2cEwma);
+        }
         // Calls that wait may use an endpoint that is new, or whose limit has grown.
         self.endpoints.for_each(|slot| {
             slot.pool.set_in_use(stays(&slot.label.address) && slot.is_left_by(&[]));
@@ -372,6 +430,8 @@ pub struct EndpointSlot<N: Net> {
     pub tries: Tries,
     /// Whether requests go to it.
     pub(super) health: Rc<EndpointHealth<Pool<N>>>,
+    /// The hash of its address, the same on all cores.
+    identity: u64,
     /// No version has it.
     retired: Cell<bool>,
 }
@@ -434,6 +494,7 @@ mod tests {
         buffer_bytes_max: 1 << 20,
         descriptors_max: usize::MAX,
         seed: 5,
+        node_seed: 5,
     };
 
     /// A version whose upstream `app` has these settings.
@@ -470,7 +531,9 @@ mod tests {
             std::net::IpAddr::V4(ip) => (ip.octets()[3], endpoint.label.id),
             std::net::IpAddr::V6(_) => unreachable!(),
         };
-        (0..picks).map(|_| last(&slot.pick(&[]).unwrap())).collect()
+        (0..picks)
+            .map(|_| last(&slot.pick(&[], Affinity::default(), Instant(0)).unwrap()))
+            .collect()
     }
 
     fn count<N: Net>(upstreams: &Upstreams<N>) -> usize {
@@ -484,7 +547,7 @@ mod tests {
         let first = table(1, "endpoints = [\"10.0.0.1:1\", \"10.0.0.2:1\"]");
         let (upstreams, slot) = upstreams(&first);
         let mut before = turns(&slot, 2);
-        let pool = Rc::clone(&slot.pick(&[]).unwrap().pool);
+        let pool = Rc::clone(&slot.pick(&[], Affinity::default(), Instant(0)).unwrap().pool);
         switch(
             &upstreams,
             &table(
@@ -497,7 +560,10 @@ mod tests {
         before.sort_unstable();
         assert_eq!(after[..2], before, "both keep their numbers");
         assert_eq!(after[2].0, 3);
-        assert!((0..3).any(|_| Rc::ptr_eq(&slot.pick(&[]).unwrap().pool, &pool)));
+        assert!((0..3).any(|_| Rc::ptr_eq(
+            &slot.pick(&[], Affinity::default(), Instant(0)).unwrap().pool,
+            &pool
+        )));
         // An endpoint that is gone gets no request, and is another one when it comes back.
         switch(&upstreams, &table(3, "endpoints = [\"10.0.0.2:1\"]"));
         assert!(turns(&slot, 4).iter().all(|(last, _)| *last == 2));
@@ -546,8 +612,11 @@ mod tests {
         upstreams.set_endpoint_state(&first, "nobody", &address, EndpointState::Draining);
         let slot = upstreams.slot(&first, first.upstream_by_name("app").unwrap());
         assert!(turns(&slot, 4).iter().all(|(last, _)| *last == 2));
-        let other = slot.pick(&[]).unwrap().label.id;
-        assert!(!slot.has_others_than(&[other]) && slot.pick(&[other]).is_none());
+        let other = slot.pick(&[], Affinity::default(), Instant(0)).unwrap().label.id;
+        assert!(
+            !slot.has_others_than(&[other])
+                && slot.pick(&[other], Affinity::default(), Instant(0)).is_none()
+        );
         // It survives a change of other settings, but not of the endpoint itself.
         switch(&upstreams, &table(2, &format!("{both}\npool = {{ idle_max = 7 }}")));
         assert!(turns(&slot, 4).iter().all(|(last, _)| *last == 2));
@@ -564,11 +633,14 @@ mod tests {
     #[test]
     fn a_further_try_goes_to_an_endpoint_that_was_not_tried() {
         let (_, slot) = upstreams(&table(1, "endpoints = [\"10.0.0.1:1\", \"10.0.0.2:1\"]"));
-        let first = slot.pick(&[]).unwrap().label.id;
+        let first = slot.pick(&[], Affinity::default(), Instant(0)).unwrap().label.id;
         assert!(slot.has_others_than(&[first]));
-        let second = slot.pick(&[first]).unwrap().label.id;
+        let second = slot.pick(&[first], Affinity::default(), Instant(0)).unwrap().label.id;
         assert_ne!(first, second);
-        assert!(slot.pick(&[first, second]).is_none() && !slot.has_others_than(&[second, first]));
+        assert!(
+            slot.pick(&[first, second], Affinity::default(), Instant(0)).is_none()
+                && !slot.has_others_than(&[second, first])
+        );
     }
 
     #[test]
@@ -587,7 +659,7 @@ mod tests {
         assert_eq!(lasts(), [9; 6], "the name has no answer yet");
         learn(&["10.0.0.1:1", "10.0.0.2:1"]);
         assert_eq!(lasts(), [1, 1, 2, 2, 9, 9]);
-        let first = slot.pick(&[]).unwrap();
+        let first = slot.pick(&[], Affinity::default(), Instant(0)).unwrap();
         let kept = slot.endpoints.find(&"10.0.0.2:1".parse().unwrap()).unwrap().label.id;
         // An address that the name and the configuration both have is one endpoint of twice the
         // weight.

@@ -26,7 +26,7 @@ pub mod replay;
 mod select;
 
 pub use call::{Call, CallNotes, CallRequest, Requester};
-pub use endpoint::{EndpointSlot, UpstreamSlot, Upstreams};
+pub use endpoint::{Affinity, EndpointSlot, UpstreamSlot, Upstreams};
 pub use label::{EndpointId, EndpointLabel};
 pub use lease::Lease;
 pub use outcome::TryOutcome;

@@ -7,8 +7,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use engine::balance::Latency;
 use engine::health::{Ticket, TryResult};
 use engine::stage::Stage;
+use engine::time::Instant;
 
 use super::endpoint::EndpointSlot;
 use crate::failure::{Failure, Kind, Side};
@@ -31,6 +33,8 @@ pub enum TryOutcome {
 #[derive(Debug)]
 pub struct Try<N: Net> {
     endpoint: Rc<EndpointSlot<N>>,
+    /// When it began, or when it had its connection.
+    began: Cell<Instant>,
     outcome: Cell<TryOutcome>,
     ticket: Ticket,
     /// Its connection has carried another request: it may have been dead before.
@@ -42,11 +46,11 @@ pub struct Try<N: Net> {
 impl<N: Net> Try<N> {
     /// Begins a try at `endpoint`, on a `reused` connection or on a new one.
     #[must_use]
-    pub fn begin(endpoint: Rc<EndpointSlot<N>>, reused: bool) -> Self {
+    pub fn begin(endpoint: Rc<EndpointSlot<N>>, reused: bool, now: Instant) -> Self {
         endpoint.tries.begin();
         let ticket = endpoint.health.begin();
         let (outcome, result) = (Cell::new(TryOutcome::Abandoned), Cell::new(None));
-        Self { endpoint, outcome, ticket, reused, result }
+        Self { endpoint, began: Cell::new(now), outcome, ticket, reused, result }
     }
 
     /// The endpoint that is tried.
@@ -55,8 +59,14 @@ impl<N: Net> Try<N> {
         &self.endpoint
     }
 
+    /// It has its connection. The time until then says little about the next request, which finds
+    /// the connection in the pool.
+    pub(super) fn connected(&self, now: Instant) {
+        self.began.set(now);
+    }
+
     /// The endpoint has sent its final head.
-    pub fn answered(&self, status: u16) {
+    pub fn answered(&self, status: u16, now: Instant) {
         self.outcome.set(TryOutcome::Answered(status));
         let result = if is_failure(status) { TryResult::Bad } else { TryResult::Good };
         if self.ticket.is_trial {
@@ -65,6 +75,9 @@ impl<N: Net> Try<N> {
         } else {
             self.result.set(Some(result));
         }
+        self.endpoint.tries.measure(|latency| {
+            latency.answered(now.micros_since(self.began.get()), now);
+        });
     }
 
     /// An operation of the try has failed.
@@ -95,7 +108,11 @@ impl<N: Net> Try<N> {
 impl<N: Net> Drop for Try<N> {
     fn drop(&mut self) {
         self.tell(self.result.get().unwrap_or(TryResult::Neutral));
-        self.endpoint.tries.end(self.outcome.get());
+        let outcome = self.outcome.get();
+        if let TryOutcome::Failed(_) = outcome {
+            self.endpoint.tries.measure(|latency| latency.failed(self.began.get()));
+        }
+        self.endpoint.tries.end(outcome);
     }
 }
 
@@ -110,6 +127,8 @@ const fn is_failure(status: u16) -> bool {
 pub struct Tries {
     in_flight: Cell<u32>,
     tally: EndpointTally,
+    /// How slow the endpoint is, where requests are balanced by that.
+    latency: Cell<Option<Latency>>,
 }
 
 impl Tries {
@@ -124,6 +143,23 @@ impl Tries {
             TryOutcome::Failed(failure) => self.tally.failed(failure),
             TryOutcome::Abandoned => self.tally.abandoned(),
         }
+    }
+
+    fn measure(&self, measure: impl FnOnce(&mut Latency)) {
+        if let Some(mut latency) = self.latency.get() {
+            measure(&mut latency);
+            self.latency.set(Some(latency));
+        }
+    }
+
+    /// Says whether latencies are measured from now on.
+    pub(super) fn set_measures(&self, measures: bool) {
+        self.latency.set(measures.then(|| self.latency.get().unwrap_or_default()));
+    }
+
+    /// How slow the endpoint is: see [`Latency::value`].
+    pub(super) fn latency(&self, now: Instant) -> Option<f64> {
+        self.latency.get()?.value(now)
     }
 
     /// Tries that run now.

@@ -13,6 +13,7 @@ use engine::time::Micros;
 
 use super::call::Call;
 use super::endpoint::EndpointSlot;
+use super::label::EndpointId;
 use super::lease::{Lease, Lent};
 use super::outcome::Try;
 use super::pool::{Counted, Handed, Offer};
@@ -34,7 +35,7 @@ impl<N: Net> Call<'_, N> {
         if !self.tried.is_empty() {
             return None;
         }
-        let endpoint = self.slot.pick(&[])?;
+        let endpoint = self.pick(&[])?;
         match endpoint.pool.checkout(self.core) {
             Some(lent) => {
                 let attempt = self.begin_try(endpoint, true);
@@ -84,11 +85,18 @@ impl<N: Net> Call<'_, N> {
         if !per_try.is_off() {
             self.try_until = self.core.net.now().plus_micros(per_try.value().0);
         }
-        Try::begin(endpoint, reused)
+        Try::begin(endpoint, reused, self.core.net.now())
+    }
+
+    /// The endpoint for the request among those that are usable and not in `tried`.
+    fn pick(&self, tried: &[EndpointId]) -> Option<Rc<EndpointSlot<N>>> {
+        self.slot.pick(tried, self.request.affinity, self.core.net.now())
     }
 
     fn lease_of(&self, attempt: Try<N>, lent: Lent<N>) -> Lease<N> {
-        self.notes.connected_at.set(Some(self.core.net.now()));
+        let now = self.core.net.now();
+        self.notes.connected_at.set(Some(now));
+        attempt.connected(now);
         let mut lease = Lease::new(attempt, lent);
         let mut timeouts = self.request.timeouts;
         if !self.request.retry.per_try_timeout.is_off() {
@@ -109,9 +117,9 @@ impl<N: Net> Call<'_, N> {
                 Some(endpoint)
             } else if full.is_empty() {
                 // First those not tried at all: a dead pooled connection may mean a dead endpoint.
-                self.slot.pick(&self.tried).or_else(|| self.slot.pick(&self.tried_anew))
+                self.pick(&self.tried).or_else(|| self.pick(&self.tried_anew))
             } else {
-                self.slot.pick(&full)
+                self.pick(&full)
             };
             let Some(endpoint) = picked else {
                 let none = if full.is_empty() { Kind::NoEndpoint } else { Kind::PoolFull };

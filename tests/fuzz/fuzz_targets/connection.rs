@@ -80,7 +80,14 @@ fn run(seed: u64, faults: Faults, sent: Vec<u8>, answer: Vec<u8>, half_close: bo
     let gateway = sim.net_named("gateway");
     let listener = gateway.listen(web);
     let share =
-        CoreShare { core: 0, cores: 1, buffer_bytes_max: 64 << 20, descriptors_max: usize::MAX, seed };
+        CoreShare {
+            core: 0,
+            cores: 1,
+            buffer_bytes_max: 64 << 20,
+            descriptors_max: usize::MAX,
+            seed,
+            node_seed: seed,
+        };
     let worker = Worker::start(gateway, Box::new(table), vec![listener], share, Box::new(drop));
     let state = Rc::clone(&worker.state);
     let said = sim.block_on(ask(&sim, web, &buffers, sent, seed, half_close));

@@ -13,6 +13,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("upstreams.a.endpoints", "[{ address = \"127.0.0.1:7777\", weight = 2 }]"),
     ("upstreams.a.retry.tries_max", "3"),
     ("upstreams.a.retry.on", "[\"reset\", \"502\"]"),
+    ("upstreams.a.balance", "{ hash = \"path\" }"),
     ("routes.a.upstream", "\"b\""),
     ("routes.a.upgrades", "[\"tcp\"]"),
     ("routes.b.redirect.to", "\"/elsewhere\""),

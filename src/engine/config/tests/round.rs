@@ -36,6 +36,7 @@ ocsp = "a.ocsp"
 address = "0.0.0.0:80"
 [upstreams.users]
 endpoints = ["10.0.0.1:9000", { address = "10.0.0.2:9000", weight = 2 }]
+balance = { hash = "cookie:id" }
 pool = { connections_max = 100, queue_max = 50, queue_timeout = "2s", idle_max = 7, idle_timeout = "5s" }
 timeouts = { connect = "10ms", first_byte = "off", between_bytes = "2s" }
 eject = { consecutive_failures = 2, share_max = 1, panic = "off" }
@@ -163,6 +164,7 @@ timeouts = { head = "***", handshake = "10s", body_idle = "30s", idle = "75s", w
 
 [upstreams.users]
 endpoints = ["10.0.0.1:9000", "users.internal:9000", "***", { address = "***", weight = 2 }]
+balance = "round_robin"
 pool = { connections_max = "off", queue_max = "off", queue_timeout = "1s", idle_max = 1024, idle_timeout = "55s" }
 timeouts = { connect = "1s", first_byte = "30s", between_bytes = "30s", total = "off" }
 retry = { tries_max = "all", on = ["connect_failure", "refused_stream", "stale_connection"], methods = "idempotent", budget = "20%", per_try_timeout = "off", back_off = "25ms", body_bytes_max = "64KiB" }

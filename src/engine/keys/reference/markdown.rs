@@ -74,6 +74,7 @@ fn inner(shape: &Shape) -> Option<&Section> {
     match shape {
         Shape::Section(section) => Some(section),
         Shape::Named(inner) => self::inner(inner),
+        Shape::Either(one, other) => inner(one).or_else(|| inner(other)),
         _ => None,
     }
 }
