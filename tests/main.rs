@@ -60,6 +60,7 @@ mod e2e {
     mod systemd;
     mod timeouts;
     mod tls;
+    mod tls_endpoints;
     mod truncation;
     mod tunnels;
     mod unix;

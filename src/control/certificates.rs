@@ -4,7 +4,7 @@
 //! that is replaced is a change like any other: it is checked first, and a bad one leaves the version
 //! before in place.
 //!
-//! Invariant: nothing here waits for a disk, and no message shows a key.
+//! Invariant: no message shows a key.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -12,15 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::config::{
-    Certificate, ClientAuth, Diagnostic, FilePath, ListenerTls, Model, Name, Sources, Spanned,
-    TlsPolicy,
+    Certificate, ClientAuth, Diagnostic, Endpoint, FilePath, ListenerTls, Model, Name, Sources,
+    Spanned, TlsPolicy, UpstreamTls,
 };
-use engine::snapshot::Snapshot;
+use engine::names::{AddressOrName, DnsName};
+use engine::snapshot::{Companion, Snapshot};
 use worker::conn::tls::{
     Certified, CertifiedError, ClientCertificates, ClientCertificatesError, ClientVerifier,
     ServerSettings, ServerTls, Tickets,
 };
 use worker::tls::table::TlsTable;
+use worker::upstream::tls::{ClientSettings, ClientTls, ClientTlsError, Roots};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -35,6 +37,9 @@ pub(crate) struct LiveCertificates {
     pub(crate) table: Arc<TlsTable>,
     /// The keys of tickets, by the way in which clients are checked.
     tickets: HashMap<u64, Tickets>,
+    /// The TLS towards endpoints, by all that decides about it. It holds the sessions that can be
+    /// resumed, so the same is used for as long as nothing of that changes.
+    clients: HashMap<u64, Arc<ClientTls>>,
     /// When each certificate expires, in seconds since 1970.
     pub(crate) expiries: Vec<(String, u64)>,
 }
@@ -53,7 +58,7 @@ pub(crate) struct Made {
 pub(crate) fn make(
     sources: &Sources,
     model: &Model,
-    table: &Snapshot,
+    table: &mut Snapshot,
     before: Option<&LiveCertificates>,
     now: u64,
 ) -> Result<Made, Vec<Diagnostic>> {
@@ -63,6 +68,7 @@ pub(crate) fn make(
         now: i64::try_from(now).unwrap_or(i64::MAX),
         before,
         tickets: HashMap::new(),
+        clients: HashMap::new(),
         errors: Vec::new(),
         warnings: Vec::new(),
     };
@@ -80,6 +86,12 @@ pub(crate) fn make(
             listeners.insert(listener.id, Arc::new(made));
         }
     }
+    for upstream in &mut table.upstreams {
+        let Some(tls) = &upstream.tls else { continue };
+        if let Some(made) = maker.upstream(&upstream.name, tls, &certificates) {
+            upstream.companion = Companion::new(made);
+        }
+    }
     if !maker.errors.is_empty() {
         maker.errors.append(&mut maker.warnings);
         maker.errors.sort_by_key(Diagnostic::order);
@@ -89,8 +101,9 @@ pub(crate) fn make(
     let mut expiries: Vec<_> = certificates.iter().map(expiry).collect();
     expiries.sort();
     let table = Arc::new(TlsTable { listeners });
-    let certificates = LiveCertificates { table, tickets: maker.tickets, expiries };
-    Ok(Made { certificates, warnings: maker.warnings })
+    let Maker { tickets, clients, warnings, .. } = maker;
+    let certificates = LiveCertificates { table, tickets, clients, expiries };
+    Ok(Made { certificates, warnings })
 }
 
 /// A certificate that was read.
@@ -108,6 +121,7 @@ struct Maker<'a> {
     now: i64,
     before: Option<&'a LiveCertificates>,
     tickets: HashMap<u64, Tickets>,
+    clients: HashMap<u64, Arc<ClientTls>>,
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
 }
@@ -258,6 +272,116 @@ impl<'a> Maker<'a> {
         }
     }
 
+    /// The TLS towards the endpoints of an upstream; that of the version before, if it is the same.
+    fn upstream(
+        &mut self,
+        name: &str,
+        tls: &UpstreamTls,
+        certificates: &HashMap<&str, Read>,
+    ) -> Option<Arc<ClientTls>> {
+        let model = self.model;
+        let upstreams = &model.document.upstreams.objects;
+        let (_, written) = upstreams.iter().find(|(it, _)| &***it == name)?;
+        let server_name = match &tls.server_name {
+            Some(name) => Some(name.as_str()),
+            None => self.common_name(name, &written.endpoints)?,
+        };
+        let system;
+        let roots = match &tls.ca {
+            _ if !*tls.verify => {
+                let what = format!("the certificates of upstream `{name}` are not checked");
+                let mistake = model.mistake(tls.verify.span, what);
+                let cure = "leave `verify` out, and name the authority in `ca`";
+                let why = "anybody may stand in between";
+                self.warnings.push(mistake.because(why).cured_by(cure).warning());
+                Roots::Anybody
+            }
+            Some(path) => Roots::Pem(self.content(path)?),
+            None => {
+                system = system_roots();
+                Roots::System(&system)
+            }
+        };
+        let certificate = match &tls.client_certificate {
+            // One that cannot be read has been reported.
+            Some(name) => Some(certificates.get(name.as_str())?.certified.clone()),
+            None => None,
+        };
+        let mut key = DefaultHasher::new();
+        (server_name, *tls.verify).hash(&mut key);
+        match roots {
+            Roots::Pem(pem) => pem.hash(&mut key),
+            Roots::System(system) => system.hash(&mut key),
+            Roots::Anybody => {}
+        }
+        certificate.iter().flat_map(Certified::chain).for_each(|it| it.hash(&mut key));
+        let key = key.finish();
+        let known = self.clients.get(&key).or_else(|| self.before?.clients.get(&key));
+        if let Some(known) = known.map(Arc::clone) {
+            self.clients.insert(key, Arc::clone(&known));
+            return Some(known);
+        }
+        let settings = ClientSettings { server_name, roots, certificate, logs_keys: logs_keys() };
+        match ClientTls::new(settings) {
+            Ok(made) => {
+                let made = Arc::new(made);
+                self.clients.insert(key, Arc::clone(&made));
+                Some(made)
+            }
+            Err(ClientTlsError::Roots(why)) => {
+                match &tls.ca {
+                    Some(path) => {
+                        self.refuse(path, &why, "write certificates of authorities in PEM");
+                    }
+                    None => {
+                        let mistake = model.mistake(written.endpoints.span, why);
+                        let cure = "install them (ca-certificates), or name a file in `tls.ca`";
+                        self.errors.push(mistake.cured_by(cure));
+                    }
+                }
+                None
+            }
+            Err(ClientTlsError::Name) => {
+                let span = tls.server_name.as_ref().map_or(written.endpoints.span, |it| it.span);
+                let shown = tls.server_name.as_ref().map(Spanned::shown).unwrap_or_default();
+                let what = format!("\"{shown}\" is not the name of a host");
+                let cure = "write a name such as \"users.internal\", or an IP address";
+                self.errors.push(model.mistake(span, what).cured_by(cure));
+                None
+            }
+            Err(ClientTlsError::Other(why)) => {
+                let what = format!("this TLS cannot be used: {why}");
+                self.errors.push(model.mistake(written.endpoints.span, what));
+                None
+            }
+        }
+    }
+
+    /// The name that all endpoints have, if they have one; `Some(None)` where they have addresses.
+    /// `None` after a mistake: the certificate must have some name.
+    fn common_name(
+        &mut self,
+        upstream: &str,
+        endpoints: &'a Spanned<Vec<Spanned<Endpoint>>>,
+    ) -> Option<Option<&'a str>> {
+        let mut names = endpoints.iter().map(|it| match &it.address {
+            AddressOrName::Place(address) => address.ip().map(|_| None),
+            AddressOrName::Name(DnsName::Host { host, .. }) => Some(Some(&**host)),
+            AddressOrName::Name(DnsName::Service(_)) => None,
+        });
+        let first = names.next().flatten();
+        if let Some(first) = first
+            && names.all(|it| it == Some(first))
+        {
+            return Some(first);
+        }
+        let what = format!("upstream `{upstream}` does not say which name its certificates have");
+        let mistake = self.model.mistake(endpoints.span, what);
+        let cure = "add tls.server_name = \"users.internal\"";
+        self.errors.push(mistake.because("not one name for all").cured_by(cure));
+        None
+    }
+
     /// The keys of tickets for listeners that check clients alike; those of the version before, where
     /// it has some.
     fn tickets_of(&mut self, group: u64, tls: &ListenerTls) -> Option<Tickets> {
@@ -281,6 +405,12 @@ impl<'a> Maker<'a> {
 /// Whether `SSLKEYLOGFILE` asks for the keys of connections.
 pub(crate) fn logs_keys() -> bool {
     std::env::var_os("SSLKEYLOGFILE").is_some_and(|it| !it.is_empty())
+}
+
+/// The certificates of the authorities that this system trusts, in DER. Reads them from disk.
+fn system_roots() -> Vec<Vec<u8>> {
+    let found = rustls_native_certs::load_native_certs();
+    found.certs.into_iter().map(|it| it.to_vec()).collect()
 }
 
 /// The host names in a certificate.

@@ -99,7 +99,7 @@ impl Draft {
     ) -> Result<Self, Vec<Diagnostic>> {
         let mut model = model;
         let mut table = compile(&model, number, &mut identities);
-        let made = certificates::make(&sources, &model, &table, before, now)?;
+        let made = certificates::make(&sources, &model, &mut table, before, now)?;
         model.add_warnings(made.warnings);
         table.companion = Companion::new(Arc::clone(&made.certificates.table));
         // These are kept only if the version goes live.

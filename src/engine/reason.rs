@@ -101,6 +101,10 @@ reasons! {
     /// The endpoint refused the connection or could not be reached. Is it running, and does it
     /// listen on the configured address?
     EndpointRefused = 502 "endpoint_refused",
+    /// The TLS handshake with the endpoint failed. The field `cause` of the access log has the reason:
+    /// an expired certificate, one for another name (`tls.server_name` of the upstream), an authority
+    /// that is not trusted (`tls.ca`), or an endpoint without TLS.
+    EndpointTls = 502 "endpoint_tls",
     /// The endpoint closed the connection before its response was complete. A second request might
     /// have done its work twice, so the gateway did not send one.
     EndpointReset = 502 "endpoint_reset",

@@ -29,6 +29,8 @@ pub enum Kind {
     TotalTimeout,
     /// The other side broke the protocol.
     Violation(Violation),
+    /// The TLS handshake with an endpoint failed.
+    Tls(TlsFailure),
     /// A head is longer than its limit.
     HeadTooLarge,
     /// A body is longer than its limit.
@@ -43,6 +45,44 @@ pub enum Kind {
     PoolFull,
     /// The gateway gave the operation up itself, for a reason known elsewhere.
     Abandoned,
+}
+
+/// Why a TLS handshake with an endpoint failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFailure {
+    /// Its certificate has expired.
+    Expired,
+    /// Its certificate is for other names.
+    Name,
+    /// Its certificate is of an authority that we do not trust.
+    Issuer,
+    /// Its certificate cannot be used for another reason.
+    Certificate,
+    /// It refuses us, perhaps because it wants a certificate.
+    Refused,
+    /// It has no version, cipher or protocol that we have.
+    Incompatible,
+    /// It closed the connection.
+    Closed,
+    /// It does not speak TLS, or breaks its rules.
+    Protocol,
+}
+
+impl TlsFailure {
+    /// It in words, for logs.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Expired => "its certificate has expired",
+            Self::Name => "its certificate is for another name",
+            Self::Issuer => "its certificate is of an authority that is not trusted",
+            Self::Certificate => "its certificate cannot be used",
+            Self::Refused => "it refused the handshake",
+            Self::Incompatible => "it has no version, cipher or protocol in common with us",
+            Self::Closed => "it closed the connection",
+            Self::Protocol => "it does not speak TLS, or breaks its rules",
+        }
+    }
 }
 
 /// A failed operation. Whether it may be tried again is judged from the ledger, never from this.
@@ -103,6 +143,7 @@ impl Failure {
                 Stage::Connect => Reason::ConnectTimeout,
                 _ => Reason::FirstByteTimeout,
             },
+            (_, Kind::Tls(_)) => Reason::EndpointTls,
             (Side::Endpoint, Kind::Violation(_)) => Reason::EndpointViolation,
             (Side::Endpoint, Kind::HeadTooLarge) => Reason::EndpointHeadTooLarge,
             (Side::Endpoint, Kind::Closed | Kind::Broken(_) | Kind::BodyTooLarge) => {

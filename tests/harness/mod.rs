@@ -28,7 +28,7 @@ pub(crate) use process::{Process, ringway};
 pub(crate) use skip::skip;
 pub(crate) use socket::{Cut, End};
 pub(crate) use software::{Server, assert_prints_ok, can_run, python};
-pub(crate) use tls::{Authority, TLS12, TLS13, TlsClient};
+pub(crate) use tls::{Authority, TLS12, TLS13, TlsClient, TlsServer};
 
 /// How long a test waits for anything before it fails. Far more than anything takes here: it only
 /// has to end a test that hangs, on the slowest machine.

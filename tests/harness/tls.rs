@@ -9,23 +9,24 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
-    PKCS_RSA_SHA256, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SanType,
 };
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 pub(crate) use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore,
-    SupportedProtocolVersion,
+    ClientConfig, ClientConnection, Connection, HandshakeKind, ProtocolVersion, RootCertStore,
+    ServerConfig, ServerConnection, SupportedProtocolVersion,
 };
 use socket2::SockRef;
 use tempfile::TempDir;
@@ -43,6 +44,10 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        // Two authorities of one name would be told apart by their signatures alone.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("authority {}", COUNT.fetch_add(1, Ordering::SeqCst));
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -57,11 +62,27 @@ impl Authority {
 
     /// A certificate for these names, in PEM, and its key. `ecdsa`: the kind of key, else RSA.
     pub(crate) fn issue(&self, names: &[&str], ecdsa: bool) -> (String, String) {
+        self.issue_with(names, ecdsa, false)
+    }
+
+    /// A certificate that has expired.
+    pub(crate) fn issue_expired(&self, names: &[&str]) -> (String, String) {
+        self.issue_with(names, true, true)
+    }
+
+    fn issue_with(&self, names: &[&str], ecdsa: bool, expired: bool) -> (String, String) {
         let algorithm = if ecdsa { &PKCS_ECDSA_P256_SHA256 } else { &PKCS_RSA_SHA256 };
         let key = KeyPair::generate_for(algorithm).unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        let name = |name: &&str| SanType::DnsName((*name).try_into().unwrap());
+        let name = |name: &&str| match name.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName((*name).try_into().unwrap()),
+        };
         params.subject_alt_names = names.iter().map(name).collect();
+        if expired {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        }
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())
     }
@@ -198,8 +219,89 @@ impl TlsClient {
         // The pump waits for as long as the test does.
         stream.set_read_timeout(None)?;
         let (near, far) = pair();
-        pump(connection, stream, far);
+        pump(connection.into(), stream, far);
         Ok((Client::on(near), session))
+    }
+}
+
+/// Speaks TLS to the gateway in front of an endpoint that does not. Dropping it ends it.
+pub(crate) struct TlsServer {
+    address: SocketAddr,
+    /// For each handshake that succeeded: whether it resumed a session, and whether the gateway
+    /// showed a certificate.
+    sessions: Arc<Mutex<Vec<(bool, bool)>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl TlsServer {
+    /// In front of the endpoint at `endpoint`, with this certificate and key in PEM. Where
+    /// `clients` is one, the gateway must show a certificate that it has issued.
+    pub(crate) fn start(
+        endpoint: SocketAddr,
+        (certificate, key): &(String, String),
+        clients: Option<&Authority>,
+    ) -> Self {
+        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes());
+        let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = match clients {
+            Some(authority) => {
+                let roots = Arc::new(authority.roots());
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let config = Arc::new(builder.with_single_cert(chain, key).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let sessions = Arc::<Mutex<Vec<_>>>::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (done, stopping) = (Arc::clone(&sessions), Arc::clone(&stop));
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                if stopping.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (config, done) = (Arc::clone(&config), Arc::clone(&done));
+                thread::spawn(move || {
+                    stream.set_nodelay(true).unwrap();
+                    let mut connection = ServerConnection::new(config).unwrap();
+                    while connection.is_handshaking() {
+                        if connection.complete_io(&mut stream).is_err() {
+                            return;
+                        }
+                    }
+                    let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+                    let shown = connection.peer_certificates().is_some();
+                    done.lock().unwrap().push((resumed, shown));
+                    let clear = TcpStream::connect(endpoint).unwrap();
+                    clear.set_nodelay(true).unwrap();
+                    pump(connection.into(), stream, clear);
+                });
+            }
+        });
+        Self { address, sessions, stop }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<(bool, bool)> {
+        self.sessions.lock().unwrap().clone()
+    }
+}
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
     }
 }
 
@@ -219,7 +321,7 @@ fn reset(stream: &TcpStream) {
 }
 
 /// Moves bytes between a connection with TLS and one without, until both have ended.
-fn pump(connection: ClientConnection, stream: TcpStream, clear: TcpStream) {
+fn pump(connection: Connection, stream: TcpStream, clear: TcpStream) {
     let connection = Arc::new(Mutex::new(connection));
     let (mut from_test, mut to_gateway) = (clear.try_clone().unwrap(), stream.try_clone().unwrap());
     let outgoing = Arc::clone(&connection);
@@ -258,6 +360,8 @@ fn pump(connection: ClientConnection, stream: TcpStream, clear: TcpStream) {
     thread::spawn(move || {
         let (mut stream, mut clear) = (stream, clear);
         let mut buf = vec![0; 64 << 10];
+        // Bytes may have come with the end of the handshake.
+        let _ = clear.write_all(&plain_bytes(&mut connection.lock().unwrap()));
         let is_clean = loop {
             let Ok(n) = stream.read(&mut buf) else { break false };
             let mut bytes = &buf[..n];
@@ -269,9 +373,7 @@ fn pump(connection: ClientConnection, stream: TcpStream, clear: TcpStream) {
                     break;
                 }
                 let Ok(state) = connection.process_new_packets() else { break };
-                let mut part = vec![0; state.plaintext_bytes_to_read()];
-                connection.reader().read_exact(&mut part).unwrap();
-                plain.extend(part);
+                plain.extend(plain_bytes(&mut connection));
                 closed |= state.peer_has_closed();
                 if closed {
                     break;
@@ -295,7 +397,15 @@ fn pump(connection: ClientConnection, stream: TcpStream, clear: TcpStream) {
     });
 }
 
-fn send(connection: &mut ClientConnection, stream: &mut TcpStream) -> io::Result<()> {
+/// The bytes that have come and were not taken yet.
+fn plain_bytes(connection: &mut Connection) -> Vec<u8> {
+    let state = connection.process_new_packets();
+    let mut bytes = vec![0; state.map_or(0, |it| it.plaintext_bytes_to_read())];
+    connection.reader().read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+fn send(connection: &mut Connection, stream: &mut TcpStream) -> io::Result<()> {
     while connection.wants_write() {
         connection.write_tls(stream)?;
     }

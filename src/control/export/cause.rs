@@ -17,6 +17,7 @@ pub(crate) fn of_failure(failure: &Failure) -> String {
             let errno = Errno::from_raw(errno);
             format!("{stage}: {} ({errno:?})", errno.desc().to_lowercase())
         }
+        Kind::Tls(failure) => format!("{stage}: TLS: {}", failure.text()),
         Kind::Closed => format!("{stage}: connection closed too early"),
         Kind::Timeout => format!("{stage}: timed out"),
         Kind::TotalTimeout => format!("{stage}: the time for the whole request has passed"),

@@ -53,8 +53,6 @@ const WITH_WAITS: &[&str] = &["upstreams", "upstreams.timeouts"];
 const WITH_POOL: &[&str] = &["upstreams", "upstreams.pool"];
 const WITH_FILTERS: &[&str] = &["", "listeners", "routes"];
 
-const TLS_OUT: &str =
-    "run a TLS proxy such as stunnel beside the gateway, and write its address as the endpoint";
 const HTTP_1: &str = "clients and endpoints speak HTTP/1.1";
 const IN_ENDPOINT: &str = "do it in the endpoint, or in a proxy in front of the gateway";
 const HEALTH: &str =
@@ -82,7 +80,18 @@ const ROWS: &[AdviceRow] = &[
         "versions min_version protocols ciphers",
         "write policy = \"modern\" for TLS 1.3, or \"intermediate\" for 1.2 and 1.3",
     ),
-    missing(UPSTREAM, "tls ssl https ca verify server_name sni", TLS_OUT),
+    other(
+        UPSTREAM,
+        "ssl https ca verify server_name sni",
+        "write tls = { server_name = \"users.internal\" }",
+    ),
+    other(&["upstreams.tls"], "sni name host", "write `server_name`"),
+    other(
+        &["upstreams.tls"],
+        "cert key certificate",
+        "write client_certificate = \"gateway\", and the files in [certificates.gateway]",
+    ),
+    other(&["upstreams.tls"], "insecure skip_verify insecure_skip_verify", "write verify = false"),
     missing(
         &["listeners", "listeners.limits", "upstreams"],
         "protocols protocol http2 h2 h2c http3 quic grpc streams_max",
@@ -465,8 +474,8 @@ mod tests {
         ] {
             assert_eq!(table_of(path), table);
         }
-        let (why, cure) = of_key("upstreams.x", "tls").unwrap();
-        assert_eq!((why, cure.contains("stunnel")), ("not in Ringway yet", true));
+        let (why, cure) = of_key("listeners.web", "http2").unwrap();
+        assert_eq!((why, cure.contains("HTTP/1.1")), ("not in Ringway yet", true));
         assert_eq!(of_key("upstreams.x", "servers").unwrap().0, "not a key here");
         assert_eq!(of_key("routes.x", "colour"), None);
     }

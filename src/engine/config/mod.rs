@@ -60,7 +60,7 @@ pub use retry::{Retry, RetryMethods, RetryOn, RetryWord, TriesMax};
 pub use route::{Destination, Route, RouteTimeouts};
 pub use runtime::{Cores, CpuList, DriverChoice, ProcessLogFormat, Runtime};
 pub use sources::{CONTENT_BYTES_MAX, SOURCE_BYTES_MAX, SOURCES_MAX, Sources, VALUE_BYTES_MAX};
-pub use tls::{ClientAuth, ListenerTls, TlsPolicy};
+pub use tls::{ClientAuth, ListenerTls, TlsPolicy, UpstreamTls};
 pub use upstream::{Endpoint, PoolLimits, Upstream, UpstreamTimeouts};
 pub use variables::{References, references};
 

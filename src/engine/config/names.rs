@@ -59,12 +59,18 @@ pub(super) fn used_certificates(model: &Model) -> HashSet<&str, FixedState> {
     certificate_uses(model).map(|it| it.name).collect()
 }
 
-/// The certificates that listeners show.
+/// The certificates that listeners show, and those that the gateway shows to endpoints.
 fn certificate_uses(model: &Model) -> impl Iterator<Item = NameUse<'_>> {
-    model.document.listeners.objects.iter().flat_map(|(name, listener)| {
+    let document = &model.document;
+    let of_listeners = document.listeners.objects.iter().flat_map(|(name, listener)| {
         let names = listener.tls.iter().flat_map(|tls| tls.certificates.iter());
         names.map(|it| of(it, format!("listener `{}`", **name)))
-    })
+    });
+    let of_upstreams = document.upstreams.objects.iter().filter_map(|(name, upstream)| {
+        let tls = upstream.tls.as_ref()?;
+        Some(of(tls.client_certificate.as_ref()?, format!("upstream `{}`", **name)))
+    });
+    of_listeners.chain(of_upstreams)
 }
 
 /// The upstreams that routes and filters send requests to.

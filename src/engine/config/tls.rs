@@ -1,4 +1,4 @@
-//! `tls` of a listener.
+//! `tls` of a listener and of an upstream.
 
 use crate::keys::{FilePath, KeyRule, Spanned, section, words};
 
@@ -26,6 +26,24 @@ section! {
         /// Certificates that the authorities have revoked: lists (CRL) in PEM. Checked for a client's
         /// certificate and its issuers. A certificate whose authority has no list here is accepted.
         client_crl: Option<Spanned<FilePath>> => KeyRule::optional("\"certs/clients.crl\"");
+    }
+}
+
+section! {
+    /// TLS towards endpoints. Absent: without TLS. `tls = {}` has the defaults.
+    #[derive(Eq)]
+    pub settings UpstreamTls {
+        /// The name that we ask the endpoints for (SNI) and that their certificates must have. Absent:
+        /// the name of the endpoints, if all of them have the same one, or the address of each.
+        server_name: Option<Spanned<String>> => KeyRule::optional("\"users.internal\"");
+        /// The authorities that may issue the certificates of endpoints, in PEM. Absent: those that
+        /// this system trusts.
+        ca: Option<Spanned<FilePath>> => KeyRule::optional("\"certs/internal-ca.pem\"");
+        /// The name of the certificate in `[certificates]` that endpoints get which ask for one.
+        client_certificate: Option<Spanned<String>> => KeyRule::optional("\"site\"");
+        /// Whether the certificates of endpoints are checked. Without that, whoever can redirect a
+        /// connection reads and changes everything.
+        verify: Spanned<bool> => KeyRule::default(Spanned::unwritten(true));
     }
 }
 

@@ -4,6 +4,7 @@ use super::balance::Balance;
 use super::health::EjectRules;
 use super::in_flight::InFlight;
 use super::retry::Retry;
+use super::tls::UpstreamTls;
 use crate::keys::{KeyRule, LONGEST, Limit, OrOff, SHORTEST, Spanned, section};
 use crate::names::AddressOrName;
 use crate::time::Micros;
@@ -33,6 +34,8 @@ section! {
         eject: OrOff<EjectRules> => KeyRule::default(OrOff::On(EjectRules::default()));
         /// How many requests its endpoints may have at once, all of them together.
         in_flight: InFlight => KeyRule::settings();
+        /// TLS towards its endpoints.
+        tls: Option<UpstreamTls> => KeyRule::optional_section();
     }
 }
 

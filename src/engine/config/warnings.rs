@@ -55,7 +55,7 @@ impl Warnings<'_> {
         let used = names::used_certificates(self.model);
         let names = document.certificates.names.iter();
         for name in names.filter(|name| !used.contains(name.as_ref())) {
-            let what = format!("no listener uses certificate `{}`", **name);
+            let what = format!("nothing uses certificate `{}`", **name);
             let cure = "name it in `tls.certificates` of a listener, or leave it out";
             self.warn(name.span, what, "nobody gets it", cure.to_owned());
         }

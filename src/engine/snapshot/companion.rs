@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-/// The object, shared by all copies of the snapshot. The control thread attaches it, and workers look
+/// The object, shared by all copies of the snapshot. Two are equal if the object is the same one. The control thread attaches it, and workers look
 /// into it: certificates, whose types belong to the worker.
 #[derive(Clone, Default)]
 pub struct Companion(Option<Arc<dyn Any + Send + Sync>>);
@@ -21,7 +21,25 @@ impl Companion {
     pub fn find<T: Any>(&self) -> Option<&T> {
         self.0.as_ref()?.downcast_ref()
     }
+
+    /// A share in the object, if there is one of this type.
+    #[must_use]
+    pub fn share<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.0.as_ref()?).downcast().ok()
+    }
 }
+
+impl PartialEq for Companion {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Companion {}
 
 /// Without the object: it may hold keys.
 impl fmt::Debug for Companion {

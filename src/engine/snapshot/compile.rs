@@ -219,5 +219,7 @@ fn upstream(name: &str, it: &config::Upstream) -> Upstream {
         retry: Policy::new(&it.retry),
         eject: it.eject.on().copied(),
         in_flight: None,
+        tls: it.tls.clone(),
+        companion: Companion::default(),
     }
 }

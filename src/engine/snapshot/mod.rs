@@ -29,7 +29,7 @@ pub use identity::Identities;
 use crate::address::{Address, Network};
 pub use crate::config::{
     Balance, EjectRules, InFlight, ListenerLimits, ListenerTimeouts, ListenerTls, PoolLimits,
-    ProxyProtocol, UpstreamTimeouts,
+    ProxyProtocol, UpstreamTimeouts, UpstreamTls,
 };
 pub use crate::filter::{FilterId, NamedFilter};
 use crate::limit::LimitId;
@@ -243,6 +243,10 @@ pub struct Upstream {
     pub eject: Option<EjectRules>,
     /// The limit of its requests in flight, if it has one: an index into [`Snapshot::limits`].
     pub in_flight: Option<usize>,
+    /// TLS towards its endpoints, if they speak it.
+    pub tls: Option<UpstreamTls>,
+    /// The object that is made of it, with certificates.
+    pub companion: Companion,
 }
 
 /// A limit of requests in flight, of an upstream or a route.

@@ -28,9 +28,10 @@ use rustls::{
 
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
-use crate::net::buffer::{Buf, BufferPool, HEADROOM, Size, TAILROOM};
+use crate::net::buffer::{Buf, Size};
 use crate::side::empty;
-use crate::tls::session::{Intake, Outgoing, Session};
+use crate::tls::handshake::{self, HandshakeEnd};
+use crate::tls::session::Session;
 use crate::tls::stream::TlsStream;
 use crate::tls::turns::Turns;
 use crate::wire::Wire;
@@ -40,10 +41,6 @@ const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
 
 /// The type of a record that begins a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-
-/// The most bytes of a client's flight: a chain of certificates with room to spare. More is held for
-/// nobody.
-const FLIGHT_BYTES_MAX: usize = 64 << 10;
 
 /// A certificate with its key, ready to be shown.
 #[derive(Clone, Debug)]
@@ -92,13 +89,22 @@ impl Certified {
         self.0.cert.iter().map(AsRef::as_ref)
     }
 
+    /// It, for the library.
+    pub(crate) fn key(&self) -> CertifiedKey {
+        CertifiedKey {
+            cert: self.0.cert.clone(),
+            key: Arc::clone(&self.0.key),
+            ocsp: self.0.ocsp.clone(),
+        }
+    }
+
     fn is_ecdsa(&self) -> bool {
         self.0.key.algorithm() == SignatureAlgorithm::ECDSA
     }
 }
 
 /// The certificates in a text.
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
         Ok(found) if found.is_empty() => Err("it has no certificate in PEM".to_owned()),
@@ -238,7 +244,7 @@ impl ServerTls {
 
 /// Everything that the gateway does with ciphers. The key exchange that withstands quantum computers
 /// comes first: clients that have it get it.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     let kx_groups =
         vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
     Arc::new(CryptoProvider { kx_groups, ..default_provider() })
@@ -353,18 +359,10 @@ pub(super) enum Unsecured {
     Answer(Reason, Instant),
 }
 
-/// A handshake under way.
-struct ServerHandshake<'b> {
-    session: Session,
-    input: Option<Buf>,
-    out: Outgoing<'b>,
-    plain: Option<Buf>,
-}
-
 /// Does the handshake with a client. `wire.read_micros` is how long the first byte may take,
 /// `handshake_micros` how long all of it. `ahead` holds bytes that are here already.
 pub(super) async fn run<N: Net>(
-    mut wire: Wire<'_, N>,
+    wire: Wire<'_, N>,
     stream: &TlsStream<N::Stream>,
     config: &ServerTls,
     turns: &Turns,
@@ -385,7 +383,6 @@ pub(super) async fn run<N: Net>(
     }
     let began = wire.net.now();
     let give_up_at = began.plus_micros(handshake_micros);
-    wire.write_micros = handshake_micros;
     match buf.filled().first() {
         Some(&HANDSHAKE_RECORD) => {}
         // A method.
@@ -397,98 +394,14 @@ pub(super) async fn run<N: Net>(
     let Ok(connection) = UnbufferedServerConnection::new(Arc::clone(&config.0)) else {
         return fail(HandshakeFailure::Protocol);
     };
-    let mut handshake = ServerHandshake {
-        session: Session::Server(connection),
-        input: Some(buf),
-        out: Outgoing::new(wire.buffers, None),
-        plain: None,
-    };
-    let closed = loop {
-        let progress = turns.run(wire.net, || handshake.step(wire.buffers)).await;
-        // A client may end behind its last message.
-        let closed = matches!(progress, Ok(Intake::PeerClosed));
-        let done = (closed || matches!(progress, Ok(Intake::Nothing)))
-            && !handshake.session.is_handshaking();
-        // A ticket waits for the response to a request that is here already, and leaves with it.
-        let waits = done && (handshake.plain.is_some() || handshake.has_input());
-        if !waits && let Some(records) = handshake.out.records.take() {
-            let (written, _) = wire.write(Stage::Handshake, records).await;
-            // A client that has gone behind its last message is noticed by the next read.
-            if progress.is_ok() && !done && written.is_err() {
-                return fail(failure_of(written));
-            }
-        }
-        match progress {
-            Ok(_) if done => break closed,
-            Ok(Intake::Records) => {}
-            Ok(_) => return fail(HandshakeFailure::Closed),
-            Err(error) => return fail((&error).into()),
-        }
-        let buf = match handshake.input.take() {
-            Some(buf) if buf.is_empty() => empty(wire.buffers, Size::Small),
-            Some(buf) if buf.len() >= FLIGHT_BYTES_MAX => return fail(HandshakeFailure::Protocol),
-            Some(buf) if buf.room() == 0 => {
-                let bytes = HEADROOM + buf.len() * 2 + TAILROOM;
-                buf.grown(bytes)
-            }
-            Some(buf) => buf,
-            None => empty(wire.buffers, Size::Small),
-        };
-        wire.read_micros = give_up_at.micros_since(wire.net.now());
-        if wire.read_micros == 0 {
-            return fail(HandshakeFailure::Timeout);
-        }
-        let (read, buf) = wire.read(Stage::Handshake, buf).await;
-        handshake.input = Some(buf);
-        match read {
-            Ok(n) if n > 0 => {}
-            read => return fail(failure_of(read.map(drop))),
-        }
-    };
-    let ServerHandshake { session, input, out, plain } = handshake;
-    stream.open(session, input, plain, out.records);
-    if closed {
-        stream.peer_has_closed();
-    }
-    Ok(())
-}
-
-/// Why a read or a write fails the handshake.
-fn failure_of(result: Result<(), Failure>) -> HandshakeFailure {
-    match result {
-        Err(Failure { kind: Kind::Timeout, .. }) => HandshakeFailure::Timeout,
-        _ => HandshakeFailure::Closed,
-    }
-}
-
-impl ServerHandshake<'_> {
-    fn has_input(&self) -> bool {
-        self.input.as_ref().is_some_and(|buf| !buf.is_empty())
-    }
-
-    /// Takes in the bytes that are here.
-    fn step(&mut self, buffers: &BufferPool) -> Result<Intake, Error> {
-        let Self { session, input, out, plain } = self;
-        loop {
-            let mut keep = |bytes: &[u8]| {
-                let len = plain.as_ref().map_or(0, Buf::len);
-                let wanted = HEADROOM + len + bytes.len() + TAILROOM;
-                let mut buf = match plain.take() {
-                    Some(buf) if buf.room() >= bytes.len() => buf,
-                    Some(buf) => buf.grown(wanted),
-                    None => {
-                        let mut buf = buffers.take_at_least(wanted);
-                        buf.clear(HEADROOM);
-                        buf
-                    }
-                };
-                let _ = buf.append(bytes);
-                *plain = Some(buf);
-            };
-            match session.take_in(input, out, &mut keep)? {
-                Intake::Plain => {}
-                progress => return Ok(progress),
-            }
-        }
-    }
+    let session = Session::Server(Box::new(connection));
+    let done = handshake::run(wire, stream, session, Some(buf), turns, give_up_at).await;
+    done.map_err(|end| {
+        Unsecured::Failed(match end {
+            HandshakeEnd::Timeout => HandshakeFailure::Timeout,
+            HandshakeEnd::Closed => HandshakeFailure::Closed,
+            HandshakeEnd::TooLong => HandshakeFailure::Protocol,
+            HandshakeEnd::Refused(error) => (&error).into(),
+        })
+    })
 }

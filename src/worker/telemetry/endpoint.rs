@@ -35,12 +35,13 @@ metrics! {
     }
 
     "ringway_upstream_connect_failures_total" by Endpoint
-    "Connections to an endpoint that could not be made; no_socket: there is no Unix socket of that name" {
+    "Connections to an endpoint that could not be made; tls: the TLS handshake failed; no_socket: there is no Unix socket of that name" {
         connects_refused [kind = "refused"],
         connects_timed_out [kind = "timeout"],
         connects_unreachable [kind = "unreachable"],
         connects_without_socket [kind = "no_socket"],
         connects_reset [kind = "reset"],
+        connects_without_tls [kind = "tls"],
         connects_failed_otherwise [kind = "other"],
     }
 
@@ -165,6 +166,7 @@ impl EndpointTally {
     fn connect_counter(&self, kind: Kind) -> &super::Counter {
         let counters = &self.counters;
         let error = match kind {
+            Kind::Tls(_) => return &counters.connects_without_tls,
             Kind::Timeout => io::ErrorKind::TimedOut,
             Kind::Broken(errno) => io::Error::from_raw_os_error(errno).kind(),
             _ => io::ErrorKind::Other,

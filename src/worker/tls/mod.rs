@@ -6,6 +6,7 @@
 //! configuration that all cores share: certificates, keys, authorities. The handshakes themselves
 //! are in [`conn::tls`](crate::conn::tls) and in `upstream`.
 
+pub mod handshake;
 pub mod session;
 pub mod stream;
 pub mod table;

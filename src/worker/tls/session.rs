@@ -3,6 +3,7 @@
 //! The library is [rustls], in the form without buffers of its own. It tells one state after the other;
 //! [`Session`] handles each, until the library waits for something.
 
+use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
@@ -14,7 +15,9 @@ use crate::net::buffer::{Buf, BufferPool, HEADROOM, TAILROOM};
 /// The state of the library for one connection.
 pub(crate) enum Session {
     /// Towards a client.
-    Server(UnbufferedServerConnection),
+    Server(Box<UnbufferedServerConnection>),
+    /// Towards an endpoint.
+    Client(Box<UnbufferedClientConnection>),
 }
 
 /// How far taking in records has come.
@@ -58,6 +61,7 @@ impl Session {
     fn common(&self) -> &CommonState {
         match self {
             Self::Server(connection) => connection,
+            Self::Client(connection) => connection,
         }
     }
 
@@ -102,6 +106,7 @@ impl Session {
             let records = input.as_mut().map(Buf::filled_mut).unwrap_or_default();
             let (used, step) = match self {
                 Self::Server(it) => step(it.process_tls_records(records), out, plain, to_send),
+                Self::Client(it) => step(it.process_tls_records(records), out, plain, to_send),
             };
             if let Some(buf) = input {
                 buf.consume(used);
@@ -123,10 +128,10 @@ impl Session {
         while self.common().wants_write() {
             let records = input.as_mut().map(Buf::filled_mut).unwrap_or_default();
             let nobody = &mut |_: &[u8]| ();
+            let nothing = ToSend::Nothing;
             let (used, step) = match self {
-                Self::Server(it) => {
-                    step(it.process_tls_records(records), out, nobody, ToSend::Nothing)
-                }
+                Self::Server(it) => step(it.process_tls_records(records), out, nobody, nothing),
+                Self::Client(it) => step(it.process_tls_records(records), out, nobody, nothing),
             };
             if let Some(buf) = input {
                 buf.consume(used);

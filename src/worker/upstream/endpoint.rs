@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use engine::address::{Address, ClientAddress};
 use engine::balance::{
@@ -13,7 +14,7 @@ use engine::balance::{
 };
 use engine::names::{Answers, DnsName, NamedPlace};
 use engine::retry::Budget;
-use engine::snapshot::{Balance, Endpoint, PoolLimits, Snapshot, Upstream, UpstreamId};
+use engine::snapshot::{Balance, Companion, Endpoint, PoolLimits, Snapshot, Upstream, UpstreamId};
 use engine::time::Instant;
 use proto::head::RequestHead;
 
@@ -22,6 +23,7 @@ use super::label::{EndpointId, EndpointLabel};
 use super::outcome::Tries;
 use super::pool::{Handed, Pool};
 use super::queue::WaitQueue;
+use super::tls::ClientTls;
 use crate::core::{CoreShare, SWEEP_MICROS};
 use crate::net::Net;
 use crate::slots::{Kept, KeptSlot};
@@ -174,6 +176,10 @@ pub struct UpstreamSlot<N: Net> {
     answers: Rc<RefCell<Answers>>,
     share: CoreShare,
     limits: Cell<PoolLimits>,
+    /// TLS towards its endpoints.
+    tls: RefCell<Option<Arc<ClientTls>>>,
+    /// The object that it came from.
+    companion: RefCell<Companion>,
     /// No version has it.
     retired: Cell<bool>,
     /// Its endpoints, and those that were its and still have connections.
@@ -245,6 +251,8 @@ impl<N: Net> UpstreamSlot<N> {
             answers,
             share,
             limits: Cell::new(upstream.pool),
+            tls: RefCell::default(),
+            companion: RefCell::default(),
             retired: Cell::new(true),
             endpoints: Kept::default(),
             balance: RefCell::new(Balanced {
@@ -350,6 +358,22 @@ impl<N: Net> UpstreamSlot<N> {
         self.endpoints.for_each(|endpoint| each(&endpoint.pool));
     }
 
+    /// TLS towards its endpoints, if they speak it.
+    pub(super) fn tls(&self) -> Option<Arc<ClientTls>> {
+        self.tls.borrow().clone()
+    }
+
+    /// Takes over the TLS of a version. Connections that were made with another one are not used
+    /// again.
+    fn follow_tls(&self, companion: &Companion) {
+        if *self.companion.borrow() == *companion {
+            return;
+        }
+        self.companion.replace(companion.clone());
+        self.tls.replace(companion.share());
+        self.for_each_pool(|pool| pool.renew());
+    }
+
     /// Counts something about this endpoint, if it is still there.
     pub(super) fn count(&self, label: &EndpointLabel, count: impl FnOnce(&EndpointTally)) {
         if let Some(endpoint) = self.endpoints.find(&label.address) {
@@ -370,6 +394,7 @@ impl<N: Net> KeptSlot for UpstreamSlot<N> {
     type Settings = Upstream;
 
     fn follow(&self, upstream: &Upstream) {
+        self.follow_tls(&upstream.companion);
         let answers = self.answers.borrow();
         let placed = upstream.placed(&answers);
         if self.is_as_in(upstream, &placed) {

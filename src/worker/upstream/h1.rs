@@ -48,6 +48,8 @@ pub(super) struct Connection<N: Net> {
     net: N,
     buffers: crate::net::buffer::BufferPool,
     pub(super) transport: Transport<N>,
+    /// The way in which it was made: see [`Pool::renew`].
+    pub(super) generation: u32,
     /// Counts it for as long as it lives.
     _counted: Counted<N>,
     /// It has carried a request before, so that it may turn out dead.
@@ -88,11 +90,17 @@ struct State {
 }
 
 impl<N: Net> Connection<N> {
-    pub(super) fn new(core: &Core<N>, transport: Transport<N>, counted: Counted<N>) -> Self {
+    pub(super) fn new(
+        core: &Core<N>,
+        transport: Transport<N>,
+        counted: Counted<N>,
+        generation: u32,
+    ) -> Self {
         Self {
             net: core.net.clone(),
             buffers: core.buffers.clone(),
             transport,
+            generation,
             _counted: counted,
             reused: false,
             bulky: false,

@@ -24,6 +24,7 @@ pub mod pool;
 pub mod queue;
 pub mod replay;
 mod select;
+pub mod tls;
 
 pub use call::{Call, CallNotes, CallRequest, Requester};
 pub use endpoint::{Affinity, EndpointSlot, UpstreamSlot, Upstreams};

@@ -36,6 +36,8 @@ pub struct Pool<N: Net> {
     /// This core's share of the most idle connections.
     idle_max: Cell<usize>,
     idle_micros: Cell<u64>,
+    /// The way in which connections are made now: with or without TLS, and with which.
+    generation: Cell<u32>,
     room: Rc<Room<N>>,
     share: CoreShare,
     /// Connections that carry several requests at once.
@@ -157,6 +159,7 @@ impl<N: Net> Pool<N> {
             keeps_idle: Cell::new(true),
             idle_max: Cell::new(0),
             idle_micros: Cell::new(0),
+            generation: Cell::new(0),
             room: Rc::new(room),
             share,
             #[cfg(feature = "mux")]
@@ -254,18 +257,20 @@ impl<N: Net> Pool<N> {
     pub(super) fn lend(
         self: &Rc<Self>,
         core: &Core<N>,
-        stream: N::Stream,
+        transport: Transport<N>,
         counted: Counted<N>,
     ) -> Lent<N> {
         core.counters.endpoint_opened.add(1);
-        let connection = Box::new(h1::Connection::new(core, Transport::Plain(stream), counted));
+        let generation = self.generation.get();
+        let connection = Box::new(h1::Connection::new(core, transport, counted, generation));
         Lent::H1(LentConnection::new(Rc::clone(self), connection))
     }
 
     /// Takes a connection back that may be used again: for a call that waits, or else to keep it if
     /// there is room for it.
     pub(super) fn give_back(self: &Rc<Self>, connection: Box<h1::Connection<N>>, now: Instant) {
-        if !self.keeps_idle.get() || self.idle_max.get() == 0 {
+        let is_old = connection.generation != self.generation.get();
+        if is_old || !self.keeps_idle.get() || self.idle_max.get() == 0 {
             return;
         }
         let queue = &self.room.queue;
@@ -331,6 +336,13 @@ impl<N: Net> Pool<N> {
             idle.remove(0);
             true
         }
+    }
+
+    /// Closes every idle connection, and the others when their request has finished: new ones are made
+    /// in another way.
+    pub(crate) fn renew(&self) {
+        self.generation.set(self.generation.get().wrapping_add(1));
+        self.close_idle();
     }
 
     /// Closes every idle connection.

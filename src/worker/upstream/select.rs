@@ -18,8 +18,10 @@ use super::lease::{Lease, Lent};
 use super::outcome::Try;
 use super::pool::{Counted, Handed, Offer};
 use super::queue::OfferWish;
+use super::tls::ClientTls;
 use crate::failure::{Failure, Kind};
 use crate::net::Net;
+use crate::transport::Transport;
 
 /// How often a call in a queue looks whether its requester still waits, in microseconds.
 const LOOK_AROUND_MICROS: u64 = 400_000;
@@ -218,7 +220,26 @@ impl<N: Net> Call<'_, N> {
             return Box::pin(self.lead(endpoint, counted)).await;
         }
         let stream = self.connect(endpoint).await?;
-        Ok(endpoint.pool.lend(self.core, stream, counted))
+        let transport = match self.slot.tls() {
+            None => Transport::Plain(stream),
+            // Once per connection, and large.
+            Some(tls) => Box::pin(self.secure(endpoint, &tls, stream)).await?,
+        };
+        Ok(endpoint.pool.lend(self.core, transport, counted))
+    }
+
+    /// Does the TLS handshake on a new connection, which may take as long as the connect.
+    async fn secure(
+        &self,
+        endpoint: &EndpointSlot<N>,
+        tls: &ClientTls,
+        stream: N::Stream,
+    ) -> Result<Transport<N>, Failure> {
+        let core = self.core;
+        let left = self.give_up_at.min(self.try_until).micros_since(core.net.now());
+        let timeout = Micros(self.request.timeouts.connect.0.min(left));
+        let address = &endpoint.label.address;
+        tls.secure(core, stream, address, self.upload, timeout).await
     }
 
     /// Connects to an endpoint. Where descriptors are short, idle connections close for it.

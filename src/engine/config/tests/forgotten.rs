@@ -10,6 +10,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("listeners.a.address", "\"127.0.0.1:7777\""),
     ("listeners.a.trusted_proxies", "[\"10.0.0.0/8\"]"),
     ("listeners.a.tls.certificates", "[\"other\"]"),
+    ("upstreams.a.tls.client_certificate", "\"other\""),
     ("upstreams.a.endpoints", "[{ address = \"127.0.0.1:7777\", weight = 2 }]"),
     ("upstreams.a.retry.tries_max", "3"),
     ("upstreams.a.retry.on", "[\"reset\", \"502\"]"),

@@ -35,6 +35,7 @@ ocsp = "a.ocsp"
 [listeners.two]
 address = "0.0.0.0:80"
 [upstreams.users]
+tls = { server_name = "users.internal", ca = "ca.pem", client_certificate = "site", verify = false }
 endpoints = ["10.0.0.1:9000", { address = "10.0.0.2:9000", weight = 2 }]
 balance = { hash = "cookie:id" }
 pool = { connections_max = 100, queue_max = 50, queue_timeout = "2s", idle_max = 7, idle_timeout = "5s" }
