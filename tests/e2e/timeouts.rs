@@ -146,6 +146,38 @@ fn the_timeouts_of_a_route_go_before_those_of_its_upstream() {
 }
 
 #[test]
+fn the_endpoint_is_told_the_time_and_a_trusted_proxy_may_shorten_it() {
+    let endpoint = slow(Duration::from_millis(300));
+    let route = "timeouts = { total = \"2s\", deadline_header = \"x-deadline-ms\" }";
+    let told = |gateway: &Gateway, line: &str| {
+        let mut client = gateway.client();
+        client.send(format!("GET / HTTP/1.1\r\nHost: example.com\r\n{line}\r\n"));
+        let response = client.response();
+        let last = endpoint.requests().pop();
+        let told = last.and_then(|it| it.header("x-deadline-ms").map(str::to_owned));
+        (response, told.unwrap_or_default())
+    };
+    let gateway = Gateway::in_front_of(&[&endpoint]).route(route).start();
+    for line in ["", "X-Deadline-Ms: 100\r\n"] {
+        let (response, told) = told(&gateway, line);
+        assert_eq!((response.status, told.as_str()), (200, "2000"), "{line}");
+    }
+    let gateway = Gateway::in_front_of(&[&endpoint])
+        .listener("trusted_proxies = [\"127.0.0.1\"]")
+        .route(route)
+        .start();
+    for (line, expected) in
+        [("X-Deadline-Ms: 900\r\n", "900"), ("x-deadline-ms: 9000\r\n", "2000"), ("", "2000")]
+    {
+        let (response, told) = told(&gateway, line);
+        assert_eq!((response.status, told.as_str()), (200, expected), "{line}");
+    }
+    for line in ["X-Deadline-Ms: 100\r\n", "X-Deadline-Ms: 0\r\n"] {
+        told(&gateway, line).0.assert_is_reply(504, "total_timeout");
+    }
+}
+
+#[test]
 fn a_tunnel_has_no_total() {
     let later = Gate::new();
     let go_on = later.clone();

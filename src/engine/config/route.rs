@@ -7,6 +7,7 @@ use super::reply::Reply;
 use super::upgrades::Protocol;
 use super::upstream::UpstreamTimeouts;
 use crate::filter::FilterUse;
+use crate::header::HeaderName;
 use crate::keys::{ExactlyOne, KeyRule, LONGEST, Limit, SHORTEST, Spanned, one_of, section};
 use crate::time::Micros;
 
@@ -34,7 +35,6 @@ section! {
 
 section! {
     /// Timeouts of the requests of a route. They override those of the upstream.
-    #[derive(Copy)]
     pub settings RouteTimeouts {
         /// From the end of the request to the first byte of the response, as `timeouts.first_byte` of
         /// upstreams. Absent: that of the upstream.
@@ -48,13 +48,17 @@ section! {
         /// of the upstream.
         total: Option<Limit<Micros>> => KeyRule::optional("\"2s\"")
             .within_or_off(SHORTEST..=LONGEST);
+        /// A header that tells the endpoint the time for the whole request, in milliseconds, as it is
+        /// when the request goes to its first try. The header of a trusted proxy shortens `total`; that
+        /// of any other client is removed. With 0 left, the answer is 504. Absent: no header.
+        deadline_header: Option<HeaderName> => KeyRule::optional("\"x-deadline-ms\"");
     }
 }
 
 impl RouteTimeouts {
     /// The timeouts that hold for a request of the route at an upstream with these.
     #[must_use]
-    pub fn over(self, upstream: UpstreamTimeouts) -> UpstreamTimeouts {
+    pub fn over(&self, upstream: UpstreamTimeouts) -> UpstreamTimeouts {
         UpstreamTimeouts {
             first_byte: self.first_byte.unwrap_or(upstream.first_byte),
             between_bytes: self.between_bytes.unwrap_or(upstream.between_bytes),

@@ -61,6 +61,7 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
             filters: used(&filters, "routes", name, &route.filters),
             upgrades: upgrades(route),
             timeouts,
+            deadline_header: route.timeouts.deadline_header.as_ref().map(|it| it.0.as_str().into()),
             in_flight: if limits.is_empty() { None } else { limit_of("routes", name) },
         });
     }

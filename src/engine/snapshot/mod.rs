@@ -190,6 +190,8 @@ pub struct Route {
     pub upgrades: Upgrades,
     /// The timeouts of its requests at the upstream.
     pub timeouts: UpstreamTimeouts,
+    /// The header that tells an endpoint the time for the whole request.
+    pub deadline_header: Option<Box<str>>,
     /// The limit of its requests in flight, if it has one: an index into [`Snapshot::limits`].
     pub in_flight: Option<usize>,
 }

@@ -20,6 +20,7 @@ mod passing;
 mod reply;
 mod respond;
 mod route;
+mod time_left;
 mod tunnel;
 mod upgrade;
 
@@ -241,7 +242,7 @@ impl<'a, N: Net> Exchange<'a, N> {
         if upstream.is_err() && !filtered {
             return Err(End::Answer(id));
         }
-        let timeouts = route.timeouts;
+        let mut timeouts = route.timeouts;
         self.admit(head, route)?;
         let (mut first, mut size) = (first, head.body_size());
         if filtered {
@@ -251,6 +252,9 @@ impl<'a, N: Net> Exchange<'a, N> {
             }
         }
         let upstream = upstream?;
+        if let Some(name) = &route.deadline_header {
+            self.tell_deadline(head, name, &mut timeouts)?;
+        }
         let to = self.snapshot.table().upstream(upstream);
         let retry = &to.retry;
         let limits = [self.snapshot.limit(route.in_flight), self.snapshot.limit(to.in_flight)];
