@@ -45,6 +45,8 @@ pub(crate) fn unsound_name(name: &str) -> Option<(&'static str, &'static str)> {
         HeaderId::ContentLength | HeaderId::TransferEncoding | HeaderId::Trailer => {
             Some(("frames the message", "leave it out: the gateway writes it"))
         }
+        // RFC 8586 section 2: a gateway must neither remove nor change it.
+        HeaderId::CdnLoop => Some(("ends loops", "leave it out: the gateway writes it")),
         HeaderId::Date => Some(("is written by the gateway", "leave it out")),
         HeaderId::Connection
         | HeaderId::KeepAlive

@@ -215,5 +215,11 @@ fn errors_get_a_page_of_ones_own() {
         );
         assert_eq!(response.text(), format!("<p>{status} {path}</p>"));
     }
+    // RFC 9110 section 8.6: a response to HEAD has the length that one to GET would have.
+    for (path, status) in [("/app", 500), ("/none", 404)] {
+        client.send(format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let len = format!("<p>{status} {path}</p>").len().to_string();
+        assert_eq!(client.response_to_head().values("content-length"), [len], "{path}");
+    }
     gateway.stop();
 }

@@ -78,7 +78,11 @@ impl FilterKeys for ErrorPage {
 }
 
 /// Headers that describe the body that goes.
-const OF_BODY: [&[u8]; 6] = [
+const OF_BODY: [&[u8]; 10] = [
+    b"content-digest",
+    b"content-disposition",
+    b"content-md5",
+    b"repr-digest",
     b"content-encoding",
     b"content-language",
     b"content-range",

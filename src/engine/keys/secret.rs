@@ -31,7 +31,10 @@ pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
         if !is_secret_key(word) {
             continue;
         }
-        if let Some(value) = value_behind(text, end).filter(|value| !is_variable(text, value)) {
+        let is_shown = |value: &Range<usize>| {
+            is_variable(text, value) || matches!(text.get(value.clone()), Some("true" | "false"))
+        };
+        if let Some(value) = value_behind(text, end).filter(|value| !is_shown(value)) {
             at = value.end;
             found.push(value);
         }
@@ -229,6 +232,12 @@ mod tests {
         ] {
             assert_eq!(found(text), [""; 0], "{text}");
         }
+    }
+
+    #[test]
+    fn a_yes_or_no_is_no_secret() {
+        assert_eq!(found("credentials = true\ncredentials = false }"), [""; 0]);
+        assert_eq!(found("credentials = truely"), ["truely"]);
     }
 
     #[test]

@@ -277,14 +277,22 @@ impl<N: Net> Exchange<'_, N> {
             match verdict {
                 ResponseVerdict::Continue => {}
                 ResponseVerdict::Transform(filter) => {
-                    if !filter.keeps_length() && size != BodySize::None {
-                        size = BodySize::Unknown;
+                    if !filter.keeps_length() {
+                        // A response to HEAD may say how long the body would be: nobody knows now.
+                        head.headers.remove(HeaderId::ContentLength);
+                        if size != BodySize::None {
+                            size = BodySize::Unknown;
+                        }
                     }
                     filters.push(filter);
                 }
                 ResponseVerdict::Replace(body) => {
                     if size != BodySize::None {
                         size = BodySize::Known(body.len() as u64);
+                    } else if head.headers.contains(HeaderId::ContentLength) {
+                        // A response to HEAD says how long the body would be, RFC 9110 section 8.6.
+                        let len = body.len().to_string();
+                        head.headers.set(HeaderId::ContentLength, len.as_bytes());
                     }
                     // The body that those filters were made for is gone.
                     filters.clear();

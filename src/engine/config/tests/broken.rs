@@ -166,6 +166,11 @@ const ROUTES: &[Row] = &[
         "is about one connection",
     ),
     (
+        Add("[filters.f]\ntype = \"request_headers\"\nremove = [\"CDN-Loop\"]"),
+        "11:11",
+        "ends loops",
+    ),
+    (
         Add("[routes.b]\nreply.status = 200\nreply.headers = { \"a b\" = \"1\" }"),
         "11:19",
         "has no sound name",
