@@ -134,8 +134,8 @@ reasons! {
     /// A filter could not decide on the request: the service that it asks did not answer in time, or
     /// its answer was of no use.
     FilterFailed = 503 "filter_failed",
-    /// The upstream has no endpoint left to try. Each was tried without success, or takes no new
-    /// request because it drains: `ringway status` shows the endpoints.
+    /// The upstream has no endpoint left to try. Each was tried without success, drains, or has a name
+    /// without an address: `ringway status` shows the endpoints.
     NoEndpoint = 503 "no_endpoint",
     /// The request has passed ten Ringway gateways, by its `CDN-Loop` header: it runs in a circle. Is an
     /// endpoint of the upstream a listener of this gateway, or another gateway that sends the request
