@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::harness::{Client, Connection, Endpoint, GET, Gate, Gateway, OK, eventually};
+use crate::harness::{
+    Client, Connection, Endpoint, GET, Gate, Gateway, OK, eventually, free_address,
+};
 
 /// Endpoints that tell their number.
 fn numbered(count: usize) -> Vec<Endpoint> {
@@ -178,4 +180,32 @@ fn another_way_to_balance_takes_effect_under_open_connections() {
     let picks: HashSet<_> = (0..6).map(|_| number(&mut client, "")).collect();
     assert_eq!(picks.len(), 1);
     assert_eq!(endpoints.iter().map(Endpoint::connections).max(), Some(1));
+}
+
+#[test]
+fn a_backup_serves_when_no_other_endpoint_can_and_a_weight_of_0_never() {
+    let endpoints = numbered(4);
+    let gateway = Gateway::in_front_of(&all(&endpoints))
+        .endpoint_keys(&["backup = true", "priority = 1", "weight = 2", "weight = 0"])
+        .admin()
+        .start();
+    let mut client = gateway.client();
+    for (drained, expected) in [(2, 2), (1, 1), (0, 0)] {
+        (0..5).for_each(|_| assert_eq!(number(&mut client, ""), expected));
+        gateway.set_endpoint(&endpoints[drained], "drain");
+    }
+    client.get("/").assert_is_reply(503, "no_endpoint");
+    gateway.set_endpoint(&endpoints[2], "ready");
+    assert_eq!(number(&mut client, ""), 2);
+}
+
+#[test]
+fn a_request_that_the_first_group_refuses_goes_to_the_backup() {
+    let dead = free_address();
+    let backup = Endpoint::ok();
+    let gateway = Gateway::in_front_of_addresses([dead, backup.address()])
+        .endpoint_keys(&["weight = 1", "backup = true"])
+        .start();
+    let mut client = gateway.client();
+    (0..3).for_each(|_| assert_eq!(client.post("/", "x").text(), "ok"));
 }

@@ -39,11 +39,22 @@ pub struct PickBy {
     pub hash: Option<u64>,
 }
 
+/// The share of an endpoint in the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointShare {
+    /// Its part, relative to the others of its group. With 0 it is never picked.
+    pub weight: u32,
+    /// A group is used when no endpoint of a smaller number is usable.
+    pub group: u32,
+}
+
 /// An endpoint of the new list; see [`Balancer::follow`](super::Balancer::follow).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its share of the requests, relative to the others. With 0 it is never picked.
+    /// See [`EndpointShare::weight`].
     pub weight: u32,
+    /// See [`EndpointShare::group`].
+    pub group: u32,
     /// The hash of its address, which is the same on all cores.
     pub identity: u64,
     /// Its index in the old list; `None` for a new endpoint.

@@ -21,7 +21,7 @@ mod tests;
 use draw::Draw;
 use round_robin::RoundRobin;
 
-pub use facts::{Candidates, CoreStart, Listed, PickBy, Way};
+pub use facts::{Candidates, CoreStart, EndpointShare, Listed, PickBy, Way};
 pub use hash::hash_of;
 pub use latency::Latency;
 
@@ -57,6 +57,8 @@ impl EndpointState {
 pub struct Balancer {
     way: Way,
     endpoints: Vec<Listed>,
+    /// The groups of the endpoints, the first one first.
+    groups: Vec<u32>,
     turns: RoundRobin,
     draw: Draw,
 }
@@ -68,6 +70,7 @@ impl Balancer {
         Self {
             way: Way::default(),
             endpoints: Vec::new(),
+            groups: Vec::new(),
             turns: RoundRobin::new(start),
             draw: Draw::new(start.own_seed()),
         }
@@ -78,15 +81,32 @@ impl Balancer {
         self.way = way;
         self.endpoints.clear();
         self.endpoints.extend(endpoints);
+        self.groups.clear();
+        self.groups.extend(self.endpoints.iter().map(|it| it.group));
+        self.groups.sort_unstable();
+        self.groups.dedup();
         self.turns.follow(&self.endpoints);
         self.draw.follow(&self.endpoints);
     }
 
     /// The index of the endpoint for a request; `None` when no endpoint is usable.
     pub fn pick(&mut self, by: PickBy, candidates: &impl Candidates) -> Option<usize> {
-        let Self { way, endpoints, turns, draw } = self;
+        // Nearly always there is one group.
+        for at in 0..self.groups.len() {
+            let group = self.groups.get(at).copied()?;
+            let picked = self.pick_in(group, by, candidates);
+            if picked.is_some() {
+                return picked;
+            }
+        }
+        None
+    }
+
+    fn pick_in(&mut self, group: u32, by: PickBy, candidates: &impl Candidates) -> Option<usize> {
+        let Self { way, endpoints, turns, draw, .. } = self;
         let usable = |index: usize| {
-            endpoints.get(index).is_some_and(|it| it.weight > 0) && candidates.is_usable(index)
+            endpoints.get(index).is_some_and(|it| it.weight > 0 && it.group == group)
+                && candidates.is_usable(index)
         };
         match (*way, by.hash) {
             (Way::RoundRobin, _) | (Way::Hash, None) => turns.take(by.again, usable),

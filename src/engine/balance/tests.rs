@@ -21,7 +21,12 @@ pub(super) fn listed_was(endpoints: &[(u32, Option<usize>)]) -> Vec<Listed> {
     let identity = |at: usize| hash_of(format!("10.0.0.{at}:80").as_bytes());
     let indexed = endpoints.iter().enumerate();
     indexed
-        .map(|(at, (weight, was))| Listed { weight: *weight, identity: identity(at), was: *was })
+        .map(|(at, (weight, was))| Listed {
+            weight: *weight,
+            group: 0,
+            identity: identity(at),
+            was: *was,
+        })
         .collect()
 }
 
@@ -174,6 +179,33 @@ fn a_request_without_a_key_goes_by_turn() {
     let picks: Vec<_> = (0..4).map(|_| balancer.pick(PickBy::default(), &facts)).collect();
     assert_ne!(picks[0], picks[1]);
     assert_eq!(picks[..2], picks[2..]);
+}
+
+#[test]
+fn a_group_is_used_when_no_endpoint_of_the_groups_before_it_is_usable() {
+    for way in WAYS {
+        let mut list = listed(&[1, 1, 1, 1, 0]);
+        for (it, group) in list.iter_mut().zip([7, 0, 0, 3, 0]) {
+            it.group = group;
+        }
+        let mut balancer = Balancer::new(alone(1));
+        balancer.follow(way, list);
+        let facts = Facts::default();
+        for (unusable, expected) in [
+            (&[][..], &[1, 2][..]),
+            (&[1], &[2]),
+            (&[1, 2], &[3]),
+            (&[1, 2, 3], &[0]),
+            (&[0, 1, 2, 3], &[]),
+        ] {
+            *facts.unusable.borrow_mut() = unusable.to_vec();
+            let mut picks: Vec<_> =
+                (0..50).filter_map(|key| balancer.pick(by_key(key), &facts)).collect();
+            picks.sort_unstable();
+            picks.dedup();
+            assert_eq!(picks, expected, "{way:?} without {unusable:?}");
+        }
+    }
 }
 
 proptest! {

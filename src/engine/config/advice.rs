@@ -284,7 +284,7 @@ const ROWS: &[AdviceRow] = &[
     ),
     missing(
         &["upstreams.endpoints"],
-        "backup priority max_conns max_fails fail_timeout down slow_start",
+        "max_conns max_fails fail_timeout down slow_start",
         "give all endpoints a `weight`, and take dead ones out",
     ),
     other(

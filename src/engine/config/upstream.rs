@@ -5,6 +5,7 @@ use super::health::EjectRules;
 use super::in_flight::InFlight;
 use super::retry::Retry;
 use super::tls::UpstreamTls;
+use crate::balance::EndpointShare;
 use crate::keys::{KeyRule, LONGEST, Limit, OrOff, SHORTEST, Spanned, section};
 use crate::names::AddressOrName;
 use crate::time::Micros;
@@ -13,8 +14,8 @@ section! {
     /// A named group of endpoints. Requests are balanced over them.
     pub Upstream {
         /// Its endpoints: "IP:port", "name:port", "srv:name", "unix:/path", or a table with
-        /// `address` and `weight`. A name stands for all its addresses, and is followed while the
-        /// gateway runs.
+        /// `address`, `weight`, `priority` and `backup`. A name stands for all its addresses, and is
+        /// followed while the gateway runs.
         endpoints: Spanned<Vec<Spanned<Endpoint>>>
             => KeyRule::required("[\"127.0.0.1:9000\"]");
         /// How an endpoint is chosen for a request. "round_robin": in turn. "least_requests": the one
@@ -90,10 +91,27 @@ section! {
         /// records, of the smallest priority that has addresses. See [Names](../operations.md#names).
         address: AddressOrName => KeyRule::required("\"127.0.0.1:9000\"");
         /// Its share of the requests, relative to the other endpoints. Of a name: the share of each
-        /// of its addresses; the weight of an SRV record is multiplied by it.
-        weight: u32 => KeyRule::default(1).within(1..=WEIGHT_MAX);
+        /// of its addresses; the weight of an SRV record is multiplied by it. With 0 it gets none.
+        weight: u32 => KeyRule::default(1).within(0..=WEIGHT_MAX);
+        /// Endpoints of a larger number get requests when none of a smaller number is usable: all
+        /// drain, have failed, or have no connection left.
+        priority: u32 => KeyRule::default(0).within(0..=PRIORITY_MAX);
+        /// Used when no endpoint is that is no backup, whatever its priority.
+        backup: bool => KeyRule::default(false);
     }
 }
+
+impl Endpoint {
+    /// Its share of the requests.
+    #[must_use]
+    pub const fn share(&self) -> EndpointShare {
+        let behind_all = if self.backup { PRIORITY_MAX + 1 } else { 0 };
+        EndpointShare { weight: self.weight, group: behind_all + self.priority }
+    }
+}
+
+/// Nobody has more places for endpoints than this.
+const PRIORITY_MAX: u32 = 100;
 
 /// Larger ratios are not load balancing any more.
 const WEIGHT_MAX: u32 = 1000;

@@ -73,6 +73,11 @@ impl Warnings<'_> {
             AdminAddress::Off => None,
         };
         for (upstream, it) in &model.document.upstreams.objects {
+            if !it.endpoints.is_empty() && it.endpoints.iter().all(|it| it.weight == 0) {
+                let what = format!("every endpoint of upstream `{}` has weight 0", **upstream);
+                let cure = "give one a `weight` of 1 or more".to_owned();
+                self.warn(it.endpoints.span, what, "its requests are answered 503", cure);
+            }
             let mut seen: HashMap<&AddressOrName, Span, FixedState> = HashMap::default();
             for endpoint in it.endpoints.iter() {
                 let (address, span) = (&endpoint.address, endpoint.span);

@@ -4,7 +4,7 @@ use proto::path;
 
 use super::{
     Action, Companion, Endpoint, Identities, InFlightLimit, ListenerSettings, Merged,
-    NamedEndpoint, Route, Snapshot, Upgrades, Upstream, UpstreamId,
+    NamedEndpoint, Route, Snapshot, Upgrades, Upstream, UpstreamId, added,
 };
 use crate::config::{self, Model};
 use crate::filter::{FilterId, FilterUse, NamedFilter};
@@ -198,15 +198,15 @@ fn upstream(name: &str, it: &config::Upstream) -> Upstream {
     let mut endpoints = Merged::default();
     let mut names = Vec::<NamedEndpoint>::new();
     for written in it.endpoints.iter() {
-        let weight = written.weight;
+        let share = written.share();
         match &written.address {
             AddressOrName::Place(address) => {
-                endpoints.add(Endpoint { address: address.clone(), weight });
+                endpoints.add(Endpoint { address: address.clone(), share });
             }
             // A name that is written twice counts twice, as an address does.
             AddressOrName::Name(name) => match names.iter_mut().find(|it| it.name == *name) {
-                Some(same) => same.weight = same.weight.saturating_add(weight),
-                None => names.push(NamedEndpoint { name: name.clone(), weight }),
+                Some(same) => same.share = added(same.share, share),
+                None => names.push(NamedEndpoint { name: name.clone(), share }),
             },
         }
     }

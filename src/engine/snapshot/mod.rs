@@ -27,6 +27,7 @@ pub use compile::compile;
 pub use identity::Identities;
 
 use crate::address::{Address, Network};
+use crate::balance::EndpointShare;
 pub use crate::config::{
     Balance, EjectRules, InFlight, ListenerLimits, ListenerTimeouts, ListenerTls, PoolLimits,
     ProxyProtocol, UpstreamTimeouts, UpstreamTls,
@@ -267,8 +268,8 @@ pub struct InFlightLimit {
 pub struct Endpoint {
     /// Where it listens.
     pub address: Address,
-    /// Its share of the requests, relative to the other endpoints.
-    pub weight: u32,
+    /// Its share of the requests.
+    pub share: EndpointShare,
 }
 
 /// A name that stands for endpoints.
@@ -276,8 +277,8 @@ pub struct Endpoint {
 pub struct NamedEndpoint {
     /// The name.
     pub name: DnsName,
-    /// The share of each of its endpoints, to be multiplied by the share that an answer gives it.
-    pub weight: u32,
+    /// The share of each of its endpoints, to be multiplied by the weight that an answer gives it.
+    pub share: EndpointShare,
 }
 
 impl Upstream {
@@ -292,8 +293,9 @@ impl Upstream {
         self.endpoints.iter().for_each(|it| placed.add(it.clone()));
         for named in &self.names {
             for place in answers.places(&named.name) {
-                let weight = named.weight.saturating_mul(place.weight);
-                placed.add(Endpoint { address: place.address.into(), weight });
+                let weight = named.share.weight.saturating_mul(place.weight);
+                let share = EndpointShare { weight, ..named.share };
+                placed.add(Endpoint { address: place.address.into(), share });
             }
         }
         Cow::Owned(placed.endpoints)
@@ -317,8 +319,16 @@ impl Merged {
     fn add(&mut self, endpoint: Endpoint) {
         let index = *self.index_of.entry(endpoint.address.clone()).or_insert(self.endpoints.len());
         match self.endpoints.get_mut(index) {
-            Some(same) => same.weight = same.weight.saturating_add(endpoint.weight),
+            Some(same) => same.share = added(same.share, endpoint.share),
             None => self.endpoints.push(endpoint),
         }
+    }
+}
+
+/// The share of an endpoint that has two: the sum of the weights, in the better group.
+fn added(one: EndpointShare, other: EndpointShare) -> EndpointShare {
+    EndpointShare {
+        weight: one.weight.saturating_add(other.weight),
+        group: one.group.min(other.group),
     }
 }

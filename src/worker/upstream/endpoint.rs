@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use engine::address::{Address, ClientAddress};
 use engine::balance::{
-    Balancer, Candidates, CoreStart, EndpointState, Listed, PickBy, Way, hash_of,
+    Balancer, Candidates, CoreStart, EndpointShare, EndpointState, Listed, PickBy, Way, hash_of,
 };
 use engine::names::{Answers, DnsName, NamedPlace};
 use engine::retry::Budget;
@@ -199,7 +199,7 @@ pub struct UpstreamSlot<N: Net> {
 struct Balanced<N: Net> {
     by: Balance,
     /// In the order of the configuration.
-    endpoints: Vec<(Rc<EndpointSlot<N>>, u32)>,
+    endpoints: Vec<(Rc<EndpointSlot<N>>, EndpointShare)>,
     balancer: Balancer,
 }
 
@@ -212,7 +212,7 @@ pub struct Affinity {
 
 /// The endpoints of an upstream at the moment of a pick.
 struct Moment<'a, N: Net> {
-    endpoints: &'a [(Rc<EndpointSlot<N>>, u32)],
+    endpoints: &'a [(Rc<EndpointSlot<N>>, EndpointShare)],
     tried: &'a [EndpointId],
     now: Instant,
 }
@@ -299,14 +299,16 @@ impl<N: Net> UpstreamSlot<N> {
     #[must_use]
     pub fn has_others_than(&self, tried: &[EndpointId]) -> bool {
         let balance = self.balance.borrow();
-        balance.endpoints.iter().any(|(endpoint, _)| endpoint.is_left_by(tried))
+        let mut endpoints = balance.endpoints.iter();
+        endpoints.any(|(endpoint, share)| share.weight > 0 && endpoint.is_left_by(tried))
     }
 
     /// The endpoint with this number, if requests still go to it.
     pub(super) fn find(&self, id: EndpointId) -> Option<Rc<EndpointSlot<N>>> {
         let balance = self.balance.borrow();
-        let mut endpoints = balance.endpoints.iter().map(|(endpoint, _)| endpoint);
-        endpoints.find(|endpoint| endpoint.label.id == id).map(Rc::clone)
+        let mut endpoints = balance.endpoints.iter().filter(|(_, share)| share.weight > 0);
+        let found = endpoints.find(|(endpoint, _)| endpoint.label.id == id);
+        found.map(|(endpoint, _)| Rc::clone(endpoint))
     }
 
     /// Whether another call may wait for a connection.
@@ -323,8 +325,8 @@ impl<N: Net> UpstreamSlot<N> {
     /// Whether it has these settings and endpoints already.
     fn is_as_in(&self, upstream: &Upstream, placed: &[Endpoint]) -> bool {
         let balance = self.balance.borrow();
-        let ours = balance.endpoints.iter().map(|(it, weight)| (&it.label.address, *weight));
-        let theirs = placed.iter().map(|it| (&it.address, it.weight));
+        let ours = balance.endpoints.iter().map(|(it, share)| (&it.label.address, *share));
+        let theirs = placed.iter().map(|it| (&it.address, it.share));
         !self.retired.get()
             && self.limits.get() == upstream.pool
             && self.health.has(upstream.eject)
@@ -411,11 +413,12 @@ impl<N: Net> KeptSlot for UpstreamSlot<N> {
         let before = balance.endpoints.iter().map(|(endpoint, _)| endpoint.label.id).zip(0..);
         let before: BTreeMap<EndpointId, usize> = before.collect();
         balance.endpoints =
-            placed.iter().map(|it| (self.endpoint(&it.address), it.weight)).collect();
+            placed.iter().map(|it| (self.endpoint(&it.address), it.share)).collect();
         balance.by.clone_from(&upstream.balance);
         let Balanced { by, endpoints, balancer } = &mut *balance;
-        let listed = |(endpoint, weight): &(Rc<EndpointSlot<N>>, u32)| Listed {
-            weight: *weight,
+        let listed = |(endpoint, share): &(Rc<EndpointSlot<N>>, EndpointShare)| Listed {
+            weight: share.weight,
+            group: share.group,
             identity: endpoint.identity,
             was: before.get(&endpoint.label.id).copied(),
         };

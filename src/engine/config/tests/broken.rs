@@ -115,7 +115,11 @@ const VALUES: &[Row] = &[
     (Swap("9000\"]", "9000\"]\npool.connections_max = -5"), "7:24", "-5 is out of range"),
     (Swap("[\"10.0.0.1:9000\"]", "[]"), "6:13", "upstream `users` has no endpoint"),
     (Swap("\"10.0.0.1:9000\"", "{ weight = 2 }"), "6:14", "has no `address`"),
-    (Swap("\"10.0.0.1:9000\"", "{ address = \"1.1.1.1:1\", weight = 0 }"), "6:48", "0 is not"),
+    (
+        Swap("\"10.0.0.1:9000\"", "{ address = \"1.1.1.1:1\", weight = -1 }"),
+        "6:48",
+        "-1 is out of range",
+    ),
     (Swap("upstream = \"users\"", "upstream = \"user\""), "8:12", "did you mean `users`?"),
     (Swap("upstream = \"users\"", ""), "7:1", "has none of `upstream`"),
 ];

@@ -114,7 +114,7 @@ const UPSTREAM: &[Row] = &[
     ("endpoints = [\"10.0.0.1:1\"", "close it with ]"),
     ("endpoints = [{ address = \"10.0.0.1:1\" ]", "a comma"),
     ("endpoints = [{ weight = 2 }]", "add address = \"127.0.0.1:9000\""),
-    ("endpoints = [{ address = \"10.0.0.1:1\", weight = 0 }]", "write 1 to 1000"),
+    ("endpoints = [{ address = \"10.0.0.1:1\", weight = 1001 }]", "write 0 to 1000"),
     ("endpoints = [{ host = \"10.0.0.1\" }]", "add address = "),
     ("servers = [\"10.0.0.1:1\"]", "add endpoints = "),
     ("endpoints = [\"10.0.0.1:1\"]\nhealth_check = {}", "take a dead endpoint out"),

@@ -130,7 +130,7 @@ upstream = "users"
     assert_eq!(listener.timeouts.write_idle, Micros::millis(400));
     assert_eq!(listener.timeouts.drain, Micros::secs(3600));
     let upstream = &table.upstreams[0];
-    assert_eq!(upstream.endpoints.iter().map(|it| it.weight).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(upstream.endpoints.iter().map(|it| it.share.weight).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(upstream.pool.idle_max, 7);
     assert_eq!(upstream.pool.idle_timeout, Micros::secs(5));
     assert_eq!(upstream.timeouts.connect, Micros::millis(10));
@@ -183,7 +183,7 @@ fn an_address_that_is_written_twice_is_one_endpoint() {
     let table = table(&format!("{SOUND}[upstreams.zzz]\n{twice}\n"));
     let upstream = table.upstream(table.upstream_by_name("zzz").unwrap());
     let endpoints: Vec<_> =
-        upstream.endpoints.iter().map(|it| (it.address.to_string(), it.weight)).collect();
+        upstream.endpoints.iter().map(|it| (it.address.to_string(), it.share.weight)).collect();
     assert_eq!(endpoints, [("10.0.0.1:1".to_owned(), 4), ("10.0.0.2:1".to_owned(), 1)]);
 }
 

@@ -164,7 +164,7 @@ timeouts = { head = "***", handshake = "10s", body_idle = "30s", idle = "75s", w
 [certificates]
 
 [upstreams.users]
-endpoints = ["10.0.0.1:9000", "users.internal:9000", "***", { address = "***", weight = 2 }]
+endpoints = ["10.0.0.1:9000", "users.internal:9000", "***", { address = "***", weight = 2, priority = 0, backup = false }]
 balance = "round_robin"
 pool = { connections_max = "off", queue_max = "off", queue_timeout = "1s", idle_max = 1024, idle_timeout = "55s" }
 timeouts = { connect = "1s", first_byte = "30s", between_bytes = "30s", total = "off" }
