@@ -11,6 +11,7 @@ use control::launch::plan;
 use engine::address::Address;
 use engine::config::{Cores, Sources, parse, render};
 
+use super::certificate::{SelfSigned, self_signed};
 use super::exit::CANNOT_START;
 use super::log;
 use super::machine::{Machine, ended, no_log};
@@ -24,6 +25,9 @@ pub(super) struct Arguments {
 
 /// The port to try first.
 const PORT: u16 = 8080;
+
+/// The port for HTTPS to try first.
+const TLS_PORT: u16 = 8443;
 
 /// The port of the admin API, if no other process has it.
 const ADMIN_PORT: u16 = 9901;
@@ -49,7 +53,8 @@ pub(super) fn run(mut arguments: Arguments) -> ExitCode {
     let cores = *arguments.machine.cores.get_or_insert(Cores::Count(1));
     let plan = plan(configuration, arguments.machine.into());
     ended(plan.and_then(|plan| {
-        let gateway = plan.addresses().first().and_then(Address::ip);
+        let mut at = plan.addresses().iter().map(Address::ip);
+        let gateway = at.next().flatten().zip(at.next().flatten());
         plan.run(|| explain(gateway, addresses, cores))
     }))
 }
@@ -60,9 +65,11 @@ fn prepare() -> Result<([Handle; 2], Configuration), String> {
     let endpoints = [endpoint("one")?, endpoint("two")?];
     let last = PORT + PORTS_TRIED_MAX - 1;
     let taken = || format!("every port from {PORT} to {last} is taken");
-    let port = free_port().ok_or_else(taken)?;
+    let port = free_port(PORT).ok_or_else(taken)?;
+    let tls_port = free_port(TLS_PORT).ok_or_else(taken)?;
     let admin = is_free(ADMIN_PORT).then_some(ADMIN_PORT);
-    let configuration = configuration(port, admin, endpoints.each_ref().map(Handle::address))?;
+    let configuration =
+        configuration([port, tls_port], admin, endpoints.each_ref().map(Handle::address))?;
     Ok((endpoints, configuration))
 }
 
@@ -76,10 +83,10 @@ fn endpoint(name: &str) -> io::Result<Handle> {
     })
 }
 
-/// The first port that is free. If another process takes it before the gateway binds it, the
+/// The first port from `first` that is free. If another process takes it before the gateway binds it, the
 /// gateway refuses to start.
-fn free_port() -> Option<u16> {
-    (PORT..PORT + PORTS_TRIED_MAX).find(|&port| is_free(port))
+fn free_port(first: u16) -> Option<u16> {
+    (first..first + PORTS_TRIED_MAX).find(|&port| is_free(port))
 }
 
 fn is_free(port: u16) -> bool {
@@ -88,7 +95,7 @@ fn is_free(port: u16) -> bool {
 
 /// The same text that a file would hold.
 fn configuration(
-    port: u16,
+    [port, tls_port]: [u16; 2],
     admin: Option<u16>,
     endpoints: [SocketAddr; 2],
 ) -> Result<Configuration, String> {
@@ -103,6 +110,14 @@ address = "{admin}"
 [listeners.demo]
 address = "127.0.0.1:{port}"
 
+[listeners.secure]
+address = "127.0.0.1:{tls_port}"
+tls = {{ certificates = ["demo"] }}
+
+[certificates.demo]
+cert = "demo.pem"
+key  = "demo.key"
+
 [upstreams.hello]
 endpoints = ["{one}", "{two}"]
 
@@ -111,15 +126,19 @@ match    = {{ path_prefix = "/hello" }}
 upstream = "hello"
 "#
     );
-    let sources = Sources::new("demo", text);
+    let mut sources = Sources::new("demo", text);
+    let SelfSigned { certificate, key } =
+        self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+    sources.add_content("demo", "demo.pem", Ok(certificate.into_bytes()));
+    sources.add_content("demo", "demo.key", Ok(key.into_bytes()));
     let model = parse(&sources).map_err(|mistakes| render(&mistakes, false))?;
     Ok(Configuration { sources, model, file: None })
 }
 
 /// Prints the addresses, and requests to try.
-fn explain(gateway: Option<SocketAddr>, endpoints: [SocketAddr; 2], cores: Cores) {
+fn explain(gateway: Option<(SocketAddr, SocketAddr)>, endpoints: [SocketAddr; 2], cores: Cores) {
     let [one, two] = endpoints;
-    let Some(gateway) = gateway else {
+    let Some((gateway, secure)) = gateway else {
         return;
     };
     let turns = match cores {
@@ -136,8 +155,10 @@ for paths below it, to two endpoints: \"one\" on {one} and
   curl -i http://{gateway}/hello
   curl -i -d 'some words' http://{gateway}/hello/words
   curl -i http://{gateway}/elsewhere
+  curl -ik https://{secure}/hello
 
-The last one has no route: the gateway answers it by itself. Ctrl-C stops everything.
+The third one has no route: the gateway answers it by itself. The last one goes over TLS, with a
+certificate that nobody has signed. Ctrl-C stops everything.
 
 "
     );
@@ -152,8 +173,8 @@ mod tests {
     #[test]
     fn the_demo_configuration_is_sound() {
         let endpoints = [9001, 9002].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let configuration = configuration(8080, Some(ADMIN_PORT), endpoints);
+        let configuration = configuration([8080, 8443], Some(ADMIN_PORT), endpoints);
         assert!(configuration.is_ok(), "{configuration:?}");
-        assert!(super::configuration(8080, None, endpoints).is_ok());
+        assert!(super::configuration([8080, 8443], None, endpoints).is_ok());
     }
 }

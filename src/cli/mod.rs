@@ -3,6 +3,7 @@
 //! 0 done, 1 the answer is no, 2 wrong usage, 3 cannot start or cannot reach the node; a worker that panics ends the
 //! process with 101, a second signal with 128 and its number.
 
+mod certificate;
 mod check;
 mod config;
 mod demo;
@@ -37,6 +38,8 @@ enum Command {
     Check(check::Arguments),
     /// Start two endpoints and a gateway in front of them, to try it; needs no file
     Demo(demo::Arguments),
+    /// Make certificates for a first try of TLS
+    Certificate(certificate::CertificateArguments),
     /// Print the reference of the configuration, in Markdown
     Docs,
     /// Print a JSON Schema of the configuration, for editors
@@ -53,6 +56,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Certificate(arguments) => certificate::run(&arguments),
         Command::Docs => docs::run(),
         Command::Schema => schema::run(),
         Command::Status(arguments) => status::run(&arguments),

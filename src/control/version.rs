@@ -112,6 +112,12 @@ impl Draft {
         self.model
     }
 
+    /// Whether anything in it has TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        let listeners = self.table.listeners.iter().any(|it| it.tls.is_some());
+        listeners || self.table.upstreams.iter().any(|it| it.tls.is_some())
+    }
+
     /// The warnings about it.
     pub(crate) fn warnings(&self) -> &[Diagnostic] {
         &self.model.warnings

@@ -33,6 +33,7 @@ use worker::message::{Report, ToWorker};
 use worker::net::monoio::{Driver, probe};
 
 use crate::admin::AdminListener;
+use crate::certificates::logs_keys;
 use crate::dns::Dns;
 use crate::error::DESCRIPTORS_CURE;
 use crate::export::Export;
@@ -96,6 +97,12 @@ pub fn plan(configuration: Configuration, options: Options) -> Result<Plan, Erro
     let chosen = driver::choose(choice, probe)?;
     if let Some(why) = &chosen.step_down {
         tracing::warn!("{why}");
+    }
+    if draft.has_tls() && logs_keys() {
+        tracing::warn!(
+            "SSLKEYLOGFILE IS SET: the keys of every TLS connection are written to that file, and \
+             whoever reads it reads all traffic; unset it unless you are looking for a mistake"
+        );
     }
     let descriptors = raise_descriptors();
     let prepared = draft.bind(&[], &[], cpus.len())?;

@@ -29,7 +29,7 @@ use tls::{HandshakeFailure, Unsecured};
 
 use crate::core::Core;
 use crate::deadline::Deadline;
-use crate::exchange::{Caller, Context, Exchange, Forwarded, Scheme, Tunnel, TunnelEnd};
+use crate::exchange::{Caller, Context, Exchange, Forwarded, Tunnel, TunnelEnd};
 use crate::failure::Side;
 use crate::listener::{ListenerSlot, Seat};
 use crate::net::buffer::{Buf, Size};
@@ -168,11 +168,11 @@ impl<N: Net> Connection<N> {
 
     /// The fields that tell endpoints of this connection.
     fn forwarded(&self) -> Forwarded {
-        let scheme = match &self.transport {
-            Transport::Plain(_) => Scheme::Http,
-            Transport::Tls(_) => Scheme::Https,
+        let tls = match &self.transport {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => stream.handshake(),
         };
-        Forwarded::new(self.client.get(), self.port.get(), scheme)
+        Forwarded::new(self.client.get(), self.port.get(), tls)
     }
 
     /// The surroundings of an exchange on this connection.
@@ -314,8 +314,8 @@ impl<N: Net> Connection<N> {
         let done = tls::run(wire, stream, &config, &core.turns, ahead, handshake_micros).await;
         match done {
             Ok(()) => {
-                if let Some((version, resumed)) = stream.handshake() {
-                    listener.tls.succeeded(version, resumed);
+                if let Some(info) = stream.handshake() {
+                    listener.tls.succeeded(info);
                 }
                 Ok(())
             }

@@ -22,26 +22,7 @@ use proto::uri::check_authority;
 use super::caller::only;
 use super::{End, Exchange, upgrade};
 use crate::net::Net;
-
-/// The scheme of a client's connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// Without TLS.
-    Http,
-    /// With TLS.
-    Https,
-}
-
-impl Scheme {
-    /// Its name in URLs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
+use crate::tls::session::TlsInfo;
 
 /// The fields that tell endpoints of a client's connection; written out once per connection.
 #[derive(Debug)]
@@ -49,22 +30,25 @@ pub struct Forwarded {
     /// `X-Forwarded-For`, `-Proto` and `-Port`, the first and the last where they are known; and the
     /// gateway's member of `CDN-Loop`.
     lines: Headers,
+    /// The handshake of the connection, if it has TLS.
+    pub(super) tls: Option<TlsInfo>,
 }
 
 impl Forwarded {
-    /// Of a client at `address` that connected to `port`, in this `scheme`.
+    /// Of a client at `address` that connected to `port`, over `tls` or without it.
     #[must_use]
-    pub fn new(address: ClientAddress, port: Option<u16>, scheme: Scheme) -> Self {
+    pub fn new(address: ClientAddress, port: Option<u16>, tls: Option<TlsInfo>) -> Self {
         let mut lines = Headers::new();
+        let scheme = if tls.is_some() { "https" } else { "http" };
         if let Some(ip) = address.ip() {
             lines.push(HeaderId::XForwardedFor, ip.to_string().as_bytes());
         }
-        lines.push(HeaderId::XForwardedProto, scheme.name().as_bytes());
+        lines.push(HeaderId::XForwardedProto, scheme.as_bytes());
         if let Some(port) = port {
             lines.push(HeaderId::XForwardedPort, port.to_string().as_bytes());
         }
         lines.push(HeaderId::CdnLoop, hops::MEMBER);
-        Self { lines }
+        Self { lines, tls }
     }
 
     fn of(&self, id: HeaderId) -> &[u8] {

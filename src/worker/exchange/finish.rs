@@ -175,6 +175,7 @@ impl<N: Net> Exchange<'_, N> {
             client: self.caller.address,
             listener: self.listener.id,
             destination,
+            tls: self.forwarded.tls,
             http11: version == Version::Http11,
             status,
             reason,

@@ -46,7 +46,7 @@ use crate::upstream::{Affinity, CallRequest, Lease};
 
 use passing::FilterRun;
 
-pub use admit::{Forwarded, Scheme};
+pub use admit::Forwarded;
 pub use caller::Caller;
 pub use finish::Notes;
 pub use tunnel::{Tunnel, TunnelEnd};

@@ -15,6 +15,7 @@ use engine::reason::Reason;
 use engine::snapshot::{ListenerId, RouteId, UpstreamId};
 
 use crate::failure::Failure;
+use crate::tls::session::TlsInfo;
 
 /// Records of a batch at most.
 pub const RECORDS_MAX: usize = 512;
@@ -103,6 +104,8 @@ pub struct Record {
     pub listener: ListenerId,
     /// Its route, upstream and endpoint: see [`Records::destination`].
     pub destination: DestinationId,
+    /// The handshake of its client's connection, if that has TLS.
+    pub tls: Option<TlsInfo>,
     /// HTTP/1.1, else HTTP/1.0.
     pub http11: bool,
     /// The status that the client was sent, or 499 when nobody was left to send it to.

@@ -2,7 +2,7 @@
 
 use super::metric::{Counter, metrics};
 use crate::conn::tls::HandshakeFailure;
-use crate::tls::session::TlsVersion;
+use crate::tls::session::{TlsInfo, TlsVersion};
 
 metrics! {
     /// The handshakes of a listener, in cells.
@@ -32,8 +32,8 @@ metrics! {
 
 impl TlsTally {
     /// Counts a handshake that succeeded.
-    pub fn succeeded(&self, version: TlsVersion, resumed: bool) {
-        let counter = match (version, resumed) {
+    pub fn succeeded(&self, info: TlsInfo) {
+        let counter = match (info.version, info.resumed) {
             (TlsVersion::Tls12, false) => &self.full_12,
             (TlsVersion::Tls12, true) => &self.resumed_12,
             (TlsVersion::Tls13, false) => &self.full_13,

@@ -42,6 +42,28 @@ pub enum TlsVersion {
     Tls13,
 }
 
+/// A handshake that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// The version.
+    pub version: TlsVersion,
+    /// The name of the cipher suite, as IANA lists it.
+    pub cipher: &'static str,
+    /// It resumed an earlier session.
+    pub resumed: bool,
+}
+
+impl TlsVersion {
+    /// Its name, as logs write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        }
+    }
+}
+
 /// Something to send, once the library lets us.
 #[derive(Clone, Copy)]
 pub(super) enum ToSend<'a> {
@@ -65,14 +87,23 @@ impl Session {
         }
     }
 
-    /// The version of TLS, and whether the handshake resumed an earlier session.
-    pub(super) fn handshake(&self) -> (TlsVersion, bool) {
+    /// How the handshake went.
+    pub(super) fn handshake(&self) -> TlsInfo {
         let common = self.common();
         let version = match common.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
             _ => TlsVersion::Tls13,
         };
-        (version, common.handshake_kind() == Some(HandshakeKind::Resumed))
+        let cipher = common.negotiated_cipher_suite().and_then(|it| it.suite().as_str());
+        // rustls names those of version 1.3 in a way of its own.
+        let cipher = match cipher.unwrap_or_default() {
+            "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+            "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+            "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+            cipher => cipher,
+        };
+        let resumed = common.handshake_kind() == Some(HandshakeKind::Resumed);
+        TlsInfo { version, cipher, resumed }
     }
 
     /// Whether the handshake goes on.

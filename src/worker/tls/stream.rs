@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 
-use super::session::{Intake, Outgoing, Session, TlsVersion, ToSend};
+use super::session::{Intake, Outgoing, Session, TlsInfo, ToSend};
 use crate::net::buffer::{Buf, BufferPool, HEADROOM, TAILROOM};
 use crate::net::{Stream, StreamState};
 
@@ -132,9 +132,9 @@ impl<S: Stream> TlsStream<S> {
         self.peer_closed.set(true);
     }
 
-    /// The version of TLS and the kind of handshake; `None` until it is done.
+    /// How the handshake went; `None` until it is done.
     #[must_use]
-    pub fn handshake(&self) -> Option<(TlsVersion, bool)> {
+    pub fn handshake(&self) -> Option<TlsInfo> {
         self.session.borrow().as_ref().map(Session::handshake)
     }
 

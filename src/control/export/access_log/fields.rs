@@ -100,6 +100,15 @@ fields! {
         => |it, to| to.text(it.records.text(&it.record.texts.path));
     "protocol" "the version of HTTP that the client spoke"
         => |it, to| to.word(it.is_read().then(|| it.protocol()));
+    "tls" "version and cipher of TLS, such as `TLSv1.3 TLS_AES_128_GCM_SHA256`; nothing without TLS"
+        => |it, to| match it.record.tls {
+            Some(tls) => to.string(|to| {
+                to.plain(tls.version.name().as_bytes());
+                to.plain(b" ");
+                to.plain(tls.cipher.as_bytes());
+            }),
+            None => to.nothing(),
+        };
     "status" "the status that was sent; 499: the client had gone"
         => |it, to| to.number(it.record.status);
     "reason" "why the gateway answered by itself or gave up, see [reasons.md](reasons.md)"

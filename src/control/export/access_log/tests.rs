@@ -14,6 +14,7 @@ use worker::failure::{Failure, Kind};
 use worker::telemetry::record::{
     Destination, DestinationKey, EndpointAddress, RECORDS_MAX, Record, RecordTexts, Times,
 };
+use worker::tls::session::{TlsInfo, TlsVersion};
 
 use super::*;
 
@@ -101,6 +102,11 @@ impl Exchange {
             config_version: 7,
         });
         let record = Record {
+            tls: Some(TlsInfo {
+                version: TlsVersion::Tls13,
+                cipher: "TLS_AES_128_GCM_SHA256",
+                resumed: false,
+            }),
             unix_micros: TIME,
             texts: records.put_texts(&RecordTexts {
                 request_id: b"0123456789abcdef0123456789abcdef",
