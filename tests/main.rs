@@ -24,6 +24,7 @@ mod e2e {
     mod balance;
     mod bodies;
     mod bounds;
+    mod checks;
     mod clients;
     mod connections;
     mod cores;

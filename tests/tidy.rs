@@ -43,7 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("tokio::", &["src/control/"]),
-    ("hyper::", &["src/control/admin/"]),
+    ("hyper::", &["src/control/admin/", "src/control/prober/check"]),
 ];
 
 /// Code that must not know the version of the protocol: it names no `h1` and no `h2`, and none of

@@ -230,7 +230,7 @@ fn name_text(name: &NameView) -> String {
 /// The tries at an endpoint, and its last failure.
 #[expect(clippy::cast_precision_loss, reason = "seconds for people to read")]
 fn endpoint_text(endpoint: &EndpointView, now: u64) -> String {
-    let EndpointView { address, names, ejected_cores, tries, failed, last_failure, .. } = endpoint;
+    let EndpointView { address, names, tries, failed, last_failure, .. } = endpoint;
     // One name says where the address comes from; more than one are rare, and stand above.
     let from = names.first().map_or_else(String::new, |name| format!(" ({name})"));
     let mut text = format!("{address}{from}: {} tries", number(*tries));
@@ -242,8 +242,12 @@ fn endpoint_text(endpoint: &EndpointView, now: u64) -> String {
         let ago = duration(now.saturating_sub(*unix) as f64);
         let _ = write!(text, ", the last one {ago} ago: {cause}");
     }
-    if *ejected_cores > 0 {
-        let _ = write!(text, "; ejected on {}", counted(*ejected_cores, "core"));
+    if endpoint.ejected_cores > 0 {
+        let _ = write!(text, "; ejected on {}", counted(endpoint.ejected_cores, "core"));
+    }
+    if endpoint.checks.as_deref() == Some("failing") {
+        let trouble = endpoint.check_trouble.as_deref().unwrap_or("a check passed again");
+        let _ = write!(text, "; checks fail: {trouble}");
     }
     text
 }
@@ -346,6 +350,8 @@ mod tests {
             address: "10.0.0.1:9000".to_owned(),
             names: Vec::new(),
             state: "drain".to_owned(),
+            checks: Some("failing".to_owned()),
+            check_trouble: Some("status 500".to_owned()),
             ejected_cores: 2,
             idle: 12,
             active: 3,
@@ -438,7 +444,7 @@ ringway 0.1.0 at 127.0.0.1:9901: ready
     name         users.internal:9000: 2 addresses, resolved 1 min 30 s ago; now: no DNS server answered in time
     name         users.internal:9000: 1 address, resolved 7 s ago
     name         users.internal:9000: no address: DNS knows no such name
-    endpoint     10.0.0.1:9000: 1,200 tries, 7 failed, the last one 30 s ago: connect: connection refused (ECONNREFUSED); ejected on 2 cores
+    endpoint     10.0.0.1:9000: 1,200 tries, 7 failed, the last one 30 s ago: connect: connection refused (ECONNREFUSED); ejected on 2 cores; checks fail: status 500
   requests       1,234,567, 1,201/s now, 1.2/s since the start
   answers        2xx 975 (97.50 %), 4xx 20 (2.00 %), 5xx 5 (0.50 %)
   reasons        no_route 20

@@ -235,6 +235,8 @@ fn switch(control: &Control, prepared: Prepared) -> Arc<Live> {
     // A core that could not take the version before may have missed facts about its endpoints.
     let facts: Vec<_> = control.shared.state.borrow().endpoint_facts().collect();
     facts.iter().for_each(|fact| _ = control.spread(fact));
+    control.tell_failing();
+    control.follow_checks();
     before
 }
 

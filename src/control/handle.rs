@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use engine::names::DnsName;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use worker::mailbox::Mailbox;
@@ -17,6 +18,7 @@ use worker::message::{Fact, Report, ToWorker};
 
 use crate::dns::{Dns, News};
 use crate::options::Options;
+use crate::prober::{CheckNews, Prober};
 use crate::sink::Sink;
 use crate::state::State;
 use crate::watched::Watched;
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) sink: RefCell<Box<dyn Sink>>,
     /// The names of endpoints.
     pub(crate) dns: Dns,
+    /// The checks of endpoints.
+    pub(crate) prober: Prober,
     /// One for each core.
     pub(crate) mailboxes: Vec<Mailbox<ToWorker>>,
     /// The configuration file; none when there is none to read again.
@@ -54,6 +58,7 @@ impl Control {
         state: State,
         sink: Box<dyn Sink>,
         dns: Dns,
+        prober: Prober,
         mailboxes: Vec<Mailbox<ToWorker>>,
         file: Option<Arc<Watched>>,
         options: Options,
@@ -62,6 +67,7 @@ impl Control {
             state: RefCell::new(state),
             sink: RefCell::new(sink),
             dns,
+            prober,
             mailboxes,
             file,
             options,
@@ -150,6 +156,27 @@ impl Control {
         let Some(places) = self.shared.dns.places(name) else { return };
         if self.shared.state.borrow_mut().learn_name(name, &places) {
             self.spread(&Fact::Name { name: name.clone(), places });
+            self.follow_checks();
+        }
+    }
+
+    /// Checks the endpoints of the live version, as it says.
+    pub(crate) fn follow_checks(&self) {
+        let wanted = self.shared.state.borrow().checked();
+        self.shared.prober.follow(wanted);
+    }
+
+    /// Tells the cores of endpoints whose checks pass or fail now.
+    pub(crate) async fn tell_checks(self, mut news: UnboundedReceiver<CheckNews>) {
+        while let Some(CheckNews { endpoint: (upstream, address), passes }) = news.recv().await {
+            self.spread(&Fact::Checked { upstream, address, passes });
+        }
+    }
+
+    /// Tells the cores again of all endpoints whose checks fail.
+    pub(crate) fn tell_failing(&self) {
+        for (upstream, address) in self.shared.prober.failing() {
+            self.spread(&Fact::Checked { upstream, address, passes: false });
         }
     }
 

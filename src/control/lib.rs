@@ -28,6 +28,7 @@ mod listen;
 mod local_node;
 mod node;
 mod options;
+mod prober;
 pub mod process_log;
 mod reports;
 mod sink;

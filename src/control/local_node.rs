@@ -13,7 +13,8 @@ impl Node for Control {
     fn status(&self) -> Status {
         let now = Instant::now();
         let names = self.shared.dns.status(now);
-        Status { names, ..self.shared.state.borrow().status(now) }
+        let checks = self.shared.prober.status();
+        Status { names, checks, ..self.shared.state.borrow().status(now) }
     }
 
     fn ready(&self) -> Vec<String> {

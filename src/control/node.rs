@@ -12,6 +12,7 @@ use worker::telemetry::Totals;
 use worker::telemetry::report::CoreBlock;
 
 use crate::dns::NameStatus;
+use crate::prober::CheckStatus;
 
 /// A running gateway. Lives on the control thread.
 pub(crate) trait Node {
@@ -120,6 +121,8 @@ pub(crate) struct Status {
     /// The upstreams of the live version by name, each with its endpoints. An address is there once
     /// for each name or place in the configuration that it came from.
     pub(crate) upstreams: Vec<(String, Vec<EndpointStatus>)>,
+    /// The endpoints that are checked.
+    pub(crate) checks: Vec<CheckStatus>,
     /// The names that endpoints come from.
     pub(crate) names: Vec<NameStatus>,
     /// Which upstream has which of them.

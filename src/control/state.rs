@@ -5,13 +5,14 @@
 //! Invariant: a version is live from the moment at which the cores are sent it; a core that has not
 //! said so yet lags.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::address::Address;
 use engine::balance::EndpointState;
-use engine::config::Sources;
+use engine::config::{HealthCheck, Sources};
 use engine::names::{Answers, DnsName, NamedPlace};
 use tokio::time::Instant;
 use worker::message::Fact;
@@ -21,6 +22,7 @@ use worker::telemetry::report::CoreBlock;
 use crate::lease::Lenders;
 use crate::listen::ListenAddress;
 use crate::node::{CoreStatus, EndpointStatus, Status};
+use crate::prober::Checked;
 use crate::source::POSTED;
 use crate::unix_socket::SharedSocket;
 use crate::version::{Listening, Live};
@@ -293,6 +295,19 @@ impl State {
         })
     }
 
+    /// The endpoints that the live version wants to be checked, and how.
+    pub(crate) fn checked(&self) -> BTreeMap<Checked, Rc<HealthCheck>> {
+        let upstreams = &self.live.model.document.upstreams.objects;
+        let checks =
+            upstreams.iter().filter_map(|(name, it)| Some((&***name, Rc::new(it.health.clone()?))));
+        let checks: BTreeMap<&str, Rc<HealthCheck>> = checks.collect();
+        let of_upstream = self.live.endpoints(&self.answers).filter_map(|(name, endpoints)| {
+            let check = checks.get(name)?;
+            Some(endpoints.map(move |(it, _)| ((name.into(), it), Rc::clone(check))))
+        });
+        of_upstream.flatten().collect()
+    }
+
     /// The number of the next fact.
     pub(crate) fn next_fact(&mut self) -> u64 {
         self.facts += 1;
@@ -432,6 +447,7 @@ impl State {
                     (name.to_owned(), endpoints.map(status).collect())
                 })
                 .collect(),
+            checks: Vec::new(),
             names: Vec::new(),
             named: self.live.named().map(|(name, it)| (name.to_owned(), it.to_string())).collect(),
         }

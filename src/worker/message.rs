@@ -73,6 +73,15 @@ pub enum Fact {
         /// Its state.
         state: EndpointState,
     },
+    /// Whether the checks of an endpoint pass. Holds as the state does.
+    Checked {
+        /// The name of the upstream.
+        upstream: Box<str>,
+        /// Where the endpoint listens.
+        address: Address,
+        /// They pass; so they do before the first one.
+        passes: bool,
+    },
     /// The places that a name stands for from now on.
     Name {
         /// The name.

@@ -139,6 +139,10 @@ impl<N: Net> CoreState<N> {
                 let snapshot = self.snapshot();
                 self.upstreams.set_endpoint_state(snapshot.table(), upstream, address, *state);
             }
+            Fact::Checked { upstream, address, passes } => {
+                let snapshot = self.snapshot();
+                self.upstreams.set_endpoint_checks(snapshot.table(), upstream, address, *passes);
+            }
             Fact::Name { name, places } => {
                 self.upstreams.learn_name(self.snapshot().table(), name, places);
             }

@@ -17,7 +17,7 @@ mod guard;
 mod resource;
 mod resources;
 mod slots;
-mod socket;
+pub(crate) mod socket;
 #[cfg(test)]
 mod tests;
 pub mod view;

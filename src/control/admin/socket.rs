@@ -21,7 +21,7 @@ const READ_BYTES: usize = 16 << 10;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A socket.
-pub(super) struct Io<S> {
+pub(crate) struct Io<S> {
     stream: S,
     moved: Rc<Cell<Instant>>,
     /// When a write that waits is given up.
@@ -30,7 +30,7 @@ pub(super) struct Io<S> {
 
 impl<S> Io<S> {
     /// Notes in `moved` when a byte is moved.
-    pub(super) fn new(stream: S, moved: Rc<Cell<Instant>>) -> Self {
+    pub(crate) fn new(stream: S, moved: Rc<Cell<Instant>>) -> Self {
         Self { stream, moved, stalled: None }
     }
 

@@ -105,6 +105,7 @@ impl Node for FakeNode {
                 ),
                 ("zzz".to_owned(), Vec::new()),
             ],
+            checks: Vec::new(),
             names: vec![name("a.test:9001", 1), name("b.test:1", 0)],
             named: vec![
                 ("users".to_owned(), "a.test:9001".to_owned()),

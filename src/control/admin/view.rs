@@ -94,6 +94,13 @@ pub struct EndpointView {
     pub names: Vec<String>,
     /// Whether it gets new requests: "ready" or "drain".
     pub state: String,
+    /// The result of its checks: "passing", "failing", or "unknown" before the first one. Absent
+    /// where there are none.
+    #[serde(default)]
+    pub checks: Option<String>,
+    /// The trouble with its last check.
+    #[serde(default)]
+    pub check_trouble: Option<String>,
     /// The cores that send it no requests now, because tries have failed.
     #[serde(default)]
     pub ejected_cores: u64,

@@ -1,16 +1,17 @@
 //! The metrics that the control thread knows itself, each one row; and the list of all metrics.
 //!
-//! A row holds name, labels, help and where the numbers come from. Metrics of the workers are rows
+//! A row holds name, labels, help and the source of the numbers. Metrics of the workers are rows
 //! of `worker::telemetry`. `prometheus` renders both, `ringway status` shows those that mean
 //! trouble, and `docs/metrics.md` is made from them; a test compares.
 //!
 //! Invariant: every label is bounded. Routes, listeners, upstreams and the names of
 //! endpoints stand in the configuration, statuses and reasons overflow into [`OTHER`](super::listeners::OTHER).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 use std::sync::atomic::Ordering::Relaxed;
 
+use engine::health::CheckVerdict;
 use engine::names::ResolutionCounts;
 use worker::telemetry::endpoint::{ENDPOINT, EndpointCounts};
 use worker::telemetry::metric::{Kind, Metric, Row, Scope};
@@ -141,6 +142,9 @@ own! {
     "ringway_dns_answer_age_seconds" ["name"]
         "Time since the last answer with addresses; absent before the first one"
         => |it| by_name(it, |name| name.answered_ago.map(|it| it.as_secs()));
+    "ringway_endpoint_healthy" ["upstream", "endpoint"]
+        "1, or 0 while the checks of an endpoint fail or a core has ejected it"
+        => endpoints_healthy;
     "ringway_core_connections" ["core"]
         "Client connections open on a core"
         => |it| by_core(it, CoreStatus::connections);
@@ -167,7 +171,7 @@ own! {
         "Lines of the access log that were written"
         => |it| one(it.log.written.load(Relaxed));
     "ringway_access_log_dropped_total" []
-        "Lines of the access log that were given up, because what writes them could not keep up"
+        "Lines of the access log that were given up, because the writer could not keep up"
         trouble "lines of the access log dropped"
         => |it| one(it.log.dropped.load(Relaxed));
     "ringway_access_log_errors_total" []
@@ -218,6 +222,26 @@ fn by_core<T: Into<Number>>(it: &Scrape<'_>, number: fn(&CoreStatus) -> T) -> Ve
 fn by_name(it: &Scrape<'_>, number: fn(&NameStatus) -> Option<u64>) -> Vec<Sample> {
     let sample = |name: &NameStatus| Some((vec![name.name.clone()], number(name)?.into()));
     it.status.names.iter().filter_map(sample).collect()
+}
+
+/// Whether the endpoints of the live version are well.
+fn endpoints_healthy(it: &Scrape<'_>) -> Vec<Sample> {
+    let checks = it.status.checks.iter().filter(|it| it.verdict == CheckVerdict::Failing);
+    let mut sick: BTreeSet<(&str, &str)> = checks.map(|it| (&*it.upstream, &*it.address)).collect();
+    let blocks = it.status.cores.iter().flat_map(|core| core.block.endpoints.iter());
+    let ejected = blocks.filter(|it| it.numbers.gauges.ejected > 0);
+    sick.extend(ejected.map(|it| (&*it.upstream, &*it.endpoint)));
+    let upstreams = it.status.upstreams.iter();
+    let endpoints = upstreams.flat_map(|(name, endpoints)| {
+        // An address may be there more than once.
+        endpoints.iter().map(move |it| (&**name, &*it.address))
+    });
+    let endpoints: BTreeSet<(&str, &str)> = endpoints.collect();
+    let sample = |endpoint: (&str, &str)| {
+        let labels = vec![endpoint.0.to_owned(), endpoint.1.to_owned()];
+        (labels, Number::Count(u64::from(!sick.contains(&endpoint))))
+    };
+    endpoints.into_iter().map(sample).collect()
 }
 
 /// `some` of `some` and `others`, 0 to 1; 0 when there are none.

@@ -39,6 +39,7 @@ use crate::error::DESCRIPTORS_CURE;
 use crate::export::Export;
 use crate::handle::Control;
 use crate::options::{Configuration, Options};
+use crate::prober::Prober;
 use crate::reports::Reports;
 use crate::sink::Sink;
 use crate::state::{State, unix_seconds};
@@ -174,6 +175,7 @@ impl Plan {
             events: &events,
         };
         let (dns, news) = Dns::new();
+        let (prober, checks) = Prober::new();
         dns.follow(&live.model.document);
         dns.first_answers().await;
         let answers = dns.answers(&live.model.document);
@@ -187,8 +189,10 @@ impl Plan {
         let counted = self.export.counted();
         let sink = Box::new(self.export);
         let file = self.file.map(|path| Arc::new(Watched::start(path)));
-        let control = Control::new(state, sink, dns, mailboxes, file.clone(), self.options);
+        let control = Control::new(state, sink, dns, prober, mailboxes, file.clone(), self.options);
         spawn_local(control.clone().tell_news(news));
+        spawn_local(control.clone().tell_checks(checks));
+        control.follow_checks();
         let node = Rc::new(control.clone());
         let admin = self.admin.map(|admin| spawn_local(admin.serve(token, node, counted)));
         signals.forward(&control, &events);

@@ -39,6 +39,7 @@ use crate::handle::Control;
 use crate::launch::follow::follow;
 use crate::node::{Applied, Change, Node, Refused};
 use crate::options::Options;
+use crate::prober::Prober;
 use crate::reports::Reports;
 use crate::sink::{Discard, Sink};
 use crate::state::{LAG_MAX, SILENCE_MAX, State};
@@ -71,7 +72,15 @@ fn node(
     let (mailboxes, inboxes): (Vec<Mailbox<ToWorker>>, _) =
         (0..cores).map(|_| mailbox::channel().unwrap()).unzip();
     let file = file.map(|path| Arc::new(Watched::start(path)));
-    let control = Control::new(state, sink, Dns::new().0, mailboxes, file, Options::default());
+    let control = Control::new(
+        state,
+        sink,
+        Dns::new().0,
+        Prober::new().0,
+        mailboxes,
+        file,
+        Options::default(),
+    );
     (control, inboxes, parts.into_iter().map(|it| it.listeners).collect())
 }
 

@@ -55,8 +55,6 @@ const WITH_FILTERS: &[&str] = &["", "listeners", "routes"];
 
 const HTTP_1: &str = "clients and endpoints speak HTTP/1.1";
 const IN_ENDPOINT: &str = "do it in the endpoint, or in a proxy in front of the gateway";
-const HEALTH: &str =
-    "take a dead endpoint out of `endpoints`; until then its requests go on to the next one";
 const BALANCE: &str =
     "write balance = { hash = \"client_ip\" }, or name a cookie of the application";
 const RETRY: &str = "write `retry` in the upstream";
@@ -215,7 +213,11 @@ const ROWS: &[AdviceRow] = &[
         "write `timeouts.drain`",
     ),
     // Upstreams.
-    missing(UPSTREAM, "health health_check health_checks healthcheck check checks probe", HEALTH),
+    other(
+        UPSTREAM,
+        "health_check health_checks healthcheck check checks probe",
+        "write `health`, such as health = { path = \"/healthz\" }",
+    ),
     missing(
         UPSTREAM,
         "breaker circuit_breaker circuit_breakers",

@@ -47,7 +47,7 @@ pub use certificate::Certificate;
 pub(crate) use check::check;
 pub use document::Document;
 pub use files::files;
-pub use health::EjectRules;
+pub use health::{EjectRules, HealthCheck, Probe};
 pub use in_flight::InFlight;
 pub use include::{Includes, Pattern};
 pub use listener::{Listener, ListenerLimits, ListenerTimeouts, ProxyProtocol};

@@ -141,8 +141,13 @@ mod tests {
     fn every_line_that_is_commented_out_is_sound() {
         let text = sample();
         // Lines that belong together, and the line that they replace.
-        let groups =
-            [("#redirect.", "upstream ="), ("#reply.", "upstream ="), ("#[", ""), ("#tls.", "")];
+        let groups = [
+            ("#redirect.", "upstream ="),
+            ("#reply.", "upstream ="),
+            ("#[", ""),
+            ("#tls.", ""),
+            ("#health.", ""),
+        ];
         let mut tried = 0;
         let is_code = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line != "#";
         let lines: Vec<&str> = text.lines().collect();
@@ -169,6 +174,7 @@ mod tests {
             let excluded = |at: usize| {
                 let key = lines[at].strip_prefix('#').and_then(|line| line.split_once(" = "));
                 at >= index && choices.iter().any(|it| key.is_some_and(|(key, _)| *it == key))
+                    || key.is_some_and(|(key, _)| key == "health.tcp")
             };
             let made: Vec<String> = lines
                 .iter()

@@ -1,7 +1,7 @@
 //! `[upstreams.NAME]`: a named group of endpoints, their pool and their timeouts.
 
 use super::balance::Balance;
-use super::health::EjectRules;
+use super::health::{EjectRules, HealthCheck};
 use super::in_flight::InFlight;
 use super::retry::Retry;
 use super::tls::UpstreamTls;
@@ -30,6 +30,8 @@ section! {
         timeouts: UpstreamTimeouts => KeyRule::settings();
         /// When a request goes to another try, and how often.
         retry: Retry => KeyRule::settings();
+        /// Checks that the gateway itself makes of each endpoint. Without, there are none.
+        health: Option<HealthCheck> => KeyRule::optional_section();
         /// When an endpoint gets no requests for a while because it fails those that it gets. "off":
         /// failures are not remembered.
         eject: OrOff<EjectRules> => KeyRule::default(OrOff::On(EjectRules::default()));

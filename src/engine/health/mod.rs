@@ -1,15 +1,18 @@
 //! Decides whether an endpoint is well enough for requests.
 //!
 //! [`Ejection`] judges an endpoint by the requests of one core, and [`Share`] bounds how many endpoints
-//! of an upstream may be out at once. The caller keeps the reasons apart: an endpoint may also drain.
+//! of an upstream may be out at once. [`CheckHistory`] judges it by checks, for all cores. The caller
+//! keeps the reasons apart: an endpoint may also drain.
 //!
 //! Invariant: as long as an upstream has an endpoint that neither drains nor fails its checks, the
 //! default rules leave one that may be used.
 
+mod checks;
 mod ejection;
 #[cfg(test)]
 mod tests;
 
+pub use checks::{CheckHistory, CheckVerdict};
 pub use ejection::{Ejection, EjectionChange, Ticket, TryResult};
 
 use crate::config::EjectRules;

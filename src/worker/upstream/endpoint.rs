@@ -115,10 +115,32 @@ impl<N: Net> Upstreams<N> {
         address: &Address,
         state: EndpointState,
     ) {
-        let slot = table.upstream_by_name(upstream).map(|id| self.slot(table, id));
-        if let Some(endpoint) = slot.and_then(|slot| slot.endpoints.find(address)) {
+        if let Some(endpoint) = self.endpoint(table, upstream, address) {
             endpoint.health.set_state(state);
         }
+    }
+
+    /// Takes in whether the checks of an endpoint pass, as [`Upstreams::set_endpoint_state`] does.
+    pub(crate) fn set_endpoint_checks(
+        &self,
+        table: &Snapshot,
+        upstream: &str,
+        address: &Address,
+        passes: bool,
+    ) {
+        if let Some(endpoint) = self.endpoint(table, upstream, address) {
+            endpoint.health.set_checks(passes);
+        }
+    }
+
+    fn endpoint(
+        &self,
+        table: &Snapshot,
+        upstream: &str,
+        address: &Address,
+    ) -> Option<Rc<EndpointSlot<N>>> {
+        let slot = table.upstream_by_name(upstream).map(|id| self.slot(table, id));
+        slot?.endpoints.find(address)
     }
 
     /// Lets endpoints that were ejected be tried again, closes idle connections that are too old or

@@ -38,6 +38,8 @@ pub(super) struct EndpointHealth<P> {
     /// Requests may go to it: the sum of everything below.
     usable: Cell<bool>,
     state: Cell<EndpointState>,
+    /// Its checks fail.
+    fails_checks: Cell<bool>,
     rules: Cell<Option<EjectRules>>,
     ejection: Cell<Ejection>,
 }
@@ -113,6 +115,7 @@ impl<P: FollowsHealth> EndpointHealth<P> {
             upstream: Rc::downgrade(upstream),
             usable: Cell::new(true),
             state: Cell::default(),
+            fails_checks: Cell::new(false),
             rules: Cell::new(upstream.rules.get()),
             ejection: Cell::default(),
         }
@@ -130,7 +133,7 @@ impl<P: FollowsHealth> EndpointHealth<P> {
 
     /// Whether requests would go to it if none had failed.
     fn is_in_use(&self) -> bool {
-        self.state.get() == EndpointState::Ready
+        self.state.get() == EndpointState::Ready && !self.fails_checks.get()
     }
 
     /// Sets the state that the admin API asks for.
@@ -139,9 +142,18 @@ impl<P: FollowsHealth> EndpointHealth<P> {
         self.refresh();
     }
 
+    /// Its checks pass, or fail. An endpoint whose checks pass again is not out for earlier failures.
+    pub(super) fn set_checks(&self, passes: bool) {
+        if self.fails_checks.replace(!passes) && passes {
+            self.forget_failures();
+        }
+        self.refresh();
+    }
+
     /// It was gone, and has come back: nothing is known about it.
     pub(super) fn reset(&self) {
         self.state.set(EndpointState::Ready);
+        self.fails_checks.set(false);
         self.forget_failures();
         self.usable.set(true);
         self.connections.follow_health(true);

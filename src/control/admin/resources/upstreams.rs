@@ -14,6 +14,7 @@ use crate::dns::NameStatus;
 use crate::export::cause;
 use crate::export::merge::EndpointSums;
 use crate::node::{EndpointStatus, Node, Status};
+use crate::prober::CheckStatus;
 
 pub(super) const fn resource<N: Node>() -> Resource<N> {
     let help = "the upstreams and their endpoints: connections, tries by their end, retries by their \
@@ -41,6 +42,8 @@ pub(super) fn views<N>(context: &AdminContext<N>, status: &Status) -> Vec<Upstre
         let EndpointNumbers { gauges: more, .. } = block.numbers;
         *gauges.entry((&block.upstream, &block.endpoint)).or_default() += more;
     }
+    let checks = status.checks.iter().map(|it| ((&*it.upstream, &*it.address), it));
+    let checks: BTreeMap<(&str, &str), &CheckStatus> = checks.collect();
     let merge = context.counted.merge.borrow();
     let sums: BTreeMap<(&str, &str), &EndpointSums> =
         merge.endpoints().map(|it| ((&*it.upstream, &*it.endpoint), it)).collect();
@@ -71,10 +74,13 @@ pub(super) fn views<N>(context: &AdminContext<N>, status: &Status) -> Vec<Upstre
         if states.contains_key(&(name, address)) && state == EndpointState::Draining {
             upstream.draining.push(address.to_owned());
         }
+        let check = checks.get(&(name, address));
         upstream.endpoints.push(EndpointView {
             address: address.to_owned(),
             names: names.remove(&(name, address)).unwrap_or_default(),
             state: state.word().to_owned(),
+            checks: check.map(|it| it.verdict.word().to_owned()),
+            check_trouble: check.and_then(|it| it.trouble.clone()),
             ejected_cores: gauges.ejected,
             idle: gauges.idle,
             active: gauges.active,

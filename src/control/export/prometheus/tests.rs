@@ -164,6 +164,7 @@ fn status() -> Status {
         reloads_refused: 2,
         draining: false,
         upstreams: Vec::new(),
+        checks: Vec::new(),
         names: vec![NameStatus {
             name: "users.internal:80".to_owned(),
             addresses: 3,

@@ -117,7 +117,7 @@ const UPSTREAM: &[Row] = &[
     ("endpoints = [{ address = \"10.0.0.1:1\", weight = 1001 }]", "write 0 to 1000"),
     ("endpoints = [{ host = \"10.0.0.1\" }]", "add address = "),
     ("servers = [\"10.0.0.1:1\"]", "add endpoints = "),
-    ("endpoints = [\"10.0.0.1:1\"]\nhealth_check = {}", "take a dead endpoint out"),
+    ("endpoints = [\"10.0.0.1:1\"]\nhealth_check = {}", "write `health`"),
     ("endpoints = [\"10.0.0.1:1\"]\npool = 5", "write a table such as { connections_max"),
     ("endpoint = [\"10.0.0.1:1\"]", "add endpoints = "),
 ];

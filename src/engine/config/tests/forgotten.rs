@@ -22,6 +22,9 @@ const OTHERS: &[(&str, &str)] = &[
     ("routes.c.reply.headers", "{ x = \"y\" }"),
 ];
 
+/// Keys that only the control thread reads: they do not come to the snapshot.
+const OF_CONTROL: &[&str] = &["upstreams.health."];
+
 /// Sections with every key that a section must have. Route `a` goes to an upstream, `b` redirects,
 /// `c` replies.
 const BASE: &str = r#"
@@ -143,7 +146,9 @@ fn every_key_of_an_object_changes_the_snapshot() {
                     || belongs(".redirect.", "b")
                         && belongs(".reply.", "c")
                         && of_upstream.iter().all(|it| belongs(&format!("{object}.{it}"), "a"));
-                if !fits {
+                let of_control =
+                    |it: &&str| path.replace(&format!(".{object}."), ".").starts_with(*it);
+                if !fits || OF_CONTROL.iter().any(of_control) {
                     continue;
                 }
                 let value = other(&path, &key)
@@ -163,8 +168,11 @@ fn every_key_of_an_object_changes_the_snapshot() {
             leaves(key.name, section, &mut all);
         }
     }
-    let missed: Vec<_> =
-        all.iter().map(|(path, _)| path).filter(|it| !seen.contains(*it)).collect();
+    let missed: Vec<_> = all
+        .iter()
+        .map(|(path, _)| path)
+        .filter(|it| !seen.contains(*it) && !OF_CONTROL.iter().any(|of| it.starts_with(of)))
+        .collect();
     assert!(missed.is_empty(), "no object has been tried with {missed:?}");
     assert!(seen.len() >= 35, "{seen:?}");
 }
