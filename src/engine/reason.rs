@@ -56,6 +56,9 @@ macro_rules! reasons {
 
 // The doc comment of a row is its help text, for the reader of an answer or a log line.
 reasons! {
+    /// The service that a filter `forward_auth` asks did not let the request pass. The answer, with its
+    /// own status, is that of the service.
+    AccessDenied = 403 "access_denied",
     /// A filter `ip_access` does not let this client's address in. Behind a proxy, the address is that of
     /// the proxy unless `trusted_proxies` of the listener names it.
     AddressDenied = 403 "address_denied",
@@ -131,6 +134,8 @@ reasons! {
     /// endpoint, although it had closed idle connections. If `ringway_file_descriptors` is at its
     /// limit, raise the limit of open files (`LimitNOFILE=` of the unit).
     OutOfResources = 503 "out_of_resources",
+    /// A filter `fault` refused the request on purpose.
+    FaultInjected = 503 "fault_injected",
     /// A filter could not decide on the request: the service that it asks did not answer in time, or
     /// its answer was of no use.
     FilterFailed = 503 "filter_failed",

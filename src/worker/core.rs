@@ -87,6 +87,8 @@ pub struct Core<N: Net> {
     pub(crate) paused_for_room: Cell<u64>,
     /// Listeners that wait for descriptors or memory.
     pub(crate) paused_for_resources: Cell<u64>,
+    /// Requests of filters that run and that nobody waits for.
+    pub(crate) later: Cell<usize>,
     /// The core takes no new request; running ones may finish.
     pub draining: Cell<bool>,
     /// The drain deadline has passed: everything that can be ended ends.
@@ -122,6 +124,7 @@ impl<N: Net> Core<N> {
             pressed: Cell::new(false),
             paused_for_room: Cell::new(0),
             paused_for_resources: Cell::new(0),
+            later: Cell::new(0),
             draining: Cell::new(false),
             cut: Cell::new(false),
             unix_micros_at_zero: Cell::new(zero),

@@ -1,6 +1,8 @@
 //! Filters on the way of requests and responses: where they run, in which order, and for which answers.
 
 use std::fs;
+use std::io::Read;
+use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
@@ -221,5 +223,150 @@ fn errors_get_a_page_of_ones_own() {
         let len = format!("<p>{status} {path}</p>").len().to_string();
         assert_eq!(client.response_to_head().values("content-length"), [len], "{path}");
     }
+    gateway.stop();
+}
+
+#[test]
+fn bodies_are_compressed_for_clients_that_take_it() {
+    let body = "{\"name\": \"value\"}\n".repeat(5000);
+    let endpoint = Endpoint::answering(format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nETag: \"a\"\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let gateway = with(&endpoint, "", "[{ type = \"compress\" }]");
+    let mut client = gateway.client();
+    for _ in 0..3 {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
+        let response = client.response();
+        assert_eq!(response.header("content-encoding"), Some("gzip"));
+        assert_eq!(response.header("etag"), Some("W/\"a\""));
+        assert_eq!(response.header("vary"), Some("accept-encoding"));
+        assert!(response.body.len() < 2000, "{}", response.body.len());
+        let mut plain = String::new();
+        flate2::read::GzDecoder::new(&*response.body).read_to_string(&mut plain).unwrap();
+        assert!(plain == body);
+    }
+    let plain = client.get("/");
+    assert_eq!(plain.header("content-encoding"), None);
+    assert!(plain.text() == body);
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
+    assert_eq!(client.response_to_head().status, 200);
+    assert!(client.get("/").text() == body);
+    gateway.stop();
+}
+
+/// A gateway that asks `auth` before it lets a request pass to `endpoint`.
+fn asking(endpoint: &Endpoint, auth: &Endpoint, more: &str) -> Gateway {
+    let sections = format!("[upstreams.auth]\nendpoints = [\"{}\"]", auth.address());
+    let ask = format!(
+        "[{{ type = \"forward_auth\", upstream = \"auth\", path = \"/check\", timeout = \"300ms\", \
+         response_headers = [\"x-user\"]{more} }}]"
+    );
+    with(endpoint, &sections, &ask)
+}
+
+#[test]
+fn another_service_decides_who_may_pass() {
+    let endpoint = Endpoint::ok();
+    let auth = Endpoint::scripted(|mut connection| {
+        while let Some(request) = connection.next_request() {
+            assert_eq!((request.method(), request.target()), ("GET", "/check"));
+            connection.send(match request.header("authorization") {
+                Some("Bearer good") => "HTTP/1.1 204 No Content\r\nX-User: alice\r\n\r\n",
+                _ => {
+                    "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 4\r\n\r\nstop"
+                }
+            });
+        }
+    });
+    let gateway = asking(&endpoint, &auth, "");
+    let mut client = gateway.client();
+    client.send("POST /a?b HTTP/1.1\r\nHost: a\r\nX-User: root\r\nContent-Length: 2\r\n\r\nhi");
+    let refused = client.response();
+    assert_eq!((refused.status, refused.text()), (401, "stop"));
+    assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+    assert_eq!(endpoint.requests().len(), 0);
+    client.send(
+        "POST /a?b HTTP/1.1\r\nHost: a\r\nX-User: root\r\nAuthorization: Bearer good\r\n\
+         Content-Length: 2\r\n\r\nhi",
+    );
+    assert_eq!(client.response().text(), "ok");
+    let request = endpoint.only_request();
+    assert_eq!((request.values("x-user"), request.text()), (vec!["alice"], "hi"));
+    let questions = auth.requests();
+    assert_eq!(questions.len(), 2);
+    assert_eq!(questions[0].header("x-forwarded-method"), Some("POST"));
+    assert_eq!(questions[0].header("x-forwarded-uri"), Some("/a?b"));
+    assert_eq!(questions[0].header("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(auth.connections(), 1, "the pool of the service is used again");
+    gateway.stop();
+}
+
+#[test]
+fn a_service_that_hangs_is_a_no_unless_the_configuration_says_yes() {
+    let endpoint = Endpoint::ok();
+    let (auth, connections) = Endpoint::by_hand();
+    for (more, status) in [("", 503), (", on_failure = \"allow\"", 200)] {
+        let gateway = asking(&endpoint, &auth, more);
+        let began = Instant::now();
+        let response = gateway.client().get("/");
+        assert_eq!(response.status, status, "{more}");
+        assert!(began.elapsed() >= Duration::from_millis(290), "{:?}", began.elapsed());
+        drop(connections.next());
+        gateway.stop();
+    }
+}
+
+#[test]
+fn the_service_gets_the_first_bytes_of_a_body_that_goes_on_whole() {
+    let endpoint = Endpoint::ok();
+    let auth = Endpoint::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let gateway = asking(&endpoint, &auth, ", body_bytes = 4");
+    let mut client = gateway.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabcdef");
+    client.send("ghij");
+    assert_eq!(client.response().text(), "ok");
+    assert_eq!(auth.only_request().text(), "abcd");
+    assert_eq!(endpoint.only_request().text(), "abcdefghij");
+    gateway.stop();
+}
+
+#[test]
+fn faults_are_made_on_purpose() {
+    let endpoint = Endpoint::ok();
+    let always = "[{ type = \"fault\", abort = { status = 500, share = 1 } }]";
+    let gateway = with(&endpoint, "", always);
+    gateway.client().get("/").assert_is_reply(500, "fault_injected");
+    gateway.stop();
+    let late = "[{ type = \"fault\", delay = { for = \"250ms\", share = \"100%\" } }]";
+    let gateway = with(&endpoint, "", late);
+    let began = Instant::now();
+    assert_eq!(gateway.client().get("/").text(), "ok");
+    assert!(began.elapsed() >= Duration::from_millis(250), "{:?}", began.elapsed());
+    gateway.stop();
+}
+
+#[test]
+fn copies_of_requests_go_to_another_upstream_and_delay_nobody() {
+    let endpoint = Endpoint::ok();
+    let (shadow, connections) = Endpoint::by_hand();
+    let sections = format!("[upstreams.shadow]\nendpoints = [\"{}\"]", shadow.address());
+    let copy = "[{ type = \"mirror\", upstream = \"shadow\", body_bytes_max = 8 }]";
+    let gateway = with(&endpoint, &sections, copy);
+    let mut client = gateway.client();
+    assert_eq!(client.post("/a?b", "body").text(), "ok");
+    // The shadow has not answered yet.
+    assert_eq!(client.get("/second").text(), "ok");
+    assert_eq!(client.post("/long", "123456789").text(), "ok");
+    let mut targets = Vec::new();
+    for _ in 0..2 {
+        let mut connection = connections.next();
+        let request = connection.request();
+        targets.push(format!("{} {} {}", request.method(), request.target(), request.text()));
+        connection.send("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+    }
+    targets.sort();
+    assert_eq!(targets, ["GET /second ", "POST /a?b body"]);
+    assert_eq!(endpoint.requests().len(), 3);
     gateway.stop();
 }

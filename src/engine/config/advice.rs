@@ -105,7 +105,8 @@ const ROWS: &[AdviceRow] = &[
     ),
     other(
         WITH_FILTERS,
-        "cors error_page error_pages buffer",
+        "cors error_page error_pages buffer forward_auth auth_request compress compression gzip mirror \
+         fault",
         "write a filter of this type: filters = [{ type = \"cors\", origins = [\"https://a.example\"] }]",
     ),
     other(
@@ -116,8 +117,7 @@ const ROWS: &[AdviceRow] = &[
     missing(
         WITH_FILTERS,
         "rate_limit ratelimit rate_limits limit_req throttle jwt auth auth_basic \
-         basic_auth auth_request forward_auth api_key acl gzip compress \
-         compression cache mirror fault quota",
+         basic_auth api_key acl cache quota",
         IN_ENDPOINT,
     ),
     missing(TOP, "consumers credentials users", IN_ENDPOINT),

@@ -190,7 +190,10 @@ mod tests {
                     line.strip_prefix('#').filter(|_| on).unwrap_or(line).to_owned()
                 })
                 .collect();
-            parsed(&made.join("\n"));
+            // Filters send requests to upstreams of their own.
+            let others = ["auth", "shadow"]
+                .map(|name| format!("\n[upstreams.{name}]\nendpoints = [\"127.0.0.1:9001\"]"));
+            parsed(&(made.join("\n") + &others.concat()));
             tried += 1;
             index = end;
         }

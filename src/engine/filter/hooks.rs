@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::BitOr;
 
 use super::body::BodyWish;
-use super::fetch::FetchResult;
+use super::fetch::{Fetch, FetchResult};
 use super::request::{FilterRequest, RequestVerdict};
 use super::response::{FilterFinish, FilterResponse, ResponseVerdict};
 use crate::keys::{SectionValue, Spanned};
@@ -108,6 +108,9 @@ pub trait Filter: Any + fmt::Debug {
         ResponseVerdict::Continue
     }
 
-    /// The exchange has ended, however it did.
-    fn on_finish(&self, _finish: FilterFinish<'_>) {}
+    /// The exchange has ended, however it did. A request that is returned goes out with nobody waiting
+    /// for it.
+    fn on_finish(&self, _finish: FilterFinish<'_>) -> Option<Fetch> {
+        None
+    }
 }

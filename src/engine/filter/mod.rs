@@ -37,9 +37,13 @@ use crate::keys::Spanned;
 registry::registry! {
     body_limit::BodyLimit = "body_limit";
     buffer::Buffer = "buffer";
+    compress::Compress = "compress";
     cors::Cors = "cors";
     error_page::ErrorPage = "error_page";
+    fault::Fault = "fault";
+    forward_auth::ForwardAuth = "forward_auth";
     ip_access::IpAccess = "ip_access";
+    mirror::Mirror = "mirror";
     request_headers::RequestHeaders = "request_headers";
     response_headers::ResponseHeaders = "response_headers";
     rewrite::Rewrite = "rewrite";

@@ -73,6 +73,13 @@ impl<N: Net> Exchange<'_, N> {
         Ok(())
     }
 
+    /// Whether the client's connection is encrypted, as a trusted proxy says or as we see it.
+    pub(super) fn is_secure(&self, head: &RequestHead) -> bool {
+        let ours = self.forwarded.of(HeaderId::XForwardedProto);
+        let said = head.headers.get(HeaderId::XForwardedProto).filter(|_| self.caller.by_proxy);
+        said.unwrap_or(ours).eq_ignore_ascii_case(b"https")
+    }
+
     fn say_who_the_client_is(&self, head: &mut RequestHead) {
         head.headers.remove_each([
             HeaderId::XForwardedFor,

@@ -166,14 +166,14 @@ impl<N: Net> Exchange<'_, N> {
     ) -> RequestVerdict {
         let now = self.core.net.now();
         let mut body_bytes_max = self.body_bytes_max();
-        let size = head.body_size();
+        let (size, secure) = (head.body_size(), self.is_secure(head));
         let mut body_filters = self.filters.body.borrow_mut();
         let verdict = self.with_memo(place, |memo| {
             hook(&mut FilterRequest {
                 size,
                 head,
                 client: self.caller.address,
-                secure: false,
+                secure,
                 route,
                 body: first.buf.filled(),
                 body_is_whole: first.last,
@@ -261,7 +261,7 @@ impl<N: Net> Exchange<'_, N> {
             let facts = Facts {
                 head: request,
                 client: self.caller.address,
-                secure: false,
+                secure: self.is_secure(request),
                 request_id: self.request_id(request),
                 route: self.notes.route.get().and_then(|id| table.routes.get(id.0 as usize)),
                 upstream: upstream.map_or("", |id| &table.upstream(id).name),
@@ -307,9 +307,12 @@ impl<N: Net> Exchange<'_, N> {
     pub(super) fn finish_filters(&self, request: &RequestHead, status: u16) {
         for (place, filter) in self.filters(Hooks::FINISH) {
             let now = self.core.net.now();
-            self.with_memo(place, |memo| {
-                filter.on_finish(FilterFinish { request, status, memo, now });
+            let fetch = self.with_memo(place, |memo| {
+                filter.on_finish(FilterFinish { request, status, memo, now })
             });
+            if let Some(fetch) = fetch {
+                self.fetch_later(request, fetch);
+            }
         }
     }
 }

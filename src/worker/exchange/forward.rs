@@ -38,7 +38,7 @@ impl<N: Net> Exchange<'_, N> {
         let affinity = slot.affinity(request.head, self.caller.address);
         let request = CallRequest { affinity, ..request };
         let deadlines = [self.upload, self.download];
-        Ok(Call::new((self.core, self.state), slot, request, deadlines, &self.notes.call))
+        Ok(Call::new((self.core, &**self.state), slot, request, deadlines, &self.notes.call))
     }
 
     /// The whole request is here: sends it, perhaps more than once, and forwards the response.

@@ -70,7 +70,7 @@ pub struct Context<'a, N: Net> {
     /// The core it runs on.
     pub core: &'a Core<N>,
     /// The state of that core.
-    pub state: &'a CoreState<N>,
+    pub state: &'a Rc<CoreState<N>>,
     /// Where it came in.
     pub listener: &'a ListenerSlot,
     /// The fields that the gateway adds to a request.

@@ -36,6 +36,9 @@ metrics! {
     "ringway_retries_total"
     "Further tries of a request; ringway_upstream_retries_total tells why" { retries }
 
+    "ringway_mirror_dropped_total"
+    "Copies of requests that the filter mirror did not send, because too many were under way or the core was draining" { copies_dropped }
+
     "ringway_client_connections_total"
     "Client connections accepted" { client_connections }
 
