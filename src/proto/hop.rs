@@ -38,7 +38,7 @@ const KEPT: IdSet = IdSet::of([HeaderId::Host, HeaderId::ContentLength, HeaderId
 pub fn pass_request(head: &mut RequestHead) {
     // A client that speaks 1.0 reads no chunks, and so no trailers.
     let takes_trailers = head.headers.contains(HeaderId::Te)
-        && head.version == Version::Http11
+        && head.version != Version::Http10
         && lists_trailers(&head.headers);
     strip(&mut head.headers);
     if takes_trailers {

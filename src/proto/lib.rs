@@ -1,4 +1,4 @@
-//! The meaning of the bytes: HTTP/1.x messages as tables of spans, and back to bytes.
+//! The meaning of the bytes: HTTP messages as tables of spans, and back to bytes.
 //!
 //! Everything here is a function of its arguments: no I/O, no clock, no randomness, no async. The
 //! worker reads and writes; the engine decides; this crate reads a head, finds the end of a body,
@@ -13,6 +13,7 @@
 
 pub mod date;
 pub mod h1;
+pub mod h2;
 pub mod head;
 pub mod hop;
 pub mod pairs;

@@ -143,6 +143,17 @@ violations! {
     /// A trailer field of a request that frames, routes, authenticates or describes the message, RFC
     /// 9110 6.5.1. Those of a response are dropped. Answer 400.
     TrailerForbidden "trailer_forbidden" 400 "field is not allowed in trailers",
+    /// A pseudo-header field that is missing, unknown, there twice, malformed, or behind a header, RFC 9113
+    /// 8.3. Answer 400.
+    PseudoField "pseudo_field" 400 "pseudo-header field is missing or not allowed",
+    /// A header of the connection in a message that shares its connection with others: Connection,
+    /// Transfer-Encoding and their like, or TE with more than `trailers`, RFC 9113 8.2.2. Answer 400.
+    ConnectionField "connection_field" 400 "header of a connection in an http/2 message",
+    /// A Host that names another authority than the request does, RFC 9113 8.3.1. Answer 400.
+    HostDisagrees "host_disagrees" 400 "host and authority disagree",
+    /// A body that is not as long as Content-Length announces, RFC 9113 8.1.1. Answer 400.
+    ContentLengthDisagrees "content_length_disagrees" 400
+        "body is not as long as content-length announces",
     /// The stream ended before the message did, RFC 9112 8. Answer 400, if there is one to answer.
     Truncated "truncated" 400 "message ended early",
 }

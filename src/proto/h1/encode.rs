@@ -112,7 +112,7 @@ pub fn encode_response(
     out: &mut [u8],
 ) -> Option<usize> {
     debug_assert!(
-        length != BodyLength::Chunked || client == Version::Http11,
+        length != BodyLength::Chunked || client != Version::Http10,
         "an http/1.0 client cannot read chunks"
     );
     let mut writer = Writer::new(head.headers.bytes(), out);
@@ -140,7 +140,8 @@ pub fn encode_response(
     match (persist, client) {
         _ if head.switch_to.len > 0 => writer.connection(false, head.switch_to)?,
         _ if head.status < 200 => {}
-        (Persist::KeepAlive, Version::Http11) if length != BodyLength::UntilClose => {}
+        (Persist::KeepAlive, Version::Http11 | Version::Http2)
+            if length != BodyLength::UntilClose => {}
         (Persist::KeepAlive, Version::Http10) if length != BodyLength::UntilClose => {
             writer.put(b"connection: keep-alive\r\n")?;
         }

@@ -201,8 +201,8 @@ impl ControlFields {
     /// things gets the safe one.
     pub(super) const fn persists(&self, version: Version) -> bool {
         match version {
-            Version::Http11 => !self.close,
             Version::Http10 => self.keep_alive && !self.close,
+            Version::Http11 | Version::Http2 => !self.close,
         }
     }
 
@@ -250,7 +250,7 @@ impl Codings {
 
 /// Content-Length, RFC 9110 8.6: decimal digits only, and below 2^63, since programs that count
 /// with signs read larger ones as negative.
-fn content_length(value: &[u8]) -> Result<u64, Violation> {
+pub(crate) fn content_length(value: &[u8]) -> Result<u64, Violation> {
     // 19 digits hold 2^63 - 1; with leading zeros more would be legal, and a way to disagree.
     if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
         return Err(Violation::ContentLengthInvalid);

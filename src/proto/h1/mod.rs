@@ -28,8 +28,10 @@ pub use encode::{
     CHUNK_SIZE_LINE_BYTES, Persist, chunk_size_line, encode_last_chunk, encode_request,
     encode_response, encoded_len_max,
 };
+pub(crate) use fields::content_length;
 pub use fields::{CONNECTION_OPTIONS_MAX, HEAD_BYTES_LIMIT, HEADERS_LIMIT};
 pub use request::parse_request;
 pub use response::parse_response;
 pub use scan::{Scanner, leading_blank};
+pub(crate) use trailers::FORBIDDEN_IN_TRAILERS;
 pub use trailers::{TRAILER_BYTES_MAX, TRAILERS_MAX};

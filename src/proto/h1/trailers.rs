@@ -13,7 +13,7 @@ pub const TRAILERS_MAX: usize = 64;
 /// Fields that a trailer section may not have, RFC 9110 6.5.1: those that frame, route,
 /// authenticate, or say how to read the content. Somebody behind us may merge trailers into the
 /// head, where these would have been checked.
-const FORBIDDEN: IdSet = IdSet::of([
+pub(crate) const FORBIDDEN_IN_TRAILERS: IdSet = IdSet::of([
     HeaderId::Host,
     HeaderId::Connection,
     HeaderId::KeepAlive,
@@ -64,11 +64,11 @@ pub(super) fn parse(section: &[u8], kind: MessageKind) -> Result<Headers, Violat
     }
     trailers.load(section);
     match kind {
-        MessageKind::Request if trailers.present().has_any(FORBIDDEN) => {
+        MessageKind::Request if trailers.present().has_any(FORBIDDEN_IN_TRAILERS) => {
             return Err(Violation::TrailerForbidden);
         }
         MessageKind::Request => {}
-        MessageKind::Response => drop(trailers.remove_all(FORBIDDEN)),
+        MessageKind::Response => drop(trailers.remove_all(FORBIDDEN_IN_TRAILERS)),
     }
     Ok(trailers)
 }

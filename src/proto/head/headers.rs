@@ -216,6 +216,12 @@ impl Headers {
         if !self.present.has(id) || id.name().is_empty() {
             return self.push(id, value);
         }
+        self.join(id, b", ", value);
+    }
+
+    /// Puts one field in place of all those of a known header: their values and this one, with
+    /// `between` between them.
+    fn join(&mut self, id: HeaderId, between: &[u8], value: &[u8]) {
         if !self.has_room(id.name().len() + value.len()) {
             return;
         }
@@ -224,7 +230,7 @@ impl Headers {
         for field in fields.iter_mut().filter(|field| field.id == id) {
             if field.value.len > 0 && bytes.len() < BYTES_MAX / 2 {
                 if bytes.len() > value_start {
-                    bytes.extend_from_slice(b", ");
+                    bytes.extend_from_slice(between);
                 }
                 bytes.extend_from_within(field.value.start()..field.value.end());
             }
@@ -233,10 +239,15 @@ impl Headers {
         }
         let value = trimmed(value);
         if !value.is_empty() && self.bytes.len() > value_start {
-            self.bytes.extend_from_slice(b", ");
+            self.bytes.extend_from_slice(between);
         }
         append_clean(&mut self.bytes, value);
         self.finish_line(id, start, value_start);
+    }
+
+    /// Makes one field of several Cookie fields, RFC 9113 8.2.3.
+    pub(crate) fn join_cookies(&mut self) {
+        self.join(HeaderId::Cookie, b"; ", b"");
     }
 
     /// Appends all that `lines` holds, at the price of one copy: for fields that many heads get.

@@ -1,7 +1,7 @@
 //! The head of a message: the request or the response itself, apart from how it travels.
 //!
 //! A head is owned bytes and a table of spans (see [`Headers`]), independent of the socket and of
-//! the wire: h1 parses into it and encodes from it, h2 will do the same. A parser learns facts while
+//! the wire: h1 and h2 parse into it and encode from it. A parser learns facts while
 //! it checks a head (framing, persistence, upgrade). They are kept here, and survive the removal of
 //! the fields that they came from.
 
@@ -20,7 +20,7 @@ pub(crate) use request::RequestLine;
 pub use request::{Method, RequestHead};
 pub use response::{ResponseHead, phrase};
 
-/// The version of an HTTP/1.x message, RFC 9112 2.3.
+/// The version of HTTP that a message came in, RFC 9112 2.3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Version {
     /// HTTP/1.0.
@@ -28,6 +28,8 @@ pub enum Version {
     /// HTTP/1.1.
     #[default]
     Http11,
+    /// HTTP/2, RFC 9113.
+    Http2,
 }
 
 /// Which message a body belongs to.

@@ -176,7 +176,7 @@ impl<N: Net> Exchange<'_, N> {
             listener: self.listener.id,
             destination,
             tls: self.forwarded.tls,
-            http11: version == Version::Http11,
+            version,
             status,
             reason,
             failure: notes.call.failure.get(),

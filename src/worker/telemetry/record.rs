@@ -13,6 +13,7 @@ use std::ops::Range;
 use engine::address::ClientAddress;
 use engine::reason::Reason;
 use engine::snapshot::{ListenerId, RouteId, UpstreamId};
+use proto::head::Version;
 
 use crate::failure::Failure;
 use crate::tls::session::TlsInfo;
@@ -106,8 +107,8 @@ pub struct Record {
     pub destination: DestinationId,
     /// The handshake of its client's connection, if that has TLS.
     pub tls: Option<TlsInfo>,
-    /// HTTP/1.1, else HTTP/1.0.
-    pub http11: bool,
+    /// The version of HTTP that the client spoke.
+    pub version: Version,
     /// The status that the client was sent, or 499 when nobody was left to send it to.
     pub status: u16,
     /// Why the gateway answered by itself or gave up.

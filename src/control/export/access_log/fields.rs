@@ -6,6 +6,7 @@
 
 use engine::address::ClientAddress;
 use engine::reason::Reason;
+use proto::head::Version;
 use worker::telemetry::record::{Destination, EndpointAddress, Record, Records};
 
 use super::super::cause;
@@ -58,7 +59,11 @@ impl<'a> LineSource<'a> {
     }
 
     fn protocol(&self) -> &'static str {
-        if self.record.http11 { "HTTP/1.1" } else { "HTTP/1.0" }
+        match self.record.version {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2.0",
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use engine::address::ClientAddress;
 use engine::reason::Reason;
 use engine::snapshot::ListenerId;
 use engine::stage::Stage;
+use proto::head::Version;
 use worker::failure::{Failure, Kind};
 use worker::telemetry::record::{
     Destination, DestinationKey, EndpointAddress, RECORDS_MAX, Record, RecordTexts, Times,
@@ -119,7 +120,7 @@ impl Exchange {
             client: self.client,
             listener: ListenerId(0),
             destination,
-            http11: true,
+            version: Version::Http11,
             status: self.status,
             reason: self.reason,
             failure: self.failure,
