@@ -38,6 +38,7 @@ mod e2e {
     mod expect;
     mod failures;
     mod filters;
+    mod h2;
     mod headers;
     mod health;
     mod in_flight;

@@ -16,6 +16,9 @@ const CIRCLES: &[(&str, &[&str])] = &[
         &[
             "src/worker/conn/h1/mod.rs",
             "src/worker/conn/h1/side.rs",
+            "src/worker/conn/h2/link.rs",
+            "src/worker/conn/h2/mod.rs",
+            "src/worker/conn/h2/side.rs",
             "src/worker/conn/mod.rs",
             // The test protocol has the place of h1.
             "src/worker/conn/mux.rs",

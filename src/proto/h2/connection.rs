@@ -414,7 +414,11 @@ impl ClientFrames {
     fn fail(&mut self, stream: u32, fault: Breach, now: u64) -> Result<FrameNews, Breach> {
         self.guard.count(Flood::MadeReset, now)?;
         match self.find_mut(stream) {
-            Some(found) if found.reset => return Ok(FrameNews::Nothing),
+            // It is over already, by the client, and so not for the client to use.
+            Some(found) if found.reset => {
+                frame::write_reset(stream, fault.code(), &mut self.out);
+                return Ok(FrameNews::Nothing);
+            }
             Some(found) => found.reset = true,
             None => {
                 self.note_ended(stream, true);
@@ -456,11 +460,12 @@ impl ClientFrames {
                 _ => self.fail(stream, Breach::ClosedStream, now),
             };
         };
-        if found.reset {
-            return Ok(FrameNews::Nothing);
-        }
+        // The client's own end comes before ours: behind it, data breaks the protocol.
         if found.received_all {
             return self.fail(stream, Breach::ClosedStream, now);
+        }
+        if found.reset {
+            return Ok(FrameNews::Nothing);
         }
         found.receive_window -= counted_bytes;
         if found.receive_window < 0 {
@@ -534,7 +539,9 @@ impl ClientFrames {
             return self.open(block, bytes, now, into);
         }
         let (is_open, is_over) = match self.find(stream) {
-            Some(found) => (!found.reset && !found.received_all, found.reset),
+            Some(found) => {
+                (!found.reset && !found.received_all, found.reset && !found.received_all)
+            }
             None => (false, self.ended_by_reset(stream) == Some(true)),
         };
         if !is_open {

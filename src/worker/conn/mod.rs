@@ -4,10 +4,11 @@
 //! readiness: it holds no buffer, no head, no exchange. Bytes make it busy: a boxed future that
 //! takes the PROXY header of a new connection and does its TLS handshake (stage 2, [`handshake`] and
 //! [`tls`]), and then runs the client's
-//! protocol ([`h1`]). When no next request comes for [`LINGER_MICROS`], the connection falls quiet
+//! protocol: [`h1`], or [`h2`] where a connection without TLS begins with its preface. When no next request comes for [`LINGER_MICROS`], the connection falls quiet
 //! again, and everything that it held goes home.
 
 mod h1;
+mod h2;
 mod handshake;
 #[cfg(feature = "mux")]
 mod mux;
@@ -23,6 +24,7 @@ use engine::address::ClientAddress;
 use engine::snapshot::ProxyProtocol;
 use engine::stage::Stage;
 use engine::time::Instant;
+use proto::h2::PREFACE;
 
 use handshake::Handshake;
 use tls::{HandshakeFailure, Unsecured};
@@ -30,10 +32,11 @@ use tls::{HandshakeFailure, Unsecured};
 use crate::core::Core;
 use crate::deadline::Deadline;
 use crate::exchange::{Caller, Context, Exchange, Forwarded, Tunnel, TunnelEnd};
-use crate::failure::Side;
+use crate::failure::{Failure, Kind, Side};
 use crate::listener::{ListenerSlot, Seat};
 use crate::net::buffer::{Buf, Size};
 use crate::net::{Net, Stream, StreamState};
+use crate::side::empty;
 use crate::state::{CoreState, OpenConnection};
 use crate::tls::stream::TlsStream;
 use crate::tls::table::TlsTable;
@@ -85,7 +88,9 @@ pub fn serve<N: Net>(
         if connection.core().mux.clients.get() {
             return Box::pin(mux::serve(connection)).await;
         }
-        connection.live().await;
+        if let Some(ahead) = connection.live().await {
+            return Box::pin(h2::serve(connection, ahead)).await;
+        }
         if let Transport::Tls(stream) = &connection.transport
             && stream.end()
         {
@@ -115,6 +120,8 @@ struct Connection<N: Net> {
 enum Next<N: Net> {
     Quiet,
     Closed,
+    /// The client speaks HTTP/2. The buffer holds its first bytes.
+    Http2(Buf),
     Tunnel(Box<Tunnel<N>>),
 }
 
@@ -187,7 +194,8 @@ impl<N: Net> Connection<N> {
         }
     }
 
-    async fn live(&self) {
+    /// Serves the connection to its end, or until it turns out to be HTTP/2: then gives its first bytes.
+    async fn live(&self) -> Option<Buf> {
         // A new connection mostly has its request right behind it.
         let mut served = 0;
         let mut busy = self.may_linger();
@@ -197,10 +205,15 @@ impl<N: Net> Connection<N> {
             let next = Box::pin(self.busy(&mut served)).await;
             match next {
                 Next::Quiet => {}
-                Next::Closed => return,
-                Next::Tunnel(tunnel) => return Box::pin(self.tunnel(tunnel)).await,
+                Next::Closed => return None,
+                Next::Http2(ahead) => return Some(ahead),
+                Next::Tunnel(tunnel) => {
+                    Box::pin(self.tunnel(tunnel)).await;
+                    return None;
+                }
             }
         }
+        None
     }
 
     /// Waits for bytes, holding nothing. `false` when the connection is to be closed.
@@ -257,6 +270,12 @@ impl<N: Net> Connection<N> {
                     Err(next) => return next,
                 }
             }
+            if let Transport::Plain(_) = &self.transport {
+                match Box::pin(self.read_preface(ahead.take())).await {
+                    Ok(buf) => ahead = Some(buf),
+                    Err(next) => return next,
+                }
+            }
             self.is_new.set(false);
         }
         h1::serve(self, ahead, served).await
@@ -290,6 +309,38 @@ impl<N: Net> Connection<N> {
                 let exchange = Exchange::new(self.context(&forwarded), caller, began);
                 exchange.close_unanswered(&core.request_heads.take(), reason);
                 Err(Next::Closed)
+            }
+        }
+    }
+
+    /// Stage 2: reads the first bytes of a connection without TLS, which tell the protocol: HTTP/2 begins
+    /// with a preface, RFC 9113 section 3.3. Gives the bytes of a connection in HTTP/1.1, or the connection's
+    /// next state.
+    async fn read_preface(&self, ahead: Option<Buf>) -> Result<Buf, Next<N>> {
+        let core = self.core();
+        let mut buf = ahead.unwrap_or_else(|| empty(&core.buffers, Size::Small));
+        let mut wire = self.wire(&self.deadline, LINGER_MICROS, 0);
+        loop {
+            let came = buf.filled();
+            if came.starts_with(PREFACE) {
+                return Err(Next::Http2(buf));
+            }
+            if !came.is_empty() {
+                if !PREFACE.starts_with(came) {
+                    return Ok(buf);
+                }
+                wire.read_micros = self.listener().settings().timeouts.head.0;
+            }
+            let read;
+            (read, buf) = wire.read(Stage::Handshake, buf).await;
+            match read {
+                Ok(n) if n > 0 => {}
+                Err(Failure { kind: Kind::Timeout, .. }) if buf.is_empty() => {
+                    return Err(self.fall_quiet());
+                }
+                // A request of one byte or more, which is answered as such.
+                Err(Failure { kind: Kind::Timeout, .. }) => return Ok(buf),
+                _ => return Err(Next::Closed),
             }
         }
     }

@@ -52,6 +52,10 @@ metrics! {
     "Client connections closed while they were idle, because descriptors had run out or the listener was full"
     trouble "idle client connections closed for room" { client_shed }
 
+    "ringway_h2_protocol_errors_total"
+    "Client connections in HTTP/2 that ended with GOAWAY, because the client broke the protocol or flooded it"
+    trouble "HTTP/2 clients that broke the protocol" { client_protocol_errors }
+
     "ringway_accept_errors_total"
     "Accepts that failed because descriptors or the memory of the kernel had run out, or because the client was gone (other)"
     trouble "accepts failed" {
