@@ -167,6 +167,15 @@ impl Network {
             _ => false,
         }
     }
+
+    /// Whether a client can belong to both.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let first = |network: &Self| match *network {
+            Self::Ip { first, .. } => ClientAddress::of_ip(first),
+            Self::Unix => ClientAddress::Unix,
+        };
+        self.contains(first(other)) || other.contains(first(self))
+    }
 }
 
 /// An address as a number (the first bit of the address is the highest one), and whether it is IPv4.
@@ -298,6 +307,21 @@ mod tests {
             assert!(!matches!(parsed, Network::Ip { .. } if parsed.contains(ClientAddress::Unix)));
         }
         assert!(Network::Unix.contains(ClientAddress::Unix));
+    }
+
+    #[test]
+    fn networks_overlap_if_one_contains_the_other() {
+        for (one, other, expected) in [
+            ("10.0.0.0/8", "10.1.0.0/16", true),
+            ("10.0.0.0/8", "11.0.0.0/8", false),
+            ("0.0.0.0/0", "::/0", false),
+            ("unix", "unix", true),
+            ("unix", "::/0", false),
+        ] {
+            let (one, other): (Network, Network) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(one.overlaps(&other), expected, "{one} {other}");
+            assert_eq!(other.overlaps(&one), expected, "{other} {one}");
+        }
     }
 
     #[test]

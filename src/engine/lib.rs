@@ -22,6 +22,7 @@ pub mod limit;
 pub mod names;
 pub mod pattern;
 pub mod reason;
+pub mod request;
 pub mod request_id;
 pub mod request_key;
 pub mod retry;

@@ -50,9 +50,27 @@ impl ValuePattern {
             Self::Prefix(part) => value.starts_with(part.0.as_bytes()),
             Self::Suffix(part) => value.ends_with(part.0.as_bytes()),
             Self::Contains(part) => memmem::find(value, part.0.as_bytes()).is_some(),
-            Self::Regex(regex) => regex.0.is_match(value),
+            Self::Regex(regex) => regex.is_match(value),
             Self::Present(_) => true,
             Self::Absent(_) => false,
+        }
+    }
+
+    /// Whether it is certain that no value has both forms.
+    pub(crate) fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Absent(_), Self::Absent(_)) => false,
+            (Self::Absent(_), _) | (_, Self::Absent(_)) => true,
+            (Self::Exact(text), form) | (form, Self::Exact(text)) => {
+                !form.matches(Some(text.as_bytes()))
+            }
+            (Self::Prefix(ValuePart(one)), Self::Prefix(ValuePart(other))) => {
+                !one.starts_with(other) && !other.starts_with(one)
+            }
+            (Self::Suffix(ValuePart(one)), Self::Suffix(ValuePart(other))) => {
+                !one.ends_with(other) && !other.ends_with(one)
+            }
+            _ => false,
         }
     }
 
@@ -183,6 +201,9 @@ const REGEX_BYTES_MAX: usize = 1024;
 /// at most this large. `[a-z]{1,1000}` fits, and a nest of such repeats does not.
 const PROGRAM_BYTES_MAX: usize = 256 * 1024;
 
+/// Around an expression that must match a whole value.
+const ANCHORS: (&str, &str) = (r"\A(?:", r")\z");
+
 impl BytesRegex {
     /// Compiles an expression. Classes such as `\w` and `\d` are those of ASCII, since the values of
     /// HTTP are bytes.
@@ -194,6 +215,20 @@ impl BytesRegex {
             let what = format!("the regular expression has {} bytes", text.len());
             return Err(Mistake::with_cure(what, format!("write at most {REGEX_BYTES_MAX}")));
         }
+        Self::compile(text)
+    }
+
+    /// Compiles an expression that must match a value from its first byte to its last.
+    ///
+    /// # Errors
+    /// The mistake and the cure.
+    pub(crate) fn whole(text: &str) -> Result<Self, Mistake> {
+        // By itself first: "a)|(b" is an expression only between the anchors.
+        Self::new(text)?;
+        Self::compile(&format!("{}{text}{}", ANCHORS.0, ANCHORS.1))
+    }
+
+    fn compile(text: &str) -> Result<Self, Mistake> {
         let built = RegexBuilder::new(text)
             .unicode(false)
             .size_limit(PROGRAM_BYTES_MAX)
@@ -228,10 +263,32 @@ impl BytesRegex {
         true
     }
 
-    /// The expression as written.
+    /// The expression, with its anchors if it must match a whole value.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+
+    /// The expression as written.
+    #[must_use]
+    pub fn written(&self) -> &str {
+        let inner = self.as_str().strip_prefix(ANCHORS.0);
+        inner.and_then(|it| it.strip_suffix(ANCHORS.1)).unwrap_or(self.as_str())
+    }
+
+    /// Whether it matches somewhere in `value`.
+    pub(crate) fn is_match(&self, value: &[u8]) -> bool {
+        self.0.is_match(value)
+    }
+
+    /// The bytes that the group with this name matched in `value`. Allocates.
+    pub(crate) fn group<'v>(&self, value: &'v [u8], name: &str) -> Option<&'v [u8]> {
+        self.0.captures(value)?.name(name).map(|group| group.as_bytes())
+    }
+
+    /// The names of its groups.
+    pub(crate) fn group_names(&self) -> impl Iterator<Item = &str> {
+        self.0.capture_names().flatten()
     }
 }
 
@@ -337,6 +394,34 @@ mod tests {
                 panic!("{wrong} passes")
             };
             assert!(what.contains(reason), "{what}");
+        }
+    }
+
+    #[test]
+    fn forms_exclude_each_other_if_no_value_can_have_both() {
+        let exact = |text: &str| ValuePattern::Exact(text.to_owned());
+        let prefix = |text: &str| ValuePattern::Prefix(part(text));
+        let suffix = |text: &str| ValuePattern::Suffix(part(text));
+        for (one, other, expected) in [
+            (exact("a"), exact("b"), true),
+            (exact("a"), exact("a"), false),
+            (exact("ab"), prefix("b"), true),
+            (exact("ab"), prefix("a"), false),
+            (exact("ab"), regex("^a$"), true),
+            (exact("ab"), regex("^a"), false),
+            (prefix("ab"), prefix("ac"), true),
+            (prefix("ab"), prefix("a"), false),
+            (suffix("ab"), suffix("cb"), true),
+            (suffix("ab"), suffix("b"), false),
+            (prefix("a"), suffix("b"), false),
+            (regex("a"), regex("b"), false),
+            (ValuePattern::Absent(Always), exact("a"), true),
+            (ValuePattern::Absent(Always), ValuePattern::Present(Always), true),
+            (ValuePattern::Absent(Always), ValuePattern::Absent(Always), false),
+            (ValuePattern::Present(Always), exact("a"), false),
+        ] {
+            assert_eq!(one.excludes(&other), expected, "{one} {other}");
+            assert_eq!(other.excludes(&one), expected, "{other} {one}");
         }
     }
 

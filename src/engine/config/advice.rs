@@ -58,7 +58,6 @@ const IN_ENDPOINT: &str = "do it in the endpoint, or in a proxy in front of the 
 const BALANCE: &str =
     "write balance = { hash = \"client_ip\" }, or name a cookie of the application";
 const RETRY: &str = "write `retry` in the upstream";
-const EVERY_LISTENER: &str = "every route is for every listener: tell them apart by `match.hosts`";
 
 const ROWS: &[AdviceRow] = &[
     // TLS, versions of HTTP and filters, wherever they stand.
@@ -170,7 +169,7 @@ const ROWS: &[AdviceRow] = &[
     other(
         LISTENER,
         "routes locations location route",
-        "write [routes.NAME]: every route is for every listener",
+        "write [routes.NAME], with `match.listeners` if it is not for every listener",
     ),
     other(LISTENER, "access_log", "write [access_log] at the top: it is for all listeners"),
     other(
@@ -311,8 +310,16 @@ const ROWS: &[AdviceRow] = &[
         "split split_by traffic_split weights weight canary",
         "give one upstream the endpoints of both, with a `weight` each",
     ),
-    missing(ROUTE, "priority order", "the most specific route wins: see `match`"),
-    missing(ROUTE, "listeners listener entrypoints", EVERY_LISTENER),
+    other(
+        ROUTE,
+        "priority order",
+        "write `match.priority`; without it, the most specific route wins",
+    ),
+    other(
+        ROUTE,
+        "listeners listener entrypoints query cookies clients",
+        "put it into `match`, such as match = { listeners = [\"web\"] }",
+    ),
     missing(
         ROUTE,
         "root alias static files file_server try_files index directory",
@@ -339,22 +346,13 @@ const ROWS: &[AdviceRow] = &[
         "websocket websockets upgrade",
         "leave it out: WebSocket may be used on every route; see `upgrades` for others",
     ),
-    missing(
-        MATCH,
-        "headers header query query_params cookies cookie",
-        "tell requests apart by host, path and method",
-    ),
-    missing(
-        MATCH,
-        "clients client ip source remote_addr sni scheme port",
-        "tell requests apart by host, path and method",
-    ),
-    missing(MATCH, "listeners listener", EVERY_LISTENER),
-    missing(
-        MATCH,
-        "path_regex regex path_re regexp",
-        "write a route for each path, or a `path_prefix`",
-    ),
+    other(MATCH, "header", "write `headers`"),
+    other(MATCH, "query_params query_param params args", "write `query`"),
+    other(MATCH, "cookie", "write `cookies`"),
+    other(MATCH, "client ip source remote_addr source_ip", "write `clients`"),
+    other(MATCH, "listener port entrypoints", "write `listeners`"),
+    other(MATCH, "regex path_re regexp", "write `path_regex`"),
+    missing(MATCH, "sni scheme", "write `listeners`, with a listener for each"),
     other(MATCH, "prefix uri location", "write `path_prefix`"),
     other(MATCH, "server_name domain domains hostname hostnames", "write `hosts`"),
     other(MATCH, "exact path_exact", "write `path`"),

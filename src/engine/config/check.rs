@@ -4,25 +4,24 @@
 //! Invariant: the cost is linear in the size of the configuration, but for the first mistakes.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use foldhash::fast::FixedState;
 
 use super::admin::AdminAddress;
 use super::in_flight::InFlight;
-use super::matching::{Match, PathRule};
 use super::model::Model;
 use super::names;
 use super::reply::Reply;
-use super::route::{Destination, Route, RouteTimeouts};
+use super::route::{Destination, RouteTimeouts};
+use super::ties::ties;
 use super::tls::ClientAuth;
 use super::upstream::Endpoint;
 use crate::address::Address;
 use crate::filter::{FilterSettings, FilterUse};
-use crate::keys::{Diagnostic, MASK, Name, Span, Spanned};
+use crate::keys::{Diagnostic, Name, Span, Spanned};
 
 /// Every mistake that no value makes alone.
 pub(crate) fn check(model: &Model) -> Vec<Diagnostic> {
@@ -63,6 +62,14 @@ fn absent(model: &Model) -> Vec<Diagnostic> {
         if let Some(hosts) = route.matches.hosts.as_ref().filter(|hosts| hosts.is_empty()) {
             let what = format!("route `{}` matches no host", **name);
             report(hosts.span, what, "leave `hosts` out to match any host");
+        }
+        if let Some(clients) = route.matches.clients.as_ref().filter(|it| it.is_empty()) {
+            let what = format!("route `{}` matches no client", **name);
+            report(clients.span, what, "leave `clients` out to match any client");
+        }
+        if let Some(listeners) = route.matches.listeners.as_ref().filter(|it| it.is_empty()) {
+            let what = format!("route `{}` matches no listener", **name);
+            report(listeners.span, what, "leave `listeners` out to match any listener");
         }
         if let Some(methods) = route.matches.methods.as_ref().filter(|it| it.is_empty()) {
             let what = format!("route `{}` matches no method", **name);
@@ -285,6 +292,9 @@ fn lists(model: &Model) -> Vec<Diagnostic> {
         let hosts = route.matches.hosts.iter().flat_map(|hosts| hosts.iter());
         let hosts = hosts.map(|it| (lower(&it.0), it.span, it.shown()));
         twice(model, name, "host", hosts, &mut diagnostics);
+        let listeners = route.matches.listeners.iter().flat_map(|listeners| listeners.iter());
+        let listeners = listeners.map(|it| (Cow::Borrowed(it.as_str()), it.span, it.shown()));
+        twice(model, name, "listener", listeners, &mut diagnostics);
         let methods = route.matches.methods.iter().flat_map(|methods| methods.iter());
         let methods = methods.map(|it| (Cow::Borrowed(&*it.0), it.span, it.shown()));
         twice(model, name, "method", methods, &mut diagnostics);
@@ -328,96 +338,10 @@ fn lower(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// The requests that a route claims. Two routes with the same claim are equal for the router.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct RouteClaim<'m> {
-    /// In lower case; `None` for any.
-    host: Option<Cow<'m, str>>,
-    exact: bool,
-    /// A prefix without a slash at its end.
-    path: &'m str,
-    /// `None` for any.
-    method: Option<&'m str>,
-}
-
-/// Routes that would take the same requests: equal host, equal path, and a method in common or
-/// none on both sides. All else the documented order resolves.
-fn ties(model: &Model) -> Vec<Diagnostic> {
-    let mut diagnostics = Vec::new();
-    let mut seen: HashMap<RouteClaim<'_>, (&Spanned<Name>, Span), FixedState> = HashMap::default();
-    for (name, route) in &model.document.routes.objects {
-        // Once for each pair of routes is enough.
-        let mut told: HashSet<&str, FixedState> = HashSet::default();
-        for (rule, span, secret) in rules(name, route) {
-            let entry = match seen.entry(rule) {
-                Entry::Occupied(entry) => entry,
-                Entry::Vacant(entry) => {
-                    entry.insert((name, span));
-                    continue;
-                }
-            };
-            let &(other, first) = entry.get();
-            // A host that is named twice in one route has been told.
-            if other.span == name.span || !told.insert(other) {
-                continue;
-            }
-            let rule = if secret { MASK.to_owned() } else { entry.key().to_string() };
-            let what = format!("routes `{}` and `{}` are both for {rule}", **other, **name);
-            diagnostics.push(
-                Diagnostic::error(&model.texts, span, what)
-                    .because("the same again")
-                    .also(&model.texts, first, "first here")
-                    .cured_by("give them different hosts, paths or methods, or leave one out"),
-            );
-        }
-    }
-    diagnostics
-}
-
-impl fmt::Display for RouteClaim<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(method) = self.method {
-            write!(f, "{method} on ")?;
-        }
-        f.write_str(self.host.as_deref().unwrap_or("any host"))?;
-        match (self.path, self.exact) {
-            ("", false) => f.write_str(" and any path"),
-            (path, false) => write!(f, " and {path} with what lies below"),
-            (path, true) => write!(f, " and {path} alone"),
-        }
-    }
-}
-
-/// The claims of a route, one for each of its hosts and methods: the claim, its place, and
-/// whether a secret is in it.
-fn rules<'m>(
-    name: &Spanned<Name>,
-    route: &'m Route,
-) -> impl Iterator<Item = (RouteClaim<'m>, Span, bool)> {
-    let Match { hosts, path, methods } = &route.matches;
-    let (path_text, exact) = match path.as_deref() {
-        Some(PathRule::Exact(path)) => (path.0.as_str(), true),
-        Some(PathRule::Prefix(path)) => (path.0.strip_suffix('/').unwrap_or(&path.0), false),
-        None => ("", false),
-    };
-    let secret_path = path.as_ref().is_some_and(Spanned::is_secret);
-    let place = path.as_ref().map_or(name.span, |path| path.span);
-    let named = hosts.iter().flat_map(|hosts| hosts.iter());
-    let named = named.map(|it| (Some(lower(&it.0)), it.span, it.is_secret()));
-    let any = hosts.is_none().then_some((None, place, false));
-    named.chain(any).flat_map(move |(host, span, secret_host)| {
-        let rule = move |method| RouteClaim { host: host.clone(), exact, path: path_text, method };
-        let any = methods.is_none().then(|| (rule(None), span, secret_host || secret_path));
-        let methods = methods.iter().flat_map(|methods| methods.iter());
-        let named = methods.map(move |it| {
-            (rule(Some(it.0.as_str())), span, secret_host || secret_path || it.is_secret())
-        });
-        any.into_iter().chain(named)
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]

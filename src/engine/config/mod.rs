@@ -17,6 +17,7 @@ mod check;
 mod document;
 mod files;
 mod health;
+mod hidden;
 mod in_flight;
 mod include;
 mod listener;
@@ -34,6 +35,7 @@ mod runtime;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod ties;
 mod tls;
 mod upgrades;
 mod upstream;
@@ -51,7 +53,9 @@ pub use health::{EjectRules, HealthCheck, Probe};
 pub use in_flight::InFlight;
 pub use include::{Includes, Pattern};
 pub use listener::{Listener, ListenerLimits, ListenerTimeouts, ProxyProtocol};
-pub use matching::{Host, Match, Method, PathRule};
+pub use matching::{
+    Host, Match, MatchedCookie, MatchedHeader, MatchedQuery, Method, PathRule, ValuePatterns,
+};
 pub use model::Model;
 pub use redirect::{LocationPart, Redirect, RedirectStatus};
 pub use reference::{reference, sample, schema};

@@ -41,7 +41,21 @@ pub(super) fn dangling(model: &Model) -> Vec<Diagnostic> {
         &document.certificates.names,
         certificate_uses(model),
     );
-    upstreams.chain(filters).chain(certificates).collect()
+    let listeners = unknown(
+        model,
+        ("listener", "listeners", "with its `address`", "is for it"),
+        &document.listeners.names,
+        listener_uses(model),
+    );
+    upstreams.chain(filters).chain(certificates).chain(listeners).collect()
+}
+
+/// The listeners that routes are for.
+fn listener_uses(model: &Model) -> impl Iterator<Item = NameUse<'_>> {
+    model.document.routes.objects.iter().flat_map(|(name, route)| {
+        let listeners = route.matches.listeners.iter().flat_map(|it| it.iter());
+        listeners.map(|it| of(it, format!("route `{}`", **name)))
+    })
 }
 
 /// The names of the upstreams that anything sends requests to.

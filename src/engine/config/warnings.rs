@@ -8,6 +8,8 @@ use std::collections::hash_map::Entry;
 use foldhash::fast::FixedState;
 
 use super::admin::AdminAddress;
+use super::hidden::hidden;
+use super::matching::PathRule;
 use super::model::Model;
 use super::names;
 use super::redirect::LocationPart;
@@ -23,6 +25,7 @@ pub(super) fn warnings(model: &Model) -> Vec<Diagnostic> {
     warnings.endpoints();
     warnings.paths();
     warnings.redirects();
+    warnings.found.extend(hidden(model));
     warnings.found
 }
 
@@ -135,20 +138,15 @@ impl Warnings<'_> {
     fn paths(&mut self) {
         for (_, route) in &self.model.document.routes.objects {
             let Some(path) = &route.matches.path else { continue };
+            if matches!(**path, PathRule::Regex(_)) {
+                continue;
+            }
             let text: &str = (**path).as_ref();
             let shown = path.shown();
-            if let Some(before) = parameter(text) {
-                let what = format!("braces have no meaning in the path \"{shown}\"");
-                let cure = match before {
-                    "/" => "leave `path` out, and let the endpoint look at it".to_owned(),
-                    _ if path.is_secret() => "write path_prefix up to the brace".to_owned(),
-                    before => format!("write path_prefix = \"{}\"", before.trim_end_matches('/')),
-                };
-                self.warn(path.span, what, "parameters are not in Ringway yet", cure);
-            } else if is_expression(text) {
+            if is_expression(text) {
                 let what = format!("the path \"{shown}\" is compared letter by letter");
-                let cure = "write a route for each path, or a `path_prefix`".to_owned();
-                self.warn(path.span, what, "regular expressions are not in Ringway yet", cure);
+                let cure = "write `path_regex` for a regular expression".to_owned();
+                self.warn(path.span, what, "it looks like a regular expression", cure);
             }
         }
     }
@@ -194,12 +192,6 @@ fn reaches(endpoint: &Address, own: &Address) -> bool {
     endpoint.port() == own.port() && (ip == own_ip || is_here)
 }
 
-/// The text before a parameter such as `{id}`, if there is one.
-fn parameter(path: &str) -> Option<&str> {
-    let (before, rest) = path.split_once('{')?;
-    rest.contains('}').then_some(before)
-}
-
 /// Whether a path looks like a regular expression. Single signs such as ( or + stand in real paths.
 fn is_expression(path: &str) -> bool {
     let signs = ["^", "[", "\\", "|", ".*", ".+", ")?", ")*", ")+", "(?"];
@@ -218,8 +210,6 @@ mod tests {
         for path in ["/", "/a+b", "/Users(1)", "/a.b", "/$metadata", "/a*b", "/~x"] {
             assert!(!is_expression(path), "{path}");
         }
-        assert_eq!(parameter("/u/{id}/x"), Some("/u/"));
-        assert_eq!(parameter("/u/}{"), None);
     }
 
     #[test]

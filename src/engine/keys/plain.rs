@@ -52,7 +52,7 @@ macro_rules! whole_numbers {
     )+};
 }
 
-whole_numbers! { u16 u32 }
+whole_numbers! { u16 u32 i32 }
 
 fn whole_number(kind: &ItemKind<'_>) -> Result<i64, Mistake> {
     match kind {

@@ -10,8 +10,9 @@ use crate::config::{self, Model};
 use crate::filter::{FilterId, FilterUse, NamedFilter};
 use crate::keys::Spanned;
 use crate::names::AddressOrName;
+use crate::pattern::ValuePattern;
 use crate::retry::Policy;
-use crate::router::{HostPattern, PathPattern, RouteRule, Router};
+use crate::router::{Predicates, Router};
 
 /// Makes version `number` of a model from [`config::parse`], which has reported every mistake in it.
 #[must_use]
@@ -42,6 +43,7 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
     written.sort_by(|(one, _), (other, _)| (***one).cmp(other));
     let mut routes = Vec::with_capacity(written.len());
     let mut rules = Vec::with_capacity(written.len());
+    let mut predicates_of_routes = Vec::with_capacity(written.len());
     for (name, route) in written {
         let Some(action) = action(&route.destination, &upstreams) else {
             debug_assert!(false, "a checked model has no dangling upstream");
@@ -49,12 +51,14 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
         };
         // There are fewer routes than bytes in a configuration, and fewer of those than 2^32.
         let number = u32::try_from(routes.len()).unwrap_or(u32::MAX);
-        rules.extend(rules_of(&route.matches, number));
+        rules.extend(route.matches.rules(number));
+        predicates_of_routes.push(predicates(&route.matches, &listeners));
         let upstream = match action {
             Action::Upstream(UpstreamId(index)) => upstreams.get(index as usize),
             Action::Redirect(_) | Action::Reply(_) => None,
         };
         let timeouts = route.timeouts.over(upstream.map(|it| it.timeouts).unwrap_or_default());
+        let parameters = route.matches.parameters();
         routes.push(Route {
             name: (***name).into(),
             action,
@@ -63,30 +67,38 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
             timeouts,
             deadline_header: route.timeouts.deadline_header.as_ref().map(|it| it.0.as_str().into()),
             in_flight: if limits.is_empty() { None } else { limit_of("routes", name) },
+            parameters,
         });
     }
-    let router = Router::new(rules);
+    if predicates_of_routes.iter().all(Option::is_none) {
+        predicates_of_routes = Vec::new();
+    }
+    let router = Router::new(rules, predicates_of_routes);
     let records = document.access_log.is_some();
     let companion = Companion::default();
     Snapshot { number, listeners, routes, upstreams, filters, limits, records, companion, router }
 }
 
-/// One rule for each combination of host and method.
-fn rules_of(matches: &config::Match, route: u32) -> impl Iterator<Item = RouteRule<'_>> {
-    let path = match matches.path.as_deref() {
-        Some(config::PathRule::Exact(path)) => PathPattern::Exact(&path.0),
-        Some(config::PathRule::Prefix(prefix)) => PathPattern::Prefix(&prefix.0),
-        None => PathPattern::Prefix("/"),
+/// The predicates of a route beside host, path and method.
+fn predicates(matches: &config::Match, listeners: &[ListenerSettings]) -> Option<Box<Predicates>> {
+    if matches.predicates() == 0 {
+        return None;
+    }
+    let ids = |names: &Vec<Spanned<String>>| {
+        let id = |name: &Spanned<String>| listeners.iter().find(|it| *it.name == **name);
+        names.iter().filter_map(id).map(|it| it.id).collect()
     };
-    let hosts = matches.hosts.iter().flat_map(|hosts| hosts.iter());
-    let hosts = hosts.map(|host| HostPattern::of(&host.0));
-    let any_host = matches.hosts.is_none().then_some(HostPattern::Any);
-    hosts.chain(any_host).flat_map(move |host| {
-        let methods = matches.methods.iter().flat_map(|methods| methods.iter());
-        let methods = methods.map(|method| Some(method.0.as_str()));
-        let any_method = matches.methods.is_none().then_some(None);
-        methods.chain(any_method).map(move |method| RouteRule { host, path, method, route })
-    })
+    Some(Box::new(Predicates {
+        listeners: matches.listeners.as_deref().map(ids),
+        clients: matches.clients.as_deref().map(|it| it.as_slice().into()),
+        headers: matches.headers.iter().map(owned).collect(),
+        query: matches.query.iter().map(owned).collect(),
+        cookies: matches.cookies.iter().map(owned).collect(),
+    }))
+}
+
+fn owned((name, pattern): (&str, &ValuePattern)) -> (Box<str>, ValuePattern) {
+    (name.into(), pattern.clone())
 }
 
 /// The limits of requests in flight, in the order of the objects that have them.

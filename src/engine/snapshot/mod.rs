@@ -12,7 +12,7 @@ mod companion;
 mod compile;
 mod identity;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -35,8 +35,10 @@ pub use crate::config::{
 pub use crate::filter::{FilterId, NamedFilter};
 use crate::limit::LimitId;
 use crate::names::{Answers, DnsName};
+pub use crate::request::ListenerId;
+use crate::request::RequestFacts;
 use crate::retry::Policy;
-use crate::router::{Hit, Router};
+use crate::router::{Hit, PathParameters, Router};
 
 /// One version of the configuration.
 #[derive(Clone, Debug)]
@@ -66,20 +68,19 @@ pub struct Snapshot {
 pub enum Found<'s> {
     /// This route.
     Route(RouteId, &'s Route),
-    /// No route, but there are routes for host and path with other methods: [`Snapshot::allow`] lists
-    /// those. The answer is 405.
+    /// No route, but there are routes that the request fits in all but its method: [`Snapshot::allow`]
+    /// lists those. The answer is 405.
     WrongMethod,
     /// No route. The answer is 404.
     None,
 }
 
 impl Snapshot {
-    /// The route for a request. `host` is the host as sent, without port (case does not matter; empty
-    /// when there is none), `path` the normalised path without query, `method` the method as sent.
-    /// [`router`](crate::router) says which of several routes goes first. Allocates nothing.
+    /// The route for a request. [`router`](crate::router) says which of several routes goes first.
+    /// Allocates nothing.
     #[must_use]
-    pub fn route(&self, host: &[u8], path: &[u8], method: &[u8]) -> Found<'_> {
-        match self.router.find(host, path, method) {
+    pub fn route(&self, request: &RequestFacts<'_>) -> Found<'_> {
+        match self.router.find(request) {
             Hit::Route(number) => match self.routes.get(number as usize) {
                 Some(route) => Found::Route(RouteId(number), route),
                 None => Found::None,
@@ -104,10 +105,10 @@ impl Snapshot {
     }
 
     /// Appends to `out` the value of `Allow` (RFC 9110 section 10.2.1) after [`Found::WrongMethod`]
-    /// for the same host and path: every method that a route takes there, in alphabetical order, with
+    /// for the same request: every method with which a route would take it, in alphabetical order, with
     /// ", " between.
-    pub fn allow(&self, host: &[u8], path: &[u8], out: &mut Vec<u8>) {
-        for (index, method) in self.router.methods(host, path).into_iter().enumerate() {
+    pub fn allow(&self, request: &RequestFacts<'_>, out: &mut Vec<u8>) {
+        for (index, method) in self.router.methods(request).into_iter().enumerate() {
             if index > 0 {
                 out.extend_from_slice(b", ");
             }
@@ -146,12 +147,6 @@ impl Snapshot {
         u32::try_from(index).ok().map(UpstreamId)
     }
 }
-
-/// The id of a listener, the same in every version for as long as it stays bound to the same address.
-/// No other listener ever gets it, not even the same one after a version without it. See
-/// [`Identities`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListenerId(pub u32);
 
 /// A bound address and its protocol settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,6 +190,8 @@ pub struct Route {
     pub deadline_header: Option<Box<str>>,
     /// The limit of its requests in flight, if it has one: an index into [`Snapshot::limits`].
     pub in_flight: Option<usize>,
+    /// The parameters of its path.
+    pub parameters: PathParameters,
 }
 
 /// The protocols that the clients of a route may switch to (RFC 9110 section 7.8).

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
+use proto::head::Headers;
+
 use super::*;
+use crate::address::ClientAddress;
 use crate::config::{Limit, Sources, parse};
 use crate::time::Micros;
 
@@ -18,8 +21,27 @@ fn with_listener(text: &str) -> Snapshot {
     snapshot(&format!("{LISTENER}{text}"), &mut Identities::default())
 }
 
+/// The facts of a request from a Unix socket at the first listener.
+pub(crate) fn facts<'r>(
+    host: &'r str,
+    path: &'r str,
+    method: &'r str,
+    headers: &'r Headers,
+) -> RequestFacts<'r> {
+    let (path, query) = path.split_once('?').map_or((path, None), |(it, query)| (it, Some(query)));
+    RequestFacts {
+        listener: ListenerId(0),
+        client: ClientAddress::Unix,
+        host: host.as_bytes(),
+        path: path.as_bytes(),
+        query: query.map(str::as_bytes),
+        method: method.as_bytes(),
+        headers,
+    }
+}
+
 fn name<'t>(snapshot: &'t Snapshot, host: &str, path: &str, method: &str) -> Result<&'t str, u16> {
-    match snapshot.route(host.as_bytes(), path.as_bytes(), method.as_bytes()) {
+    match snapshot.route(&facts(host, path, method, &Headers::new())) {
         Found::Route(id, route) => {
             assert_eq!(snapshot.routes[id.0 as usize], *route);
             Ok(&route.name)
@@ -44,7 +66,7 @@ fn a_route_matches_by_host_path_and_method() {
     assert_eq!(name(&snapshot, "a.b", "/x", "DELETE"), Err(405));
     assert_eq!(name(&snapshot, "d.c", "/x/y", "GET"), Err(404));
     let mut allow = b"Allow: ".to_vec();
-    snapshot.allow(b"a.b", b"/x", &mut allow);
+    snapshot.allow(&facts("a.b", "/x", "GET", &Headers::new()), &mut allow);
     assert_eq!(allow, b"Allow: GET, POST, PUT");
 }
 

@@ -82,7 +82,7 @@ async fn refuse<N: Net, C: ClientSide>(
     }
     if reason == Reason::MethodNotAllowed {
         let mut allow = Vec::new();
-        exchange.snapshot.table().allow(request.host(), request.path(), &mut allow);
+        exchange.snapshot.table().allow(&exchange.facts(request), &mut allow);
         head.headers.push(HeaderId::Allow, &allow);
     }
     send(exchange, client, request, (status, Some(reason)), head, buf, upload).await

@@ -130,7 +130,7 @@ const ROUTES: &[Row] = &[
     (Add("reply = { status = 200 }"), "9:1", "has both `upstream` and `reply`"),
     (Add("match = { path = \"/a\", path_prefix = \"/a\" }"), "9:24", "`path` and `path_prefix`"),
     (Add("match = { path = \"a\" }"), "9:18", "begin it with a slash"),
-    (Add("match = { path = \"/a/*\" }"), "9:18", "`path` is for one path"),
+    (Add("match = { path = \"/a/*\" }"), "9:18", "{*rest} as the last segment"),
     (Add("match = { path_prefix = \"/a?b\" }"), "9:25", "leave query and fragment out"),
     (Add("match = { methods = [] }"), "9:21", "matches no method"),
     (Add("match = { methods = [\"get\"] }"), "9:22", "write \"GET\": case counts"),

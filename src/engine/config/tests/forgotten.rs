@@ -17,6 +17,9 @@ const OTHERS: &[(&str, &str)] = &[
     ("upstreams.a.balance", "{ hash = \"path\" }"),
     ("routes.a.upstream", "\"b\""),
     ("routes.a.upgrades", "[\"tcp\"]"),
+    ("routes.a.match.listeners", "[\"a\"]"),
+    ("routes.b.match.listeners", "[\"a\"]"),
+    ("routes.c.match.listeners", "[\"a\"]"),
     ("routes.b.redirect.to", "\"/elsewhere\""),
     ("routes.c.reply.body", "\"other\""),
     ("routes.c.reply.headers", "{ x = \"y\" }"),
@@ -153,7 +156,8 @@ fn every_key_of_an_object_changes_the_snapshot() {
                 }
                 let value = other(&path, &key)
                     .unwrap_or_else(|| panic!("`OTHERS` needs a value of {path}"));
-                let after = snapshot_of(&with(&path, &value, &[&["path", "path_prefix"]]));
+                let after =
+                    snapshot_of(&with(&path, &value, &[&["path", "path_prefix", "path_regex"]]));
                 assert!(before != after, "{path} = {value} changes nothing");
                 seen.insert(path.replace(&format!("{name}.{object}"), name));
             }

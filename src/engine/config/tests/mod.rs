@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use proto::head::Headers;
 use proto::path::{EncodedSlash, Form, Rules};
 
 mod broken;
@@ -13,6 +14,7 @@ mod round;
 mod secrets;
 
 use super::*;
+use crate::snapshot::tests::facts;
 use crate::snapshot::{self, Found, Identities, Snapshot, compile};
 use crate::time::Micros;
 
@@ -68,11 +70,11 @@ fn says(text: &str, parts: &[&str]) {
 #[test]
 fn the_minimal_configuration_routes_as_its_comments_say() {
     let table = table(MINIMAL);
-    let route = |host: &str, path: &str| match table.route(host.as_bytes(), path.as_bytes(), b"GET")
-    {
-        Found::Route(_, route) => Some(&*route.name),
-        Found::WrongMethod | Found::None => None,
-    };
+    let route =
+        |host: &str, path: &str| match table.route(&facts(host, path, "GET", &Headers::new())) {
+            Found::Route(_, route) => Some(&*route.name),
+            Found::WrongMethod | Found::None => None,
+        };
     assert_eq!(route("api.example.com", "/users/1"), Some("users"));
     assert_eq!(route("www.example.org", "/users"), Some("users"));
     assert_eq!(route("api.example.com", "/usersx"), None);
@@ -136,7 +138,7 @@ upstream = "users"
     assert_eq!(upstream.timeouts.connect, Micros::millis(10));
     assert_eq!(upstream.timeouts.first_byte, Limit::OFF);
     assert_eq!(upstream.timeouts.between_bytes, Limit::at(Micros::secs(2)));
-    assert!(matches!(table.route(b"a.B", b"/x/y", b"GET"), Found::Route(..)));
+    assert!(matches!(table.route(&facts("a.B", "/x/y", "GET", &Headers::new())), Found::Route(..)));
 }
 
 #[test]

@@ -42,7 +42,16 @@ pool = { connections_max = 100, queue_max = 50, queue_timeout = "2s", idle_max =
 timeouts = { connect = "10ms", first_byte = "off", between_bytes = "2s" }
 eject = { consecutive_failures = 2, share_max = 1, panic = "off" }
 [routes.users]
-match = { hosts = ["A.b", "*.c"], path_prefix = "/x/", methods = ["GET", "PURGE"] }
+match = { hosts = ["A.b", "*.c"], path_prefix = "/x/", methods = ["GET", "PURGE"], listeners = ["web"] }
+upstream = "users"
+[routes.item]
+match = { path = "/items/{id}/{*rest}", clients = ["10.0.0.0/8", "unix"], priority = -3 }
+upstream = "users"
+[routes.regex]
+match.path_regex = "/v[0-9]+/(?<id>.*)"
+match.headers = { x-a = "1", x-b = { prefix = "a" }, x-c = { suffix = "a" }, x-d = { contains = "\\" } }
+match.query = { "a b" = { regex = "^[ab]$" }, b = { absent = true } }
+match.cookies = { c = { present = true } }
 upstream = "users"
 [routes.old]
 match = { hosts = ["old.example.com"], path = "/a/b" }
@@ -175,14 +184,14 @@ in_flight = { requests_max = "off", queue_max = "off", queue_timeout = "1s" }
 [filters]
 
 [routes.users]
-match = {}
+match = { priority = 0 }
 upstream = "users"
 filters = []
 timeouts = {}
 in_flight = { requests_max = "off", queue_max = "off", queue_timeout = "1s" }
 
 [routes.down]
-match = { path = "/maintenance" }
+match = { path = "/maintenance", priority = 0 }
 filters = []
 reply = { status = 503, body = "", headers = { x-key = "***", y = "z" } }
 timeouts = {}

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use super::super::*;
+use super::model::Request;
 
 /// Hosts, paths and methods of `count` routes like those of an operator with many services: a third
 /// by exact host, a third by wildcard, a third by path alone.
@@ -20,12 +21,19 @@ fn routes(count: usize) -> Vec<(String, String, Option<&'static str>)> {
 }
 
 fn router(routes: &[(String, String, Option<&str>)]) -> Router {
-    Router::new((0..).zip(routes).map(|(route, (host, path, method))| RouteRule {
+    let rules = (0..).zip(routes).map(|(route, (host, path, method))| RouteRule {
         host: if host.is_empty() { HostPattern::Any } else { HostPattern::of(host) },
-        path: PathPattern::Prefix(path),
+        path: if path.contains('{') {
+            PathPattern::Parameters(path)
+        } else {
+            PathPattern::Prefix(path)
+        },
         method: *method,
+        priority: 0,
+        predicates: 0,
         route,
-    }))
+    });
+    Router::new(rules, Vec::new())
 }
 
 #[test]
@@ -45,14 +53,14 @@ fn measure_a_lookup() {
                     None if host.is_empty() => "www.example.net".to_owned(),
                     None => host.clone(),
                 };
-                (host, format!("{path}/users/{number}"))
+                Request::plain(&host, &format!("{path}/users/{number}"), "GET")
             })
             .collect();
         let mut rounds: Vec<_> = (0..21)
             .map(|_| {
                 let start = Instant::now();
-                for (host, path) in &requests {
-                    let hit = router.find(host.as_bytes(), path.as_bytes(), b"GET");
+                for request in &requests {
+                    let hit = router.find(&request.facts());
                     assert!(matches!(black_box(hit), Hit::Route(_)));
                 }
                 start.elapsed().as_nanos() as f64 / requests.len() as f64

@@ -4,26 +4,47 @@ mod cost;
 mod model;
 
 use super::*;
-use model::{Request, WrittenRule, scan};
+use model::{Request, WrittenPath, WrittenRule, scan};
 
-/// A rule: host, path with a star at its end for a prefix, method.
+use crate::pattern::{Always, ValuePattern};
+
+/// A rule: host, path with a star at its end for a prefix and a tilde in front for an expression,
+/// method.
 fn rule(host: &str, path: &str, method: &str) -> WrittenRule {
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let (path, is_exact) = match path.strip_suffix('*') {
-        Some(prefix) => (prefix, false),
-        None => (path, true),
+    let path = match (path.strip_prefix('~'), path.strip_suffix('*')) {
+        (Some(regex), _) => WrittenPath::Regex(BytesRegex::whole(regex).unwrap()),
+        (_, Some(prefix)) => WrittenPath::Prefix(prefix.to_owned()),
+        _ if path.contains('{') => WrittenPath::Parameters(path.to_owned()),
+        _ => WrittenPath::Exact(path.to_owned()),
     };
-    WrittenRule { host: text(host), path: path.to_owned(), is_exact, method: text(method) }
+    let predicates = Predicates::default();
+    WrittenRule { host: text(host), path, method: text(method), priority: 0, predicates }
+}
+
+/// A rule that also asks for these headers, each with any value.
+fn with_headers(mut rule: WrittenRule, names: &[&str]) -> WrittenRule {
+    let present = |name: &&str| ((*name).into(), ValuePattern::Present(Always));
+    rule.predicates.headers = names.iter().map(present).collect();
+    rule
 }
 
 /// The result of the router and of the linear scan, which must agree. Rules are numbered in order.
 fn find(rules: &[WrittenRule], host: &str, path: &str, method: &str) -> Hit {
-    let router = model::build(rules);
-    let found = router.find(host.as_bytes(), path.as_bytes(), method.as_bytes());
-    let (host, path, method) = (host.to_owned(), path.to_owned(), method.to_owned());
-    let request = Request { host, path, method };
-    assert_eq!(found, scan(rules, &request).hit, "router and scan differ on {request:?}");
+    find_request(rules, &Request::plain(host, path, method))
+}
+
+fn find_request(rules: &[WrittenRule], request: &Request) -> Hit {
+    let found = model::build(rules).find(&request.facts());
+    assert_eq!(found, scan(rules, request).hit, "router and scan differ on {request:?}");
     found
+}
+
+/// The methods that a request could have.
+fn methods(rules: &[WrittenRule], host: &str, path: &str) -> Vec<String> {
+    let request = Request::plain(host, path, "GET");
+    let router = model::build(rules);
+    router.methods(&request.facts()).into_iter().map(str::to_owned).collect()
 }
 
 #[test]
@@ -100,10 +121,9 @@ fn the_answer_names_other_methods_only_if_no_route_takes_the_request() {
     ];
     assert_eq!(find(&rules, "a.b", "/x", "DELETE"), Hit::WrongMethod);
     assert_eq!(find(&rules, "c.d", "/z", "GET"), Hit::None);
-    let router = model::build(&rules);
-    assert_eq!(router.methods(b"a.b", b"/x"), ["GET", "POST", "PUT"]);
-    assert_eq!(router.methods(b"a.b", b"/x/"), ["GET", "POST"]);
-    assert_eq!(router.methods(b"c.d", b"/z"), [""; 0]);
+    assert_eq!(methods(&rules, "a.b", "/x"), ["GET", "POST", "PUT"]);
+    assert_eq!(methods(&rules, "a.b", "/x/"), ["GET", "POST"]);
+    assert_eq!(methods(&rules, "c.d", "/z"), [""; 0]);
 }
 
 #[test]
@@ -160,16 +180,16 @@ fn of_equal_rules_the_first_one_counts() {
         rule("a.b", "/y", ""),
         rule("a.b", "/y", ""),
     ];
-    let router = model::build(&rules);
-    assert_eq!(router.find(b"a.b", b"/x", b"GET"), Hit::Route(0));
-    assert_eq!(router.find(b"a.b", b"/y", b"GET"), Hit::Route(2));
+    assert_eq!(find(&rules, "a.b", "/x", "GET"), Hit::Route(0));
+    assert_eq!(find(&rules, "a.b", "/y", "GET"), Hit::Route(2));
 }
 
 #[test]
 fn a_host_that_is_too_long_is_no_host() {
     let rules = [rule("*.b", "/*", ""), rule("", "/*", "")];
     let long = format!("{}.b", "a.".repeat(200));
-    assert_eq!(model::build(&rules).find(long.as_bytes(), b"/", b"GET"), Hit::Route(1));
+    let request = Request::plain(&long, "/", "GET");
+    assert_eq!(model::build(&rules).find(&request.facts()), Hit::Route(1));
 }
 
 #[test]
@@ -183,4 +203,79 @@ fn a_host_of_dots_alone_is_looked_up_like_any_other() {
 #[test]
 fn a_table_without_routes_has_no_route() {
     assert_eq!(find(&[], "a.b", "/", "GET"), Hit::None);
+}
+
+#[test]
+fn a_path_with_parameters_goes_behind_an_exact_one_and_before_expressions_and_prefixes() {
+    let rules = [
+        rule("", "/items/new", ""),
+        rule("", "/items/{id}", ""),
+        rule("", "~/items/[0-9]*", ""),
+        rule("", "/items*", ""),
+        rule("", "/items/{id}/{*rest}", ""),
+        rule("", "/items/{id}/edit", ""),
+        rule("", "~/[a-z]+/.*", ""),
+    ];
+    for (path, route) in [
+        ("/items/new", 0),
+        ("/items/7", 1),
+        ("/items/", 2),
+        ("/items", 3),
+        ("/items/7/", 4),
+        ("/items/7/x/y", 4),
+        ("/items/7/edit", 5),
+        ("/items/new/edit", 5),
+        ("/items/new/edit/", 4),
+        ("/other/x", 6),
+        ("/items//x", 6),
+    ] {
+        assert_eq!(find(&rules, "h", path, "GET"), Hit::Route(route), "{path}");
+    }
+}
+
+#[test]
+fn paths_with_parameters_are_compared_from_the_left() {
+    let rules = [rule("", "/{a}/x", ""), rule("", "/y/{b}", ""), rule("", "/{a}/{*rest}", "")];
+    assert_eq!(find(&rules, "h", "/y/x", "GET"), Hit::Route(1));
+    assert_eq!(find(&rules, "h", "/z/x", "GET"), Hit::Route(0));
+    // A dead end behind "/y" leads back to the parameter.
+    assert_eq!(find(&rules, "h", "/y/x/z", "GET"), Hit::Route(2));
+}
+
+#[test]
+fn a_priority_goes_before_host_and_path() {
+    let mut rules = [rule("a.b", "/x", "GET"), rule("", "/*", ""), rule("a.b", "/*", "")];
+    assert_eq!(find(&rules, "a.b", "/x", "GET"), Hit::Route(0));
+    rules[1].priority = 1;
+    assert_eq!(find(&rules, "a.b", "/x", "GET"), Hit::Route(1));
+    rules[2].priority = 2;
+    assert_eq!(find(&rules, "a.b", "/x", "GET"), Hit::Route(2));
+    rules[0].priority = -1;
+    (rules[1].priority, rules[2].priority) = (-2, -2);
+    assert_eq!(find(&rules, "a.b", "/x", "GET"), Hit::Route(0));
+}
+
+#[test]
+fn of_equal_paths_the_route_with_more_predicates_goes_first() {
+    let rules = [
+        rule("", "/*", "GET"),
+        with_headers(rule("", "/*", ""), &["x"]),
+        with_headers(rule("", "/*", ""), &["x", "y"]),
+        with_headers(rule("", "/a/b*", ""), &["z"]),
+    ];
+    let mut request = Request::plain("h", "/a/b", "GET");
+    for (header, route) in [("w", 0), ("x", 1), ("y", 2), ("z", 3)] {
+        request.headers.push_named(header.as_bytes(), b"1");
+        assert_eq!(find_request(&rules, &request), Hit::Route(route), "{header}");
+    }
+}
+
+#[test]
+fn a_method_is_wrong_only_if_all_else_fits() {
+    let rules = [with_headers(rule("", "/*", "PUT"), &["x"]), rule("", "/a", "POST")];
+    let mut request = Request::plain("h", "/", "GET");
+    assert_eq!(find_request(&rules, &request), Hit::None);
+    request.headers.push_named(b"x", b"1");
+    assert_eq!(find_request(&rules, &request), Hit::WrongMethod);
+    assert_eq!(methods(&rules, "h", "/a"), ["POST"]);
 }
