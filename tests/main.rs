@@ -41,6 +41,7 @@ mod e2e {
     mod h2;
     mod headers;
     mod health;
+    mod identity;
     mod in_flight;
     mod live;
     mod log;

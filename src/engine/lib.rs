@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 pub mod address;
+pub mod auth;
 pub mod balance;
 pub mod config;
 pub mod filter;

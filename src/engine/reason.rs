@@ -56,12 +56,21 @@ macro_rules! reasons {
 
 // The doc comment of a row is its help text, for the reader of an answer or a log line.
 reasons! {
+    /// The route wants a credential, and the request has none. The filter says where it looks for one: an
+    /// `api_key` in the places of `from`.
+    CredentialMissing = 401 "credential_missing",
+    /// The credential of the request is not one that the filter knows, there are two of one kind, or it
+    /// belongs to another consumer than that of an earlier filter.
+    CredentialInvalid = 401 "credential_invalid",
     /// The service that a filter `forward_auth` asks did not let the request pass. The answer, with its
     /// own status, is that of the service.
     AccessDenied = 403 "access_denied",
     /// A filter `ip_access` does not let this client's address in. Behind a proxy, the address is that of
     /// the proxy unless `trusted_proxies` of the listener names it.
     AddressDenied = 403 "address_denied",
+    /// The consumer of the request is not one that a filter `acl` of the route lets in, or the request has no
+    /// consumer: an `acl` stands behind the filter that finds one, such as `api_key`.
+    ConsumerDenied = 403 "consumer_denied",
     /// No route matches the host and path of the request. `ringway check` shows that the
     /// configuration is sound, not that it covers this request: compare the host and the path prefix.
     NoRoute = 404 "no_route",

@@ -90,6 +90,8 @@ placeholders! {
     Route = "route",
     /// The name of the upstream; nothing where the request goes to none.
     Upstream = "upstream",
+    /// The name of the consumer; nothing where no filter has found one.
+    Consumer = "consumer",
     /// The status of the response; nothing before there is one.
     Status = "status",
     /// The reason of an answer that the gateway made, as a token; nothing in other responses.
@@ -131,6 +133,8 @@ pub struct Facts<'a> {
     pub route: Option<&'a Route>,
     /// The name of the upstream, or nothing.
     pub upstream: &'a str,
+    /// The name of the consumer, or nothing.
+    pub consumer: &'a str,
     /// The status of the response; 0 before there is one.
     pub status: u16,
     /// The token of the reason why the gateway answers by itself, or nothing.
@@ -277,6 +281,7 @@ impl Facts<'_> {
             Placeholder::RequestId => self.request_id,
             Placeholder::Route => self.route.map_or(&b""[..], |route| route.name.as_bytes()),
             Placeholder::Upstream => self.upstream.as_bytes(),
+            Placeholder::Consumer => self.consumer.as_bytes(),
             Placeholder::Status if self.status == 0 => b"",
             Placeholder::Status => return take(self.status.to_string().as_bytes()),
             Placeholder::Reason => self.reason.as_bytes(),
@@ -408,6 +413,7 @@ mod tests {
             request_id: b"r-1",
             route: None,
             upstream: "app",
+            consumer: "alice",
             status: 0,
             reason: "",
         };
@@ -425,7 +431,7 @@ mod tests {
             ("{path}{query}", "/a/b?c=d&e=&f"),
             ("{method} {scheme}://{host}", "GET https://a.example"),
             ("{client_ip}/{request_id}", "192.0.2.1/r-1"),
-            ("[{route}{status}{reason}]{upstream}", "[]app"),
+            ("[{route}{status}{reason}]{upstream}/{consumer}", "[]app/alice"),
             ("{query.c}{query.e}{query.f}{query.g}", "d"),
             ("{cookie.id}|{cookie.two}|{cookie.none}", "x=y|2|"),
             ("{header.X-User}{header.none}", "Bo \"B\" <b>"),

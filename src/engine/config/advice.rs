@@ -116,10 +116,10 @@ const ROWS: &[AdviceRow] = &[
     missing(
         WITH_FILTERS,
         "rate_limit ratelimit rate_limits limit_req throttle jwt auth auth_basic \
-         basic_auth api_key acl cache quota",
+         basic_auth cache quota",
         IN_ENDPOINT,
     ),
-    missing(TOP, "consumers credentials users", IN_ENDPOINT),
+    other(TOP, "consumer credentials users", "write [consumers.NAME] with `api_keys`"),
     // The root.
     other(
         TOP,

@@ -20,6 +20,7 @@ use super::ties::ties;
 use super::tls::ClientAuth;
 use super::upstream::Endpoint;
 use crate::address::Address;
+use crate::auth::KeyHash;
 use crate::filter::{FilterSettings, FilterUse};
 use crate::keys::{Diagnostic, Name, Span, Spanned};
 
@@ -31,6 +32,7 @@ pub(crate) fn check(model: &Model) -> Vec<Diagnostic> {
     diagnostics.extend(names::dangling(model));
     diagnostics.extend(filters(model));
     diagnostics.extend(certificates(model));
+    diagnostics.extend(api_keys(model));
     diagnostics.extend(replies(model));
     diagnostics.extend(lists(model));
     diagnostics.extend(superfluous(model));
@@ -197,6 +199,25 @@ fn filters(model: &Model) -> Vec<Diagnostic> {
         Some(Diagnostic::error(&model.texts, span, what).cured_by(cure))
     };
     named.chain(own).filter_map(mistake).collect()
+}
+
+/// API keys that stand twice. No message shows one.
+fn api_keys(model: &Model) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    let mut seen: HashMap<KeyHash, Span, FixedState> = HashMap::default();
+    for (name, consumer) in &model.document.consumers.objects {
+        for key in &consumer.api_keys {
+            let Some(first) = seen.insert(**key, key.span) else { continue };
+            let what = format!("an API key of consumer `{}` stands twice", **name);
+            diagnostics.push(
+                Diagnostic::error(&model.texts, key.span, what)
+                    .because("the same again")
+                    .also(&model.texts, first, "first here")
+                    .cured_by("give each consumer keys of its own"),
+            );
+        }
+    }
+    diagnostics
 }
 
 /// Listeners whose `tls` names no certificate, and half of what client certificates need.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::access_log::AccessLog;
 use super::admin::Admin;
 use super::certificate::Certificate;
+use super::consumer::Consumer;
 use super::include::Includes;
 use super::listener::Listener;
 use super::route::Route;
@@ -38,6 +39,8 @@ section! {
         upstreams: Named<Upstream> => KeyRule::named("users");
         /// Steps of the gateway that routes and listeners use by name.
         filters: Named<FilterSettings> => KeyRule::named("office");
+        /// Parties that call, with their credentials.
+        consumers: Named<Consumer> => KeyRule::default(Named::default()).example("alice");
         /// Rules that say which requests go to which upstream.
         routes: Named<Route> => KeyRule::named("users");
     }

@@ -132,6 +132,21 @@ fn all_filters(model: &Model) -> impl Iterator<Item = (String, &FilterSettings)>
     named.chain(own)
 }
 
+/// The filters that let requests pass without a credential, with their places.
+pub(super) fn open_filters(model: &Model) -> Vec<(Span, String)> {
+    let named = model.document.filters.objects.iter().filter(|(_, it)| it.opens());
+    let named = named.map(|(name, _)| (name.span, format!("filter `{}`", **name)));
+    let own = lists(model).flat_map(|(user, filters)| {
+        filters.iter().filter_map(move |it| match &**it {
+            FilterUse::Own(settings) if settings.opens() => {
+                Some((it.span, format!("a filter of {user}")))
+            }
+            _ => None,
+        })
+    });
+    named.chain(own).collect()
+}
+
 /// The lists of filters, with the object that each belongs to.
 fn lists(model: &Model) -> impl Iterator<Item = (String, &[Spanned<FilterUse>])> {
     let document = &model.document;

@@ -110,6 +110,7 @@ mod tests {
     fn parsed(text: &str) -> Model {
         let mut sources = Sources::new("ringway.toml", text);
         sources.add_include("ringway.toml", "routes/*.toml", Ok(Vec::new()));
+        sources.add_environment("ALICE_KEY", Ok("0123456789abcdef".to_owned()));
         sources.add_environment("RINGWAY_ADMIN_TOKEN", Ok("0123456789abcdef".to_owned()));
         parse(&sources).unwrap_or_else(|it| panic!("{}\n{text}", render(&it, false)))
     }

@@ -22,6 +22,7 @@ use crate::names::AddressOrName;
 pub(super) fn warnings(model: &Model) -> Vec<Diagnostic> {
     let mut warnings = Warnings { model, found: Vec::new() };
     warnings.unused();
+    warnings.open();
     warnings.endpoints();
     warnings.paths();
     warnings.redirects();
@@ -61,6 +62,15 @@ impl Warnings<'_> {
             let what = format!("nothing uses certificate `{}`", **name);
             let cure = "name it in `tls.certificates` of a listener, or leave it out";
             self.warn(name.span, what, "nobody gets it", cure.to_owned());
+        }
+    }
+
+    /// Filters that let requests pass without a credential.
+    fn open(&mut self) {
+        for (span, user) in names::open_filters(self.model) {
+            let cure = "leave `anonymous` out to answer them 401".to_owned();
+            let what = format!("{user} lets requests pass without a credential");
+            self.warn(span, what, "`anonymous` is true", cure);
         }
     }
 

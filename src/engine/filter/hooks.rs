@@ -70,6 +70,11 @@ pub trait FilterKeys: SectionValue {
         Vec::new()
     }
 
+    /// Whether requests pass without the credential that the filter looks for.
+    fn opens(&self) -> bool {
+        false
+    }
+
     /// The mistake between several of its keys, with its cure.
     fn mistake(&self) -> Option<(String, &'static str)> {
         None

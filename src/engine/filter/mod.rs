@@ -35,6 +35,8 @@ use crate::keys::Spanned;
 // Every type of filter. The modules are declared by the macro, which `cargo fmt` does not follow:
 // scripts/ci.sh formats them by their names.
 registry::registry! {
+    acl::Acl = "acl";
+    api_key::ApiKey = "api_key";
     body_limit::BodyLimit = "body_limit";
     buffer::Buffer = "buffer";
     compress::Compress = "compress";

@@ -40,6 +40,14 @@ macro_rules! registry {
                 }
             }
 
+            /// Whether requests pass without the credential that the filter looks for.
+            #[must_use]
+            pub fn opens(&self) -> bool {
+                match self {
+                    $(Self::$keys(keys) => keys.opens(),)+
+                }
+            }
+
             /// The mistake between several of its keys, with its cure.
             #[must_use]
             pub fn mistake(&self) -> Option<(String, &'static str)> {

@@ -7,6 +7,7 @@ use proto::head::{BodySize, HeaderId, RequestHead};
 use super::body::BodyFilter;
 use super::fetch::Fetch;
 use crate::address::ClientAddress;
+use crate::auth::{Consumers, Identity};
 use crate::reason::Reason;
 use crate::snapshot::Route;
 use crate::template::Facts;
@@ -33,6 +34,10 @@ pub struct FilterRequest<'a> {
     pub body_bytes_max: &'a mut u64,
     /// Filters that see the body as it passes to the endpoint. A filter may add one.
     pub body_filters: &'a mut Vec<Box<dyn BodyFilter>>,
+    /// The consumers that there are.
+    pub consumers: &'a Consumers,
+    /// The identity of the request. A filter that authenticates sets it.
+    pub identity: &'a mut Identity,
     /// The filter's memory of this exchange.
     pub memo: &'a mut Memo,
     /// Now, on the core's clock.
@@ -53,6 +58,7 @@ impl FilterRequest<'_> {
             request_id: self.head.headers.get(HeaderId::XRequestId).unwrap_or_default(),
             route: Some(self.route),
             upstream: "",
+            consumer: self.consumers.name(self.identity.consumer),
             status: 0,
             reason: "",
         }
@@ -97,6 +103,14 @@ impl FilterReply {
     #[must_use]
     pub fn refuse(reason: Reason) -> RequestVerdict {
         RequestVerdict::Reply(Box::new(Self::refusal(reason)))
+    }
+
+    /// The 401 that `reason` asks for, with the challenge of a scheme (RFC 9110 section 11.6.1).
+    #[must_use]
+    pub fn challenge(reason: Reason, challenge: &str) -> RequestVerdict {
+        let mut reply = Self::refusal(reason);
+        reply.headers.push(((*b"www-authenticate").into(), challenge.as_bytes().to_vec()));
+        RequestVerdict::Reply(Box::new(reply))
     }
 }
 

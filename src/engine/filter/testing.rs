@@ -7,6 +7,7 @@ use super::{
     ResponseVerdict,
 };
 use crate::address::ClientAddress;
+use crate::auth::{Consumers, Identity};
 use crate::config::{Sources, parse};
 use crate::snapshot::{Identities, Route, compile};
 use crate::template::Facts;
@@ -21,6 +22,8 @@ pub(super) struct TestRequest {
     pub(super) client: ClientAddress,
     pub(super) body: Vec<u8>,
     pub(super) memo: Memo,
+    pub(super) consumers: Consumers,
+    pub(super) identity: Identity,
     pub(super) body_bytes_max: u64,
     pub(super) now: Instant,
     route: Route,
@@ -45,6 +48,8 @@ impl TestRequest {
             client: ClientAddress::of_ip([192, 0, 2, 1].into()),
             body: Vec::new(),
             memo: Memo::default(),
+            consumers: Consumers::default(),
+            identity: Identity::default(),
             body_bytes_max: u64::MAX,
             now: Instant(0),
             route,
@@ -68,6 +73,8 @@ impl TestRequest {
             body_is_whole: true,
             body_bytes_max: &mut self.body_bytes_max,
             body_filters: &mut Vec::new(),
+            consumers: &self.consumers,
+            identity: &mut self.identity,
             memo: &mut self.memo,
             now: self.now,
             unix_micros: self.now.0,
@@ -88,6 +95,7 @@ impl TestRequest {
             request_id: b"r-1",
             route: Some(&self.route),
             upstream: "",
+            consumer: self.consumers.name(self.identity.consumer),
             status: head.status,
             reason: match origin {
                 ResponseOrigin::Gateway(Some(reason)) => reason.token(),

@@ -6,6 +6,7 @@ use super::{
     Action, Companion, Endpoint, Identities, InFlightLimit, ListenerSettings, Merged,
     NamedEndpoint, Route, Snapshot, Upgrades, Upstream, UpstreamId, added,
 };
+use crate::auth::{Consumer, Consumers, KeyHash};
 use crate::config::{self, Model};
 use crate::filter::{FilterId, FilterUse, NamedFilter};
 use crate::keys::Spanned;
@@ -76,7 +77,29 @@ pub fn compile(model: &Model, number: u64, identities: &mut Identities) -> Snaps
     let router = Router::new(rules, predicates_of_routes);
     let records = document.access_log.is_some();
     let companion = Companion::default();
-    Snapshot { number, listeners, routes, upstreams, filters, limits, records, companion, router }
+    let consumers = consumers(document);
+    Snapshot {
+        number,
+        listeners,
+        routes,
+        upstreams,
+        filters,
+        consumers,
+        limits,
+        records,
+        companion,
+        router,
+    }
+}
+
+/// The consumers with their credentials.
+fn consumers(document: &config::Document) -> Consumers {
+    let mut consumers = Consumers::default();
+    for (name, it) in &document.consumers.objects {
+        let keys: Vec<KeyHash> = it.api_keys.iter().map(|key| **key).collect();
+        consumers.add(Consumer { name: (***name).into(), groups: it.groups.clone() }, &keys);
+    }
+    consumers
 }
 
 /// The predicates of a route beside host, path and method.

@@ -27,6 +27,7 @@ pub use compile::compile;
 pub use identity::Identities;
 
 use crate::address::{Address, Network};
+use crate::auth::Consumers;
 use crate::balance::EndpointShare;
 pub use crate::config::{
     Balance, EjectRules, InFlight, ListenerLimits, ListenerTimeouts, ListenerTls, PoolLimits,
@@ -54,6 +55,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Upstream>,
     /// The filters. A [`FilterId`] is an index into them.
     pub filters: Vec<NamedFilter>,
+    /// The consumers.
+    pub consumers: Consumers,
     /// The limits of requests in flight, in the order of the objects that have them.
     pub limits: Vec<InFlightLimit>,
     /// Whether each exchange leaves a record: an access log is configured.

@@ -168,6 +168,7 @@ impl<N: Net> Exchange<'_, N> {
         let mut body_bytes_max = self.body_bytes_max();
         let (size, secure) = (head.body_size(), self.is_secure(head));
         let mut body_filters = self.filters.body.borrow_mut();
+        let mut identity = self.filters.identity.borrow_mut();
         let verdict = self.with_memo(place, |memo| {
             hook(&mut FilterRequest {
                 size,
@@ -179,6 +180,8 @@ impl<N: Net> Exchange<'_, N> {
                 body_is_whole: first.last,
                 body_bytes_max: &mut body_bytes_max,
                 body_filters: &mut body_filters,
+                consumers: &self.snapshot.table().consumers,
+                identity: &mut identity,
                 memo,
                 now,
                 unix_micros: self.core.unix_micros_at_zero.get() + now.0,
@@ -265,6 +268,7 @@ impl<N: Net> Exchange<'_, N> {
                 request_id: self.request_id(request),
                 route: self.notes.route.get().and_then(|id| table.routes.get(id.0 as usize)),
                 upstream: upstream.map_or("", |id| &table.upstream(id).name),
+                consumer: self.consumer(),
                 status: head.status,
                 reason: match origin {
                     ResponseOrigin::Gateway(Some(reason)) => reason.token(),
@@ -301,6 +305,11 @@ impl<N: Net> Exchange<'_, N> {
             }
         }
         Filtered { size, replaced, body: BodyFilters { filters, out: Default::default() } }
+    }
+
+    /// The name of the consumer; nothing where no filter has found one.
+    pub(super) fn consumer(&self) -> &str {
+        self.snapshot.table().consumers.name(self.filters.identity.borrow().consumer)
     }
 
     /// Runs the finish hooks.

@@ -124,6 +124,7 @@ impl<N: Net> Exchange<'_, N> {
             request_id: self.request_id(head),
             method: head.method_bytes(),
             host: head.host(),
+            consumer: self.consumer().as_bytes(),
             path: head.path_and_query(),
             user_agent: header(HeaderId::UserAgent),
             referer: header(HeaderId::Referer),

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use engine::auth::Identity;
 use engine::filter::{BodyFilter, BodyVerdict, Memo};
 use engine::reason::Reason;
 
@@ -13,6 +14,8 @@ use crate::side::{Chunk, buffer_of};
 pub(super) struct FilterRun {
     /// The memory of each filter, in the order of the request hooks; empty until one is used.
     pub(super) memos: RefCell<Vec<Memo>>,
+    /// The identity of the request, as far as filters have found it out.
+    pub(super) identity: RefCell<Identity>,
     /// Filters that see the request's body as it passes.
     pub(super) body: RefCell<Vec<Box<dyn BodyFilter>>>,
     /// The longest body that a client may send, where a filter has set it.

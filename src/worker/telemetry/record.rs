@@ -86,6 +86,8 @@ texts! {
     host,
     /// The path and query as sent.
     path,
+    /// The name of the consumer; nothing where no filter has found one.
+    consumer,
     /// The `User-Agent` of the client.
     user_agent,
     /// The `Referer` of the client, which the combined format prints.

@@ -164,6 +164,8 @@ fields! {
         => |it, to| to.number(it.destination.map_or(0, |it| it.config_version));
     "core" "the number of the core that served it"
         => |it, to| to.number(it.records.core as u64);
+    "consumer" "the name of the [consumer](identity.md) that the request came from"
+        => |it, to| to.text(it.records.text(&it.record.texts.consumer));
     "user_agent" "the `User-Agent` as sent"
         => |it, to| to.text(it.records.text(&it.record.texts.user_agent));
 }

@@ -110,7 +110,7 @@ mod tests {
                 r#""bytes_in":0,"bytes_out":123,"upstream":"users","endpoint":"10.0.0.1:9000","#,
                 r#""tries":2,"retried_because":"endpoint_reset","reused_connection":false,"#,
                 r#""head_us":1,"connect_us":20,"first_byte_us":300,"total_us":4000,"#,
-                r#""config_version":7,"core":0,"user_agent":"curl/8.5.0"}"#,
+                r#""config_version":7,"core":0,"consumer":"alice","user_agent":"curl/8.5.0"}"#,
                 "\n"
             )
         );
@@ -138,6 +138,7 @@ mod tests {
             "head_us",
             "connect_us",
             "first_byte_us",
+            "consumer",
             "user_agent",
         ] {
             assert_eq!(value[key], Value::Null, "{key}");

@@ -42,6 +42,7 @@ pub(super) struct Exchange {
     pub(super) upstream: Vec<u8>,
     pub(super) tries: u8,
     pub(super) times: Times,
+    pub(super) consumer: &'static str,
     pub(super) user_agent: Vec<u8>,
     pub(super) referer: Vec<u8>,
 }
@@ -59,6 +60,7 @@ impl Default for Exchange {
             upstream: b"users".to_vec(),
             tries: 2,
             times: Times { head: 1, connect: 20, first_byte: 300, done: 4000 },
+            consumer: "alice",
             user_agent: b"curl/8.5.0".to_vec(),
             referer: b"https://example.com/".to_vec(),
         }
@@ -79,6 +81,7 @@ impl Exchange {
             upstream: Vec::new(),
             tries: 0,
             times: Times { done: 10_000_000, ..Times::default() },
+            consumer: "",
             user_agent: Vec::new(),
             referer: Vec::new(),
         }
@@ -114,6 +117,7 @@ impl Exchange {
                 method: &self.method,
                 host: &self.host,
                 path: &self.path,
+                consumer: self.consumer.as_bytes(),
                 user_agent: &self.user_agent,
                 referer: &self.referer,
             }),

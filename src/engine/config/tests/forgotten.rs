@@ -15,6 +15,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("upstreams.a.retry.tries_max", "3"),
     ("upstreams.a.retry.on", "[\"reset\", \"502\"]"),
     ("upstreams.a.balance", "{ hash = \"path\" }"),
+    ("consumers.a.api_keys", "[\"0123456789abcdef\"]"),
     ("routes.a.upstream", "\"b\""),
     ("routes.a.upgrades", "[\"tcp\"]"),
     ("routes.a.match.listeners", "[\"a\"]"),
@@ -44,6 +45,7 @@ key = "other.key"
 [upstreams.a]
 endpoints = ["127.0.0.1:9000"]
 in_flight.requests_max = 7
+[consumers.a]
 [upstreams.b]
 endpoints = ["127.0.0.1:9001"]
 [routes.a]
@@ -59,8 +61,12 @@ reply = { status = 404 }
 "#;
 
 /// The objects whose keys are changed, by section.
-const OBJECTS: &[(&str, &[&str])] =
-    &[("listeners", &["a"]), ("upstreams", &["a"]), ("routes", &["a", "b", "c"])];
+const OBJECTS: &[(&str, &[&str])] = &[
+    ("listeners", &["a"]),
+    ("upstreams", &["a"]),
+    ("consumers", &["a"]),
+    ("routes", &["a", "b", "c"]),
+];
 
 fn snapshot_of(text: &str) -> String {
     let model = parse(&sources(text)).unwrap_or_else(|it| panic!("{}\n{text}", render(&it)));

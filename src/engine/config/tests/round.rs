@@ -183,6 +183,8 @@ in_flight = { requests_max = "off", queue_max = "off", queue_timeout = "1s" }
 
 [filters]
 
+[consumers]
+
 [routes.users]
 match = { priority = 0 }
 upstream = "users"

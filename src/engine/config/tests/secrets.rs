@@ -36,3 +36,23 @@ fn no_mistake_shows_a_token() {
         }
     }
 }
+
+#[test]
+fn a_filter_that_lets_requests_without_a_credential_pass_is_warned_of_and_a_key_stands_once() {
+    let with = |consumers: &str, filter: &str| {
+        let text = format!(
+            "version = 1\n[listeners.a]\naddress = \"127.0.0.1:8080\"\n[routes.a]\n\
+             reply = {{ status = 200 }}\nfilters = [{{ type = \"api_key\", {filter} }}]\n\
+             {consumers}"
+        );
+        parse(&sources(&text))
+    };
+    let one = "[consumers.a]\napi_keys = [\"0123456789abcdef\"]\n";
+    let warnings = |filter| render(&with(one, filter).unwrap().warnings);
+    assert!(warnings("anonymous = true").contains("pass without a credential"));
+    assert!(!warnings("anonymous = false").contains("credential"));
+    let other = one.replace("consumers.a", "consumers.b");
+    let mistakes = render(&with(&format!("{one}{other}"), "keep = true").unwrap_err());
+    assert!(mistakes.contains("an API key of consumer `b` stands twice"), "{mistakes}");
+    assert!(!mistakes.contains("0123456789abcdef"), "{mistakes}");
+}
