@@ -43,6 +43,7 @@ mod e2e {
     mod health;
     mod identity;
     mod in_flight;
+    mod limits;
     mod live;
     mod log;
     mod malformed;

@@ -94,6 +94,12 @@ reasons! {
     TargetTooLong = 414 "target_too_long",
     /// The head of the request is larger than `limits.head_bytes_max` of the listener.
     HeadTooLarge = 431 "head_too_large",
+    /// The client has sent more requests than a filter `rate_limit` of the route or the listener allows.
+    /// `Retry-After` says when the next one will pass.
+    RateLimited = 429 "rate_limited",
+    /// As many requests of this client, or of this `key`, run at once as a filter `concurrency` of the
+    /// route or the listener allows.
+    ConcurrencyLimited = 429 "concurrency_limited",
     /// The connection did not begin with a PROXY protocol header, and `proxy_protocol` of the listener
     /// requires one. The gateway closed it without an answer. Only a load balancer that sends the
     /// header may connect here.

@@ -113,12 +113,17 @@ const ROWS: &[AdviceRow] = &[
         "allow deny ip_allow ip_access",
         "write filters = [{ type = \"ip_access\", allow = [\"10.0.0.0/8\"] }]",
     ),
-    missing(
+    other(
         WITH_FILTERS,
-        "rate_limit ratelimit rate_limits limit_req throttle jwt auth auth_basic \
-         basic_auth cache quota",
-        IN_ENDPOINT,
+        "rate_limit ratelimit rate_limits limit_req throttle",
+        "write filters = [{ type = \"rate_limit\", rate = \"100/s\" }]",
     ),
+    other(
+        WITH_FILTERS,
+        "concurrency limit_conn concurrent_requests",
+        "write filters = [{ type = \"concurrency\", requests_max = 10 }]",
+    ),
+    missing(WITH_FILTERS, "jwt auth auth_basic basic_auth cache quota", IN_ENDPOINT),
     other(TOP, "consumer credentials users", "write [consumers.NAME] with `api_keys`"),
     // The root.
     other(

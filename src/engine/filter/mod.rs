@@ -40,12 +40,14 @@ registry::registry! {
     body_limit::BodyLimit = "body_limit";
     buffer::Buffer = "buffer";
     compress::Compress = "compress";
+    concurrency::Concurrency = "concurrency";
     cors::Cors = "cors";
     error_page::ErrorPage = "error_page";
     fault::Fault = "fault";
     forward_auth::ForwardAuth = "forward_auth";
     ip_access::IpAccess = "ip_access";
     mirror::Mirror = "mirror";
+    rate_limit::RateLimit = "rate_limit";
     request_headers::RequestHeaders = "request_headers";
     response_headers::ResponseHeaders = "response_headers";
     rewrite::Rewrite = "rewrite";

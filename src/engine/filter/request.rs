@@ -124,6 +124,11 @@ impl Memo {
         self.0 = Some(Box::new(value));
     }
 
+    /// Drops the remembered value.
+    pub fn forget(&mut self) {
+        self.0 = None;
+    }
+
     /// The remembered value, if it is of this type.
     #[must_use]
     pub fn get<T: 'static>(&mut self) -> Option<&mut T> {

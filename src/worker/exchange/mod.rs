@@ -170,6 +170,13 @@ impl<'a, N: Net> Exchange<'a, N> {
             Err(End::Filtered(reply)) => {
                 let reason = reply.reason;
                 self.core.counters.replies.add(u64::from(reason.is_some()));
+                match reason {
+                    Some(Reason::RateLimited) => self.core.counters.rate_limited.add(1),
+                    Some(Reason::ConcurrencyLimited) => {
+                        self.core.counters.concurrency_limited.add(1);
+                    }
+                    _ => {}
+                }
                 (Box::pin(reply::of_filter(self, client, head, *reply, upload)).await, reason)
             }
             Err(End::Abort(reason)) => {

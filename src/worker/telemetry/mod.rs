@@ -30,6 +30,12 @@ metrics! {
     "ringway_replies_total"
     "Requests that the gateway answered itself because of a reason; see ringway_requests_total for it" { replies }
 
+    "ringway_limited_total"
+    "Requests that a filter refused because its limit was reached; see ringway_requests_total for the routes" {
+        rate_limited [filter = "rate_limit"],
+        concurrency_limited [filter = "concurrency"],
+    }
+
     "ringway_broken_total"
     "Exchanges that ended without a complete response" { broken }
 

@@ -157,7 +157,7 @@ const ROUTE: &[Row] = &[
     ("match = { path_prefix = \"/x/*\" }", "leave the star out"),
     ("match = { path = \"/a\", path_prefix = \"/a\" }", "leave one of them out"),
     ("strip_prefix = \"/x\"", "write filters = [{ type = \"rewrite\""),
-    ("rate_limit = \"5/s\"", "do it in the endpoint"),
+    ("rate_limit = \"5/s\"", "write filters = [{ type = \"rate_limit\""),
     ("path = \"/x\"", "put it into `match`"),
     ("redirect = \"https://x\"", "leave one of them out"),
     ("reply = 404", "leave one of them out"),
