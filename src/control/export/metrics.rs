@@ -434,7 +434,10 @@ pub(super) mod tests {
         let mut seen = HashSet::new();
         for (Metric { name, labels, help, .. }, kind) in all() {
             assert!(seen.insert(name), "{name} twice");
-            assert!(name.bytes().all(|it| it == b'_' || it.is_ascii_lowercase()), "{name}");
+            assert!(
+                name.bytes().all(|it| matches!(it, b'_' | b'a'..=b'z' | b'0'..=b'9')),
+                "{name}"
+            );
             assert_eq!(kind == Kind::Counter, name.ends_with("_total"), "{name}");
             assert!(!labels.contains(&"le"), "{name} has a label of histograms");
             assert!(!help.ends_with('.') && !help.contains(['\n', '\\', '|']), "{help}");
