@@ -151,7 +151,7 @@ fn http_that_is_not_served_is_answered_501_or_505() {
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "version_not_supported"),
         ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, "version_not_supported"),
         ("GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505, "version_not_supported"),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version_not_supported"),
+        ("PRI * HTTP/2.0\r\nHost: a\r\n\r\n", 505, "version_not_supported"),
     ] {
         assert_is_refused(&gateway, request, status, reason);
     }

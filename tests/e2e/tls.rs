@@ -53,6 +53,28 @@ fn echo() -> Endpoint {
 }
 
 #[test]
+fn a_client_that_offers_http2_speaks_it() {
+    if !can_run("curl", &["--version"]) {
+        return;
+    }
+    let authority = Authority::new();
+    let body = "x".repeat(300_000);
+    let endpoint = Endpoint::saying(&body);
+    let gateway = secure(&authority, &endpoint).start();
+    let url = format!("https://{}/", gateway.address());
+    for (version, shown) in [("--http2", "HTTP/2 200"), ("--http1.1", "HTTP/1.1 200")] {
+        let arguments = ["-s", "-k", "-i", "--noproxy", "*", version, &url];
+        let output = Command::new("curl").args(arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.starts_with(shown), "{version}: {}", text.get(..80).unwrap_or(&text));
+        assert!(text.ends_with(&body), "{version}: {} bytes", text.len());
+    }
+    let request = endpoint.requests().remove(0);
+    assert_eq!(request.header("x-forwarded-proto"), Some("https"));
+    gateway.stop();
+}
+
+#[test]
 fn requests_over_tls_reach_the_endpoint_and_say_https() {
     let authority = Authority::new();
     let endpoint = Endpoint::ok();

@@ -16,6 +16,7 @@ pub mod tls;
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::num::NonZeroU16;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -77,19 +78,19 @@ pub fn serve<N: Net>(
         Transport::Plain(stream)
     };
     let open = OpenConnection::count(state, seat);
-    let port = Cell::new(open.listener().port);
+    let port = Cell::new(open.listener().port.and_then(NonZeroU16::new));
     let is_new = Cell::new(true);
-    let accepted_at = open.state.core.net.now();
+    let accepted_millis = millis(open.state.core.net.now());
     let client = Cell::new(client);
     let connection =
-        Connection { open, transport, client, port, is_new, accepted_at, deadline, upload };
+        Connection { open, transport, client, port, is_new, accepted_millis, deadline, upload };
     async move {
         #[cfg(feature = "mux")]
         if connection.core().mux.clients.get() {
             return Box::pin(mux::serve(connection)).await;
         }
         if let Some(ahead) = connection.live().await {
-            return Box::pin(h2::serve(connection, ahead)).await;
+            return Box::pin(h2::serve(connection, *ahead)).await;
         }
         if let Transport::Tls(stream) = &connection.transport
             && stream.end()
@@ -105,15 +106,21 @@ struct Connection<N: Net> {
     /// The client's address. A PROXY header may change it.
     client: Cell<ClientAddress>,
     /// The port that the client connected to, if there is one.
-    port: Cell<Option<u16>>,
+    port: Cell<Option<NonZeroU16>>,
     /// No byte has been looked at yet.
     is_new: Cell<bool>,
-    /// When it was accepted.
-    accepted_at: Instant,
+    /// When it was accepted, as [`millis`] counts.
+    accepted_millis: u32,
     /// The deadline of every wait but those of an upload.
     deadline: Deadline,
     /// The deadline of the direction towards an endpoint, while an exchange runs.
     upload: Deadline,
+}
+
+/// Milliseconds of the core's clock, without the upper bits: a quiet connection holds no more of it.
+#[expect(clippy::cast_possible_truncation, reason = "the upper bits are not wanted")]
+const fn millis(now: Instant) -> u32 {
+    (now.0 / 1000) as u32
 }
 
 /// The state that follows when a connection is busy no more.
@@ -121,7 +128,7 @@ enum Next<N: Net> {
     Quiet,
     Closed,
     /// The client speaks HTTP/2. The buffer holds its first bytes.
-    Http2(Buf),
+    Http2(Box<Buf>),
     Tunnel(Box<Tunnel<N>>),
 }
 
@@ -137,7 +144,9 @@ impl<N: Net> Connection<N> {
     /// Whether the connection takes no further request.
     fn ends(&self) -> bool {
         let age_max = self.listener().settings().limits.connection_age_max.value().0;
-        self.is_drained() || self.core().net.now().micros_since(self.accepted_at) >= age_max
+        // The count wraps after 49 days, and no limit is longer than one.
+        let age = millis(self.core().net.now()).wrapping_sub(self.accepted_millis);
+        self.is_drained() || u64::from(age) * 1000 >= age_max
     }
 
     /// Whether the connection is to close as soon as it is quiet. An old one is not: a request may
@@ -179,7 +188,7 @@ impl<N: Net> Connection<N> {
             Transport::Plain(_) => None,
             Transport::Tls(stream) => stream.handshake(),
         };
-        Forwarded::new(self.client.get(), self.port.get(), tls)
+        Forwarded::new(self.client.get(), self.port.get().map(NonZeroU16::get), tls)
     }
 
     /// The surroundings of an exchange on this connection.
@@ -195,7 +204,7 @@ impl<N: Net> Connection<N> {
     }
 
     /// Serves the connection to its end, or until it turns out to be HTTP/2: then gives its first bytes.
-    async fn live(&self) -> Option<Buf> {
+    async fn live(&self) -> Option<Box<Buf>> {
         // A new connection mostly has its request right behind it.
         let mut served = 0;
         let mut busy = self.may_linger();
@@ -216,13 +225,16 @@ impl<N: Net> Connection<N> {
         None
     }
 
+    /// How long a connection may be quiet, in microseconds: before its `first` request, or after one.
+    fn patience(&self, first: bool) -> u64 {
+        let timeouts = self.listener().settings().timeouts;
+        if first { timeouts.head.0 } else { timeouts.idle.0 }
+    }
+
     /// Waits for bytes, holding nothing. `false` when the connection is to be closed.
     async fn quiet(&self, first: bool) -> bool {
         let core = self.core();
-        let timeouts = self.listener().settings().timeouts;
-        let patience = if first { timeouts.head.0 } else { timeouts.idle.0 };
-        let give_up_at = core.net.now().plus_micros(patience);
-        self.deadline.arm(core.net.now(), patience);
+        self.deadline.arm(core.net.now(), self.patience(first));
         let idle = self.listener().idle.enter(&self.deadline, core.net.now());
         let mut readable = pin!(self.transport.readable());
         let came = poll_fn(|cx| {
@@ -240,6 +252,8 @@ impl<N: Net> Connection<N> {
             core.counters.client_shed.add(1);
         }
         drop(idle);
+        // Made here: it would be a part of each quiet connection.
+        let give_up_at = core.net.now().plus_micros(self.patience(first));
         while came && !core.buffers.has_room() {
             if core.net.now() >= give_up_at {
                 return false;
@@ -264,13 +278,20 @@ impl<N: Net> Connection<N> {
                     Err(next) => return next,
                 }
             }
-            if let Transport::Tls(stream) = &self.transport {
+            // A client may fall quiet between its handshake and its first bytes.
+            if let Transport::Tls(stream) = &self.transport
+                && !stream.is_open()
+            {
                 match Box::pin(self.secure(stream, ahead.take())).await {
                     Ok(()) => {}
                     Err(next) => return next,
                 }
             }
-            if let Transport::Plain(_) = &self.transport {
+            let may_be_h2 = match &self.transport {
+                Transport::Plain(_) => true,
+                Transport::Tls(stream) => stream.speaks(tls::H2),
+            };
+            if may_be_h2 {
                 match Box::pin(self.read_preface(ahead.take())).await {
                     Ok(buf) => ahead = Some(buf),
                     Err(next) => return next,
@@ -298,7 +319,7 @@ impl<N: Net> Connection<N> {
             Handshake::Unchanged(buf) => counted(buf),
             Handshake::Client(client, port, buf) => {
                 self.client.set(client);
-                self.port.set(port);
+                self.port.set(port.and_then(NonZeroU16::new));
                 counted(buf)
             }
             Handshake::Nothing => Err(self.fall_quiet()),
@@ -313,9 +334,9 @@ impl<N: Net> Connection<N> {
         }
     }
 
-    /// Stage 2: reads the first bytes of a connection without TLS, which tell the protocol: HTTP/2 begins
-    /// with a preface, RFC 9113 section 3.3. Gives the bytes of a connection in HTTP/1.1, or the connection's
-    /// next state.
+    /// Stage 2: reads the first bytes of a connection that may speak HTTP/2. They tell the protocol: HTTP/2
+    /// begins with a preface, RFC 9113 section 3.3. Gives the bytes of a connection in HTTP/1.1, or the
+    /// connection's next state.
     async fn read_preface(&self, ahead: Option<Buf>) -> Result<Buf, Next<N>> {
         let core = self.core();
         let mut buf = ahead.unwrap_or_else(|| empty(&core.buffers, Size::Small));
@@ -323,7 +344,7 @@ impl<N: Net> Connection<N> {
         loop {
             let came = buf.filled();
             if came.starts_with(PREFACE) {
-                return Err(Next::Http2(buf));
+                return Err(Next::Http2(Box::new(buf)));
             }
             if !came.is_empty() {
                 if !PREFACE.starts_with(came) {

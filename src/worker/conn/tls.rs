@@ -37,7 +37,10 @@ use crate::tls::turns::Turns;
 use crate::wire::Wire;
 
 /// The protocols that a client may choose (ALPN, RFC 7301), the best one first.
-const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
+const PROTOCOLS: &[&[u8]] = &[H2, b"http/1.1"];
+
+/// HTTP/2 over TLS (RFC 9113 section 3.2).
+pub(super) const H2: &[u8] = b"h2";
 
 /// The type of a record that begins a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;

@@ -106,6 +106,11 @@ impl Session {
         TlsInfo { version, cipher, resumed }
     }
 
+    /// Whether both sides have agreed on this protocol (ALPN, RFC 7301).
+    pub(super) fn speaks(&self, protocol: &[u8]) -> bool {
+        self.common().alpn_protocol() == Some(protocol)
+    }
+
     /// Whether the handshake goes on.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.common().is_handshaking()

@@ -138,6 +138,11 @@ impl<S: Stream> TlsStream<S> {
         self.session.borrow().as_ref().map(Session::handshake)
     }
 
+    /// Whether the handshake has agreed on this protocol (ALPN, RFC 7301).
+    pub(crate) fn speaks(&self, protocol: &[u8]) -> bool {
+        self.session.borrow().as_ref().is_some_and(|session| session.speaks(protocol))
+    }
+
     /// Whether a read would find bytes or an end without the socket.
     fn has_more(&self) -> bool {
         self.peer_closed.get()
