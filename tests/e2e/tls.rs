@@ -53,6 +53,18 @@ fn echo() -> Endpoint {
 }
 
 #[test]
+fn a_client_that_does_not_begin_its_handshake_is_closed_in_the_time_for_one() {
+    let authority = Authority::new();
+    let endpoint = Endpoint::ok();
+    let timeouts = "timeouts = { handshake = \"200ms\", head = \"60s\" }";
+    let gateway = secure(&authority, &endpoint).listener(timeouts).start();
+    let mut silent = TcpStream::connect(gateway.address()).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(silent.read(&mut [0; 8]).unwrap(), 0, "it is closed, without an answer");
+    gateway.stop();
+}
+
+#[test]
 fn a_client_that_offers_http2_speaks_it() {
     if !can_run("curl", &["--version"]) {
         return;

@@ -225,10 +225,15 @@ impl<N: Net> Connection<N> {
         None
     }
 
-    /// How long a connection may be quiet, in microseconds: before its `first` request, or after one.
+    /// How long a connection may be quiet, in microseconds: before its handshake, before its `first`
+    /// request, or after one.
     fn patience(&self, first: bool) -> u64 {
         let timeouts = self.listener().settings().timeouts;
-        if first { timeouts.head.0 } else { timeouts.idle.0 }
+        match &self.transport {
+            Transport::Tls(stream) if !stream.is_open() => timeouts.handshake.0,
+            _ if first => timeouts.head.0,
+            _ => timeouts.idle.0,
+        }
     }
 
     /// Waits for bytes, holding nothing. `false` when the connection is to be closed.
