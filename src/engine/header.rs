@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use proto::head::{HeaderId, is_token};
 
-use crate::keys::{Item, ItemKind, Mistake, PathStep, Shape, Value, Walk, Written};
+use crate::keys::{Item, ItemEntry, ItemKind, Mistake, PathStep, Shape, Value, Walk, Written};
 use crate::template::Template;
 
 /// The name of a header that a configuration may change, in the case in which it is written.
@@ -37,7 +37,7 @@ impl Value for HeaderName {
 }
 
 /// The mistake in the name of a header, and the cure.
-pub(crate) fn unsound_name(name: &str) -> Option<(&'static str, &'static str)> {
+fn unsound_name(name: &str) -> Option<(&'static str, &'static str)> {
     if !is_token(name.as_bytes()) {
         return Some(("has no sound name", "write letters, digits and - only"));
     }
@@ -60,6 +60,36 @@ pub(crate) fn unsound_name(name: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
+/// Reads the entries of a table of headers: a sound name for each, none twice, whatever its case.
+/// `None` after a mistake, which has been reported.
+pub(crate) fn read_headers<'n, T>(
+    entries: &'n [ItemEntry<'n>],
+    walk: &mut Walk<'n>,
+    mut read: impl FnMut(&'n Item<'n>, &mut Walk<'n>) -> Option<T>,
+) -> Option<Vec<(String, T)>> {
+    let mut headers: Vec<(String, T)> = Vec::new();
+    let mut sound = true;
+    for entry in entries {
+        let name = &entry.key;
+        let twice = headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+        let mistake = if twice {
+            Some(("is given twice", "leave one out: case does not matter"))
+        } else {
+            unsound_name(name)
+        };
+        if let Some((what, cure)) = mistake {
+            let what = format!("the header \"{}\" {what}", name.escape_debug());
+            walk.report(entry.key_span, what, |it| it.cured_by(cure));
+            sound = false;
+        }
+        match walk.inside(PathStep::Key(name), |walk| read(&entry.value, walk)) {
+            Some(value) => headers.push((name.to_string(), value)),
+            None => sound = false,
+        }
+    }
+    sound.then_some(headers)
+}
+
 /// Headers with templates as their values, in the order in which they are written; no name twice,
 /// whatever its case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,28 +106,9 @@ impl Value for HeaderTemplates {
 
     fn read<'n>(item: &'n Item<'n>, walk: &mut Walk<'n>) -> Option<Self> {
         let entries = walk.entries(item, |_| (Self::expected().into_owned(), None))?;
-        let mut headers: Vec<(HeaderName, Template)> = Vec::new();
-        let mut sound = true;
-        for entry in entries {
-            let name = &entry.key;
-            let twice = headers.iter().any(|(other, _)| other.0.eq_ignore_ascii_case(name));
-            let mistake = if twice {
-                Some(("is given twice", "leave one out: case does not matter"))
-            } else {
-                unsound_name(name)
-            };
-            if let Some((what, cure)) = mistake {
-                let what = format!("the header \"{}\" {what}", name.escape_debug());
-                walk.report(entry.key_span, what, |it| it.cured_by(cure));
-                sound = false;
-            }
-            let read = |walk: &mut Walk<'n>| HeaderTemplate::read(&entry.value, walk);
-            match walk.inside(PathStep::Key(name), read) {
-                Some(HeaderTemplate(value)) => headers.push((HeaderName(name.to_string()), value)),
-                None => sound = false,
-            }
-        }
-        sound.then_some(Self(headers))
+        let read = |item, walk: &mut Walk<'n>| HeaderTemplate::read(item, walk).map(|it| it.0);
+        let headers = read_headers(entries, walk, read)?;
+        Some(Self(headers.into_iter().map(|(name, value)| (HeaderName(name), value)).collect()))
     }
 
     fn write(&self) -> Written {

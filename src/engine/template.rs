@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use proto::head::RequestHead;
+use proto::pairs;
 
 use crate::address::ClientAddress;
 use crate::keys::{ItemKind, Mistake, Shape, Value, Written, nearest};
@@ -286,36 +287,16 @@ impl Facts<'_> {
             Placeholder::Status => return take(self.status.to_string().as_bytes()),
             Placeholder::Reason => self.reason.as_bytes(),
             Placeholder::Header(name) => head.headers.find(name.as_bytes()).unwrap_or_default(),
-            Placeholder::Cookie(name) => cookie(head, name.as_bytes()).unwrap_or_default(),
+            Placeholder::Cookie(name) => {
+                pairs::cookie(&head.headers, name.as_bytes()).unwrap_or_default()
+            }
             Placeholder::QueryValue(name) => {
-                query_value(head.query().unwrap_or_default(), name.as_bytes()).unwrap_or_default()
+                pairs::parameter(head.query().unwrap_or_default(), name.as_bytes())
+                    .unwrap_or_default()
             }
         };
         take(value);
     }
-}
-
-/// The value of a cookie of the request (RFC 6265 section 4.2.1); the first where there are several.
-#[must_use]
-pub fn cookie<'h>(head: &'h RequestHead, name: &[u8]) -> Option<&'h [u8]> {
-    let fields = head.headers.all_named(b"cookie");
-    let pairs = fields.flat_map(|field| field.split(|byte| *byte == b';'));
-    pair(pairs.map(<[u8]>::trim_ascii), name)
-}
-
-/// The value of `name` in a query, as it is written there; the first where there are several.
-#[must_use]
-pub fn query_value<'q>(query: &'q [u8], name: &[u8]) -> Option<&'q [u8]> {
-    pair(query.split(|byte| *byte == b'&'), name)
-}
-
-/// The part behind `name=` of the first pair with this name; nothing of a pair without "=".
-fn pair<'p>(mut pairs: impl Iterator<Item = &'p [u8]>, name: &[u8]) -> Option<&'p [u8]> {
-    pairs.find_map(|pair| match pair.strip_prefix(name)? {
-        [] => Some(&[][..]),
-        [b'=', value @ ..] => Some(value),
-        _ => None,
-    })
 }
 
 impl Escape {

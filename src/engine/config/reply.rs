@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::header::unsound_name;
+use crate::header::read_headers;
 use crate::keys::{
-    ByteSize, Item, ItemKind, KeyRule, Mistake, PathStep, Shape, Spanned, Value, Walk, Written,
-    section,
+    ByteSize, Item, ItemKind, KeyRule, Mistake, Shape, Spanned, Value, Walk, Written, section,
 };
 
 section! {
@@ -101,35 +100,16 @@ impl Value for ReplyHeaders {
             walk.report(item.span, what, |it| it.cured_by(format!("give at most {HEADERS_MAX}")));
             return None;
         }
-        let mut headers: Vec<(String, String)> = Vec::new();
-        let mut sound = true;
-        for entry in entries {
-            let name = &entry.key;
-            let twice = headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
-            let mistake = if twice {
-                Some(("is given twice", "leave one out: case does not matter"))
-            } else {
-                unsound_name(name)
-            };
-            if let Some((what, cure)) = mistake {
-                let what = format!("the header \"{}\" {what}", name.escape_debug());
-                walk.report(entry.key_span, what, |it| it.cured_by(cure));
-                sound = false;
-            }
-            let read = |walk: &mut Walk<'n>| HeaderValue::read(&entry.value, walk);
-            match walk.inside(PathStep::Key(name), read) {
-                Some(HeaderValue(value)) => headers.push((name.to_string(), value)),
-                None => sound = false,
-            }
-        }
+        let read = |item, walk: &mut Walk<'n>| HeaderValue::read(item, walk).map(|it| it.0);
+        let headers = read_headers(entries, walk, read)?;
         let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > HEADERS_BYTES_MAX {
             let what = format!("the headers have {bytes} bytes");
             let cure = format!("give at most {HEADERS_BYTES_MAX}");
             walk.report(item.span, what, |it| it.cured_by(cure));
-            sound = false;
+            return None;
         }
-        sound.then_some(Self(headers))
+        Some(Self(headers))
     }
 
     fn write(&self) -> Written {
