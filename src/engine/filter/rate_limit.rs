@@ -44,7 +44,7 @@ section! {
         /// `X-RateLimit-Reset` (seconds until the whole burst is there again), or "off".
         headers: LimitHeaders => KeyRule::default(LimitHeaders::Draft);
         /// Keys that each core remembers. Beyond it, those that were not seen for longest are forgotten, and
-        /// begin with a whole burst when they come again. A key takes about 50 bytes.
+        /// begin with a whole burst when they come again.
         keys_max: u32 => KeyRule::default(100_000).within(100..=10_000_000);
     }
 }
