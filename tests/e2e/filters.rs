@@ -177,6 +177,23 @@ fn a_route_may_limit_a_body_more_or_less_than_its_listener() {
 }
 
 #[test]
+fn a_filter_may_allow_a_longer_body_than_the_listener() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::in_front_of(&[&endpoint])
+        .listener("limits.body_bytes_max = 4")
+        .route("filters = [{ type = \"body_limit\", bytes_max = 8 }]")
+        .and("[routes.short]\nmatch = { path = \"/short\" }\nupstream = \"app\"")
+        .start();
+    assert_eq!(gateway.client().post("/", "12345678").text(), "ok");
+    gateway.client().post("/", "123456789").assert_is_reply(413, "body_too_large");
+    gateway.client().post("/short", "12345").assert_is_reply(413, "body_too_large");
+    let mut client = gateway.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n0\r\n\r\n");
+    assert_eq!(client.response().text(), "ok");
+    gateway.stop();
+}
+
+#[test]
 fn pages_of_other_origins_learn_what_they_may_do() {
     let endpoint = Endpoint::ok();
     let cors = "[{ type = \"cors\", origins = [{ suffix = \".example.org\" }], methods = [\"PUT\"] }, \

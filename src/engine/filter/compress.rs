@@ -4,8 +4,9 @@
 //! whole; of a body whose end is not known, each piece goes out as soon as it has come, so that a
 //! stream of events is not delayed.
 //!
-//! Invariant: the encoders of a core are used again, so a compressed response allocates no encoder in
-//! the steady state.
+//! The encoders of gzip and zstd are used again for other bodies of the core; those of brotli cannot be.
+//!
+//! Invariant: `Accept-Encoding` is read in one pass, whatever a client writes there.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -176,27 +177,32 @@ fn has_word(list: &[u8], word: &[u8]) -> bool {
 /// The coding that the client prefers, and among equals the first of `offered`. `None` where it takes
 /// none of them, or prefers the body as it is.
 fn chosen(offered: &[Coding], request: &Headers) -> Option<Coding> {
-    let members = || {
-        let fields = request.all(HeaderId::AcceptEncoding);
-        fields.flat_map(|field| field.split(|byte| *byte == b',')).map(weighted)
-    };
-    let weight = |token: &[u8]| {
-        let of = |name: &[u8]| {
-            members().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, weight)| weight)
-        };
-        of(token).or_else(|| of(b"*")).unwrap_or(0)
-    };
-    let mut best = None;
+    let (mut named, mut any, mut plain) = ([None; Coding::ALL.len()], None, None);
+    for field in request.all(HeaderId::AcceptEncoding) {
+        for member in field.split(|byte| *byte == b',') {
+            let (token, weight) = weighted(member);
+            let is = |name: &[u8]| token.eq_ignore_ascii_case(name);
+            let known = Coding::ALL.iter().position(|coding| is(coding.token()));
+            let place = match known.and_then(|at| named.get_mut(at)) {
+                Some(place) => place,
+                None if is(b"*") => &mut any,
+                // "identity" counts only where the client names it.
+                None if is(b"identity") => &mut plain,
+                None => continue,
+            };
+            place.get_or_insert(weight);
+        }
+    }
+    let mut best: Option<(Coding, u32)> = None;
     for coding in offered {
-        let weight = weight(coding.token());
+        let place = Coding::ALL.iter().position(|it| it == coding);
+        let weight = place.and_then(|at| *named.get(at)?).or(any).unwrap_or(0);
         if weight > best.map_or(0, |(_, weight)| weight) {
             best = Some((*coding, weight));
         }
     }
     let (coding, weight) = best?;
-    // "identity" counts only where the client names it.
-    let plain = members().find(|(it, _)| it.eq_ignore_ascii_case(b"identity"));
-    plain.is_none_or(|(_, plain)| plain <= weight).then_some(coding)
+    plain.is_none_or(|plain| plain <= weight).then_some(coding)
 }
 
 /// A member of Accept-Encoding and its weight in thousandths (RFC 9110 section 12.4.2).
@@ -204,12 +210,28 @@ fn weighted(member: &[u8]) -> (&[u8], u32) {
     let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let token = parts.next().unwrap_or_default();
     let quality = parts.find_map(|part| part.strip_prefix(b"q=").or(part.strip_prefix(b"Q=")));
-    let weight = quality.and_then(|text| str::from_utf8(text).ok()?.parse::<f32>().ok());
-    let thousandths = |weight: f32| (1..=1000).rev().find(|it| weight * 1000.0 >= *it as f32);
-    (token, weight.map_or(1000, |weight| thousandths(weight).unwrap_or(0)))
+    (token, quality.map_or(1000, |quality| thousandths(quality).unwrap_or(0)))
+}
+
+/// A number from 0 to 1 with at most three decimals, in thousandths.
+fn thousandths(text: &[u8]) -> Option<u32> {
+    let (whole, decimals) = match text {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', decimals @ ..] if decimals.len() <= 3 => (whole, decimals),
+        _ => return None,
+    };
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u32::from(byte - b'0'));
+    let mut weight = digit(whole)?;
+    for place in 0..3 {
+        weight = weight * 10 + decimals.get(place).map_or(Some(0), digit)?;
+    }
+    (weight <= 1000).then_some(weight)
 }
 
 impl Coding {
+    /// All there are.
+    const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
+
     /// The word on the wire.
     const fn token(self) -> &'static [u8] {
         match self {
@@ -453,11 +475,9 @@ mod tests {
     use super::super::testing::{SHARE, TestRequest, response};
     use super::*;
 
-    const ALL: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
-
     fn prefers(accepted: &str) -> Option<Coding> {
         let text = format!("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {accepted}\r\n");
-        chosen(&ALL, &TestRequest::new(&text).head.headers)
+        chosen(&Coding::ALL, &TestRequest::new(&text).head.headers)
     }
 
     #[test]
@@ -471,6 +491,10 @@ mod tests {
             ("*", Some(Coding::Zstd)),
             ("*;q=0.1, zstd;q=0", Some(Coding::Brotli)),
             ("gzip;q=0.5, identity", None),
+            ("gzip;q=0.5, identity;q=0.500", Some(Coding::Gzip)),
+            ("gzip;q=1.000, br;q=0.999", Some(Coding::Gzip)),
+            ("gzip;q=1.001, br;q=nan, zstd;q=0.0001", None),
+            ("gzip;q=0, gzip", None),
             ("deflate", None),
             ("", None),
         ] {
@@ -507,7 +531,7 @@ mod tests {
         let filter = Compress::default().start(SHARE, None);
         let body: Vec<u8> =
             (0..200_000u32).flat_map(|n| (n / 7).to_string().into_bytes()).collect();
-        for (coding, token) in ALL.into_iter().zip(["zstd", "br", "gzip"]) {
+        for (coding, token) in Coding::ALL.into_iter().zip(["zstd", "br", "gzip"]) {
             for (fields, piece) in [
                 ("Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n", 1000),
                 ("Content-Type: text/plain\r\nContent-Length: 999999\r\n", 65_536),

@@ -22,8 +22,8 @@ pub struct HttpFetch {
     pub body: Vec<u8>,
     /// For all of it, to the last byte of the response.
     pub timeout: Micros,
-    /// The longest body of a response that is of use, in bytes.
-    pub response_bytes_max: usize,
+    /// The longest body of a response that is of use, in bytes. `None`: the body is read and dropped.
+    pub response_bytes_max: Option<usize>,
 }
 
 /// The outcome of a [`Fetch`]; an error where there was no complete response in time.

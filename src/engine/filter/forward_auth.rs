@@ -114,7 +114,7 @@ impl ForwardAuth {
             head,
             body: body.to_vec(),
             timeout: self.timeout,
-            response_bytes_max: ANSWER_BYTES_MAX,
+            response_bytes_max: Some(ANSWER_BYTES_MAX),
         })
     }
 

@@ -106,7 +106,7 @@ impl Filter for Mirroring {
             head: std::mem::take(&mut copied.head),
             body: copied.body.bytes.take(),
             timeout: self.keys.timeout,
-            response_bytes_max: usize::MAX,
+            response_bytes_max: None,
         })))
     }
 }

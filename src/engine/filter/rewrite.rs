@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 
 use proto::head::{HeaderId, RequestHead};
+use proto::path;
+use proto::violation::Violation;
 
 use super::{
     Filter, FilterKeys, FilterReply, FilterRequest, FilterResponse, FilterShare, Hooks,
@@ -138,6 +140,9 @@ impl Filter for PathRewriter {
 
     fn on_request(&self, request: &mut FilterRequest<'_>) -> RequestVerdict {
         let Some(target) = self.target(request) else { return RequestVerdict::Continue };
+        if self.is_led_astray(&target) {
+            return FilterReply::refuse(Reason::Violation(Violation::Target));
+        }
         if let Rule::Strip(prefix) = &self.0 {
             request.head.headers.remove_named(FORWARDED_PREFIX);
             request.head.headers.push_named(FORWARDED_PREFIX, prefix.as_bytes());
@@ -193,6 +198,18 @@ const FORWARDED_PREFIX: &[u8] = b"x-forwarded-prefix";
 const SET_COOKIE: &[u8] = b"set-cookie";
 
 impl PathRewriter {
+    /// Whether a value that a client chose has given the path another form than a normal one: with `..`
+    /// it would lead the request out of the path that the template names.
+    fn is_led_astray(&self, target: &[u8]) -> bool {
+        let Rule::To(template) = &self.0 else { return false };
+        let settled = |it: &Placeholder| matches!(it, Placeholder::Path | Placeholder::Query);
+        if template.placeholders().all(settled) {
+            return false;
+        }
+        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        !path::settled(path, path::Rules::default()).is_ok_and(|normal| normal == path)
+    }
+
     /// The new target; `None` where the old one stays.
     fn target(&self, request: &FilterRequest<'_>) -> Option<Vec<u8>> {
         let target = request.head.target_to_send();
@@ -328,6 +345,20 @@ mod tests {
         let rewrite = Rewrite { regex, ..to("/new/$1-${1}/") };
         assert_eq!(sent(&started(&rewrite), "/old/x/y?z"), "/new/x-x/y?z");
         assert_eq!(sent(&started(&rewrite), "/other"), "/other");
+    }
+
+    #[test]
+    fn a_value_of_the_client_does_not_lead_out_of_the_path() {
+        let filter = started(&to("/data/{query.name}/x"));
+        assert_eq!(sent(&filter, "/?name=a.b"), "/data/a.b/x?name=a.b");
+        for name in ["..", "%2e%2e", "../../etc", ".", "a//b", "a%2f.."] {
+            let mut request = TestRequest::get(&format!("/?name={name}"));
+            let verdict = request.run(&filter);
+            assert!(
+                matches!(verdict, RequestVerdict::Reply(reply) if reply.status == 400),
+                "{name}"
+            );
+        }
     }
 
     #[test]

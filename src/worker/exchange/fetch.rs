@@ -151,10 +151,12 @@ async fn fetch_http<N: Net>(
         let failed = |failure: &Failure| endpoint.attempt().failed(*failure);
         let mut chunk = source.begin().inspect_err(failed)?;
         loop {
-            if body.len() + chunk.buf.len() > fetch.response_bytes_max {
-                return Err(None);
+            if let Some(bytes_max) = fetch.response_bytes_max {
+                if body.len() + chunk.buf.len() > bytes_max {
+                    return Err(None);
+                }
+                body.extend_from_slice(chunk.buf.filled());
             }
-            body.extend_from_slice(chunk.buf.filled());
             if chunk.last {
                 break;
             }

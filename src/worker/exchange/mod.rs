@@ -237,11 +237,14 @@ impl<'a, N: Net> Exchange<'a, N> {
             BodySize::Known(bytes) => bytes,
             BodySize::None | BodySize::Unknown => self.notes.bytes_in(),
         };
-        if announced > self.body_bytes_max() {
+        let too_large = announced > self.body_bytes_max();
+        let routed = self.route(head);
+        let filtered = routed.is_ok() && self.has_filters(Hooks::REQUEST);
+        // A filter may allow more than the listener does: then the size is judged behind the filters.
+        if too_large && !filtered {
             return Err(End::Reply(Reason::BodyTooLarge));
         }
-        let (id, route) = self.route(head)?;
-        let filtered = self.has_filters(Hooks::REQUEST);
+        let (id, route) = routed?;
         let upstream = match route.action {
             Action::Upstream(upstream) => Ok(upstream),
             Action::Redirect(_) | Action::Reply(_) => Err(End::Answer(id)),
