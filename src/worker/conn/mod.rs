@@ -144,8 +144,10 @@ impl<N: Net> Connection<N> {
     /// Whether the connection takes no further request.
     fn ends(&self) -> bool {
         let age_max = self.listener().settings().limits.connection_age_max.value().0;
-        // The count wraps after 49 days, and no limit is longer than one.
-        let age = millis(self.core().net.now()).wrapping_sub(self.accepted_millis);
+        // The count wraps after 49 days, and no limit is longer than one. Both moments are cut to a
+        // millisecond, so the age may be one less than their difference.
+        let age =
+            millis(self.core().net.now()).wrapping_sub(self.accepted_millis).saturating_sub(1);
         self.is_drained() || u64::from(age) * 1000 >= age_max
     }
 
